@@ -1,0 +1,132 @@
+//! Bodies of HTTP requests and answers. Owned: they are small and rare.
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::DeviceKind;
+use crate::server::{Profile, PublicDevice, QrMatch, QrState};
+
+/// Header that names the device a token is used on.
+pub const DEVICE_HEADER: &str = "countersign-device";
+
+/// POST `/v1/accounts`.
+#[derive(Serialize, Deserialize)]
+pub struct NewAccount {
+    pub user_id: String,
+    pub password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
+}
+
+/// Answer to POST `/v1/accounts`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AccountCreated {
+    pub user: Profile,
+}
+
+/// A device as an HTTP body carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceBody {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub kind: DeviceKind,
+}
+
+/// POST `/v1/login`.
+#[derive(Serialize, Deserialize)]
+pub struct Login {
+    pub user_id: String,
+    pub password: String,
+    pub device: DeviceBody,
+}
+
+/// Answer to `/v1/login` and `/v1/refresh`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Tokens {
+    pub access_token: String,
+    /// `Bearer`, or `DPoP` for a token bound to a key.
+    pub token_type: String,
+    pub expires_in_ms: u64,
+    pub refresh_token: String,
+    pub user: Profile,
+    pub session: String,
+}
+
+/// POST `/v1/refresh`.
+#[derive(Serialize, Deserialize)]
+pub struct RefreshBody {
+    pub refresh_token: String,
+}
+
+/// Answer to `/v1/me`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MeBody {
+    pub user: Profile,
+    pub session: String,
+    pub device: PublicDevice,
+}
+
+/// Answer to a scan.
+#[derive(Serialize, Deserialize)]
+pub struct Scanned {
+    /// Works once, for the phone that got it.
+    pub scan_token: String,
+    pub expires_in_ms: u64,
+    pub request: ScanRequest,
+    #[serde(rename = "match")]
+    pub number: QrMatch,
+}
+
+/// Who asks to be signed in, as the phone is shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanRequest {
+    pub device: PublicDevice,
+    pub ip: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    pub age_ms: u64,
+    pub same_network: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// POST `…/confirm`.
+#[derive(Serialize, Deserialize)]
+pub struct Confirm {
+    pub scan_token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// POST `…/deny`.
+#[derive(Serialize, Deserialize)]
+pub struct Deny {
+    pub scan_token: String,
+}
+
+/// Answer to confirm and deny.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QrStateBody {
+    pub state: QrState,
+}
+
+/// GET `/.well-known/jwks.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Jwks {
+    pub keys: Vec<Jwk>,
+}
+
+/// An Ed25519 public key (RFC 8037).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Jwk {
+    pub kty: String,
+    pub crv: String,
+    pub x: String,
+    pub kid: String,
+    pub alg: String,
+    #[serde(rename = "use")]
+    pub usage: String,
+}

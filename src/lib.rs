@@ -1,0 +1,3 @@
+//! Countersign: a realtime gateway. `ARCHITECTURE.md` in the repository is the map.
+
+pub mod core;
