@@ -1,3 +1,13 @@
 //! Countersign: a realtime gateway. `ARCHITECTURE.md` in the repository is the map.
 
+pub mod auth;
+pub mod clock;
+pub mod config;
 pub mod core;
+pub mod engine;
+pub mod http;
+pub mod hub;
+pub mod node;
+pub mod ops;
+pub mod origin;
+pub mod ws;

@@ -145,6 +145,9 @@ pub struct QrPush {
     pub user: Option<QrScanner>,
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub number: Option<QrMatch>,
+    /// The number was right (`pc_types`); the phone may confirm.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub matched: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

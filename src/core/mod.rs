@@ -1,1 +1,8 @@
 //! Pure decisions: no I/O, no async, no locks, no clock, no logging. Time comes in as an argument.
+
+pub mod attempt;
+pub mod counter;
+pub mod outbox;
+pub mod rate;
+pub mod session;
+pub mod stream;

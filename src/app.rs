@@ -1,0 +1,127 @@
+//! The composition root: builds everything once, binds, serves, drains.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::{Engine, Memory, Sink};
+use crate::node::{self, BuildError, Node};
+use crate::{http, ops, ws};
+
+/// Connections waiting to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// Why the gateway did not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
+    Config(Vec<String>),
+    #[error("{name} = {address} cannot be bound: {error}; choose another address or stop what uses it")]
+    Bind { name: &'static str, address: SocketAddr, error: std::io::Error },
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// A gateway that is bound and not yet serving.
+pub struct App {
+    node: Arc<Node>,
+    public: TcpListener,
+    operator: TcpListener,
+    addresses: Addresses,
+}
+
+/// The ports that were taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub public: SocketAddr,
+    pub operator: SocketAddr,
+}
+
+/// Builds an engine and the way to attach its sink.
+pub type EngineFactory = Box<dyn FnOnce(&Config, &Clock) -> (Engine, Box<dyn FnOnce(Arc<dyn Sink>) + Send>) + Send>;
+
+impl App {
+    /// Binds with the memory engine.
+    ///
+    /// # Errors
+    /// What [`StartError`] lists.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        Self::bind_with(config, Box::new(|config, _| in_memory(node::memory_engine(config))))
+    }
+
+    /// Binds with another engine.
+    ///
+    /// # Errors
+    /// What [`StartError`] lists.
+    pub fn bind_with(config: Config, engine: EngineFactory) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let public = listen("listen", config.listen)?;
+        let operator = listen("operator_listen", config.operator_listen)?;
+        let taken = |name, listener: &TcpListener, address| {
+            listener.local_addr().map_err(|error| StartError::Bind { name, address, error })
+        };
+        let addresses = Addresses {
+            public: taken("listen", &public, config.listen)?,
+            operator: taken("operator_listen", &operator, config.operator_listen)?,
+        };
+        let origin = config.public_origin.clone().unwrap_or_else(|| format!("http://{}", addresses.public));
+        let connections_max = ops::descriptors::limit().saturating_sub(config.limits.descriptors_reserved);
+        let clock = Clock::system();
+        let (engine, attach) = engine(&config, &clock);
+        let built = Node::build(config, engine, clock, origin, connections_max)?;
+        attach(Arc::clone(&built.sink) as Arc<dyn Sink>);
+        Ok(Self { node: built.start(), public, operator, addresses })
+    }
+
+    /// The ports that were taken.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The node, for tests that look inside.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Serves until `shutdown` is ready, then drains: readiness off, a grace, `reconnect` pushes spread out,
+    /// close 1012, and an end after the hard limit in any case.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let router = http::router(&self.node);
+        let serving = ws::Server::start(Arc::clone(&self.node), self.public, router);
+        let operator = ws::Server::start_operator(
+            Arc::clone(&self.node),
+            self.operator,
+            http::operator_router(&self.node),
+        );
+        shutdown.await;
+        self.node.begin_drain();
+        tracing::info!("draining");
+        ws::drain::run(&self.node).await;
+        serving.stop().await;
+        operator.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The memory engine in the shape [`App::bind_with`] takes.
+pub fn in_memory(memory: Arc<Memory>) -> (Engine, Box<dyn FnOnce(Arc<dyn Sink>) + Send>) {
+    let attached = Arc::clone(&memory);
+    (Engine::Memory(memory), Box::new(move |sink| attached.attach(sink)))
+}
+
+fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|error| StartError::Bind { name, address, error })
+}

@@ -1,0 +1,380 @@
+//! A connection's or a request's authenticated session, and the tokens that prove it.
+//!
+//! [`Session`] can be made only here, from a token that was verified together with its device: whoever holds
+//! one may be stamped as the sender of a message.
+
+use std::sync::Arc;
+
+use countersign_protocol::http::Tokens;
+use countersign_protocol::server::{From as Sender, Profile, PublicDevice, Role};
+use countersign_protocol::{DeviceId, ErrorCode, UserId};
+
+use super::device::DeviceDigest;
+use super::jwk::Thumbprint;
+use super::jwt::{Claims, KeySet, TokenError};
+use super::{dpop, seal, secret};
+use crate::config;
+use crate::engine::{Engine, OnceKey, RefreshState, Replaced, SessionRecord};
+use crate::node::Refusal;
+
+/// Domain of the pair kept for a repeated refresh.
+const REFRESH_AAD: &[u8] = b"countersign refresh v1";
+
+/// Who is on the other side: made from a verified token, never from what a client says about itself.
+#[derive(Debug)]
+pub struct Session {
+    id: String,
+    user: Arc<Profile>,
+    device: DeviceDigest,
+    public_device: PublicDevice,
+    expires_at: u64,
+    stamp: Arc<Sender>,
+}
+
+impl Session {
+    fn new(record: &SessionRecord, expires_at: u64) -> Arc<Self> {
+        let user = record.user.clone();
+        let stamp = Sender {
+            id: user.id.clone(),
+            name: user.name.clone(),
+            avatar: user.avatar.clone(),
+            role: Role::Member,
+        };
+        Arc::new(Self {
+            id: record.id.clone(),
+            user: Arc::new(user),
+            device: record.device,
+            public_device: record.public_device.clone(),
+            expires_at,
+            stamp: Arc::new(stamp),
+        })
+    }
+
+    /// Names the session in `session` fields and revocations.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The user.
+    pub fn user(&self) -> &Arc<Profile> {
+        &self.user
+    }
+
+    /// The user's id.
+    pub fn user_id(&self) -> &UserId {
+        &self.user.id
+    }
+
+    /// The device it is bound to.
+    pub fn device(&self) -> DeviceDigest {
+        self.device
+    }
+
+    /// The device as its owner sees it.
+    pub fn public_device(&self) -> &PublicDevice {
+        &self.public_device
+    }
+
+    /// When the token lapses, Unix milliseconds.
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    /// The `from` of what this session's user says as a member.
+    pub fn stamp(&self) -> &Arc<Sender> {
+        &self.stamp
+    }
+}
+
+/// A DPoP proof with the request it has to be for.
+#[derive(Clone, Copy)]
+pub struct Proof<'a> {
+    pub proof: &'a str,
+    /// HTTP method; GET for a socket.
+    pub method: &'a str,
+    /// The request's address as the client sees it.
+    pub url: &'a str,
+}
+
+/// For whom a session is opened.
+pub struct NewSession {
+    pub user: Profile,
+    pub device: DeviceDigest,
+    pub public_device: PublicDevice,
+    pub ip: String,
+    /// Thumbprint of the key the tokens shall be bound to.
+    pub jkt: Option<String>,
+}
+
+/// A session with its first pair of tokens, not yet stored.
+pub struct Minted {
+    pub record: SessionRecord,
+    pub tokens: Tokens,
+}
+
+/// Issues and checks tokens.
+pub struct Sessions {
+    keys: KeySet,
+    engine: Engine,
+    settings: config::Tokens,
+}
+
+impl Sessions {
+    /// Sessions stored in `engine`, with tokens signed by `keys`.
+    pub fn new(keys: KeySet, engine: Engine, settings: config::Tokens) -> Self {
+        Self { keys, engine, settings }
+    }
+
+    /// The public keys.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    /// Makes a session and its tokens without storing it: for the caller's compare-and-set.
+    ///
+    /// # Errors
+    /// `internal` when the system has no random bytes.
+    pub fn mint(&self, new: NewSession, now: u64) -> Result<Minted, Refusal> {
+        let id = secret::id("s").map_err(|_| no_entropy())?;
+        let family = secret::bytes().map_err(|_| no_entropy())?;
+        let refresh_token = refresh_token(&id, &family)?;
+        let record = SessionRecord {
+            id,
+            version: 1,
+            user: new.user,
+            device: new.device,
+            public_device: new.public_device,
+            jkt: new.jkt,
+            ip: new.ip,
+            created_at: now,
+            last_seen_at: now,
+            expires_at: now + self.settings.refresh_ms,
+            refresh: RefreshState { family, current: secret::digest(&refresh_token), previous: None },
+            revoked: false,
+        };
+        let tokens = self.tokens(&record, refresh_token, now)?;
+        Ok(Minted { record, tokens })
+    }
+
+    fn tokens(&self, record: &SessionRecord, refresh_token: String, now: u64) -> Result<Tokens, Refusal> {
+        let lifetime_ms = self.settings.access_ms;
+        let mut claims = Claims::new(record.user.id.clone(), record.id.clone(), now, lifetime_ms)
+            .map_err(|_| no_entropy())?
+            .for_device(record.device);
+        let mut token_type = "Bearer";
+        if let Some(jkt) = &record.jkt {
+            let key = Thumbprint::parse(jkt).map_err(|e| Refusal::bad_request(e.to_string()))?;
+            claims = claims.for_key(key);
+            token_type = "DPoP";
+        }
+        let access_token =
+            self.keys.issue(&claims).map_err(|_| Refusal::new(ErrorCode::Internal, "the token could not be signed"))?;
+        Ok(Tokens {
+            access_token,
+            token_type: token_type.into(),
+            expires_in_ms: lifetime_ms,
+            refresh_token,
+            user: record.user.clone(),
+            session: record.id.clone(),
+        })
+    }
+
+    /// Opens and stores a session.
+    ///
+    /// # Errors
+    /// As [`Sessions::mint`], and `unavailable`.
+    pub async fn open(&self, new: NewSession, now: u64) -> Result<Tokens, Refusal> {
+        let minted = self.mint(new, now)?;
+        self.engine.open_session(minted.record, now).await?;
+        Ok(minted.tokens)
+    }
+
+    /// Checks a token together with the device it is used on, or with a proof of the key it is bound to.
+    ///
+    /// # Errors
+    /// `invalid_token` or `device_mismatch`.
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        device: Option<&DeviceId>,
+        proof: Option<Proof<'_>>,
+        now: u64,
+    ) -> Result<Arc<Session>, Refusal> {
+        let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
+        if let Some(key) = &claims.key {
+            self.check_proof(token, key, proof, now).await?;
+        } else {
+            let bound = claims.device.as_ref();
+            // Two options that are both empty are no match: a token without a device is not for here.
+            if !device.zip(bound).is_some_and(|(device, bound)| bound.matches(device)) {
+                return Err(Refusal::new(
+                    ErrorCode::DeviceMismatch,
+                    "this token belongs to another device; send the device id it was issued to",
+                ));
+            }
+        }
+        self.session_of(&claims, now).await
+    }
+
+    /// The session of a token this gateway has just made for the connection that asks: it proved the claim,
+    /// so a token bound to a key needs no second proof here.
+    ///
+    /// # Errors
+    /// `invalid_token`.
+    pub async fn adopt(&self, token: &str, device: &DeviceId, now: u64) -> Result<Arc<Session>, Refusal> {
+        let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
+        if !claims.device.as_ref().is_some_and(|bound| bound.matches(device)) {
+            return Err(Refusal::new(ErrorCode::DeviceMismatch, "this token belongs to another device"));
+        }
+        self.session_of(&claims, now).await
+    }
+
+    async fn session_of(&self, claims: &Claims, now: u64) -> Result<Arc<Session>, Refusal> {
+        match self.engine.session(claims.session.clone(), now).await? {
+            Some(record) if record.user.id == claims.user => Ok(Session::new(&record, claims.expires_at)),
+            _ => Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again")),
+        }
+    }
+
+    async fn check_proof(
+        &self,
+        token: &str,
+        key: &Thumbprint,
+        proof: Option<Proof<'_>>,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let missing = || Refusal::new(ErrorCode::InvalidToken, "this token is bound to a key: send a DPoP proof");
+        let Proof { proof, method, url } = proof.ok_or_else(missing)?;
+        let token = Some(dpop::BoundToken { text: token, key: *key });
+        let proved = dpop::check(proof, &dpop::Request { method, url, token }, now)
+            .map_err(|e| Refusal::new(ErrorCode::InvalidToken, format!("the DPoP proof is not valid: {e}")))?;
+        let once = OnceKey::Proof(secret::digest(&format!("{}\n{}", proved.key, proved.jti)));
+        if self.engine.take(once, proved.forget_at, now).await? {
+            Ok(())
+        } else {
+            Err(Refusal::new(ErrorCode::InvalidToken, "this DPoP proof was used before"))
+        }
+    }
+
+    /// Exchanges a refresh token for a new pair. The same token again within the grace and from the same
+    /// device gets the same pair; later, or from another device, the session is revoked.
+    ///
+    /// # Errors
+    /// `invalid_token`.
+    pub async fn refresh(&self, token: &str, device: Option<&DeviceId>, now: u64) -> Result<Tokens, Refusal> {
+        let refused = || Refusal::new(ErrorCode::InvalidToken, "this refresh token does not work; sign in again");
+        let id = session_of(token).ok_or_else(refused)?;
+        let digest = secret::digest(token);
+        let grace_ms = self.settings.refresh_grace_ms;
+        let mut verdict = Verdict::Unknown;
+        let mut decide = |record: &SessionRecord| {
+            if !is_of_family(token, &record.refresh.family) {
+                // Not ours: whoever knows a session's id must not be able to end it by guessing.
+                return None;
+            }
+            let same_device = device.is_some_and(|d| record.device.matches(d));
+            if secret::same(&record.refresh.current, &digest) {
+                if !same_device {
+                    verdict = Verdict::Reused;
+                    return None;
+                }
+                match self.rotate(record, token, digest, now) {
+                    Ok((next, tokens)) => {
+                        verdict = Verdict::Fresh(Box::new(tokens));
+                        Some(next)
+                    }
+                    Err(refusal) => {
+                        verdict = Verdict::Failed(refusal);
+                        None
+                    }
+                }
+            } else {
+                verdict = match &record.refresh.previous {
+                    Some(old) if secret::same(&old.digest, &digest) => {
+                        if same_device && now < old.at.saturating_add(grace_ms) {
+                            Verdict::Repeated(old.sealed.clone())
+                        } else {
+                            Verdict::Reused
+                        }
+                    }
+                    // An older token of this session: stolen or stale, and it cannot be told which.
+                    _ => Verdict::Reused,
+                };
+                None
+            }
+        };
+        self.engine.update_session(id.to_owned(), &mut decide, now).await?;
+        match verdict {
+            Verdict::Fresh(tokens) => Ok(*tokens),
+            Verdict::Repeated(sealed) => {
+                let opened = seal::open_kept(token, &sealed, REFRESH_AAD).map_err(|_| refused())?;
+                serde_json::from_slice(&opened).map_err(|_| refused())
+            }
+            Verdict::Failed(refusal) => Err(refusal),
+            Verdict::Unknown => Err(refused()),
+            Verdict::Reused => {
+                self.engine.revoke_session(id.to_owned(), now).await?;
+                Err(refused())
+            }
+        }
+    }
+
+    fn rotate(
+        &self,
+        record: &SessionRecord,
+        token: &str,
+        digest: [u8; 32],
+        now: u64,
+    ) -> Result<(SessionRecord, Tokens), Refusal> {
+        let mut next = record.clone();
+        let tokens = self.tokens(record, refresh_token(&record.id, &record.refresh.family)?, now)?;
+        let internal = || Refusal::new(ErrorCode::Internal, "the new tokens could not be kept");
+        let plain = serde_json::to_vec(&tokens).map_err(|_| internal())?;
+        let sealed = seal::seal_kept(token, &plain, REFRESH_AAD).map_err(|_| internal())?;
+        next.refresh = RefreshState {
+            family: record.refresh.family,
+            current: secret::digest(&tokens.refresh_token),
+            previous: Some(Replaced { digest, at: now, sealed }),
+        };
+        next.last_seen_at = now;
+        next.expires_at = now + self.settings.refresh_ms;
+        Ok((next, tokens))
+    }
+}
+
+/// What a refresh token turned out to be.
+enum Verdict {
+    Unknown,
+    Fresh(Box<Tokens>),
+    Repeated(Vec<u8>),
+    Reused,
+    Failed(Refusal),
+}
+
+/// `<session id>.<256 random bits>.<tag>`: the id finds the record, the tag shows that it came from us, and
+/// only then does a token that no longer works mean that somebody uses a stolen one.
+fn refresh_token(session: &str, family: &[u8; 32]) -> Result<String, Refusal> {
+    let body = format!("{session}.{}", secret::token().map_err(|_| no_entropy())?);
+    let tag = secret::tag(family, &body);
+    Ok(format!("{body}.{tag}"))
+}
+
+fn is_of_family(refresh_token: &str, family: &[u8; 32]) -> bool {
+    refresh_token
+        .rsplit_once('.')
+        .is_some_and(|(body, tag)| secret::same(secret::tag(family, body).as_bytes(), tag.as_bytes()))
+}
+
+fn session_of(refresh_token: &str) -> Option<&str> {
+    let (id, rest) = refresh_token.split_once('.')?;
+    (!id.is_empty() && id.len() <= 64 && rest.len() <= 128).then_some(id)
+}
+
+/// The system has no random bytes to give.
+pub fn no_entropy() -> Refusal {
+    Refusal::new(ErrorCode::Internal, "the system gave no random bytes")
+}
+
+fn invalid(e: &TokenError) -> Refusal {
+    Refusal::new(ErrorCode::InvalidToken, e.to_string())
+}

@@ -1,0 +1,135 @@
+//! Accounts and sessions.
+
+use std::sync::Arc;
+
+use countersign_protocol::UserId;
+use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
+
+use super::super::DecideSession;
+use super::super::event::Event;
+use super::super::record::{Account, EngineError, SessionRecord};
+use super::Memory;
+
+type Session = Arc<Mutex<Arc<SessionRecord>>>;
+
+fn is_live(session: &SessionRecord, now: u64) -> bool {
+    !session.revoked && session.expires_at > now
+}
+
+impl Memory {
+    pub(in crate::engine) fn create_account(&self, account: Account) -> Result<(), EngineError> {
+        let full = self.accounts.len() >= self.limits.accounts_max;
+        match self.accounts.entry(account.profile.id.clone()) {
+            Entry::Occupied(_) => Err(EngineError::Exists),
+            Entry::Vacant(_) if full => Err(EngineError::Full("accounts")),
+            Entry::Vacant(free) => {
+                free.insert(Arc::new(account));
+                Ok(())
+            }
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn account(&self, user: UserId) -> Result<Option<Arc<Account>>, EngineError> {
+        Ok(self.accounts.get(&user).map(|a| Arc::clone(a.value())))
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn open_session(&self, session: SessionRecord, now: u64) -> Result<(), EngineError> {
+        let (id, user) = (session.id.clone(), session.user.id.clone());
+        let event = Event::SignedIn {
+            user: user.clone(),
+            session: id.clone(),
+            device: session.public_device.clone(),
+            ip: session.ip.clone(),
+        };
+        self.sessions.insert(id.clone(), Arc::new(Mutex::new(Arc::new(session))));
+        let mine = {
+            let mut mine = self.sessions_of.entry(user).or_default();
+            mine.push(id);
+            mine.clone()
+        };
+        self.evict(&mine, now);
+        self.deliver(event);
+        Ok(())
+    }
+
+    /// Beyond a user's bound the sessions unused for longest are revoked; lapsed ones go first.
+    fn evict(&self, mine: &[String], now: u64) {
+        let mut live: Vec<Arc<SessionRecord>> = Vec::with_capacity(mine.len());
+        for id in mine {
+            match self.record(id) {
+                Some(record) if is_live(&record, now) => live.push(record),
+                Some(record) => self.drop_session(&record),
+                None => {}
+            }
+        }
+        live.sort_by_key(|s| s.last_seen_at);
+        let excess = live.len().saturating_sub(self.limits.sessions_per_user_max);
+        for session in live.iter().take(excess) {
+            let _ = self.revoke_session(session.id.clone(), now);
+        }
+    }
+
+    fn cell(&self, id: &str) -> Option<Session> {
+        self.sessions.get(id).map(|s| Arc::clone(s.value()))
+    }
+
+    fn record(&self, id: &str) -> Option<Arc<SessionRecord>> {
+        self.cell(id).map(|cell| Arc::clone(&cell.lock()))
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn session(&self, id: String, now: u64) -> Result<Option<Arc<SessionRecord>>, EngineError> {
+        Ok(self.record(&id).filter(|s| is_live(s, now)))
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn update_session(
+        &self,
+        id: String,
+        decide: DecideSession<'_>,
+        now: u64,
+    ) -> Result<Option<Arc<SessionRecord>>, EngineError> {
+        let Some(cell) = self.cell(&id) else { return Ok(None) };
+        let mut current = cell.lock();
+        if !is_live(&current, now) {
+            return Ok(None);
+        }
+        if let Some(mut next) = decide(&current) {
+            next.version = current.version + 1;
+            *current = Arc::new(next);
+        }
+        Ok(Some(Arc::clone(&current)))
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn revoke_session(&self, id: String, now: u64) -> Result<bool, EngineError> {
+        let Some(cell) = self.cell(&id) else { return Ok(false) };
+        let revoked = {
+            let mut current = cell.lock();
+            if !is_live(&current, now) {
+                return Ok(false);
+            }
+            let mut next = (**current).clone();
+            next.revoked = true;
+            next.version += 1;
+            *current = Arc::new(next);
+            let revoked = Arc::clone(&current);
+            self.deliver(Event::Revoked { user: revoked.user.id.clone(), session: id });
+            revoked
+        };
+        self.drop_session(&revoked);
+        Ok(true)
+    }
+
+    /// A dead session needs no record: its tokens name a session that is not there.
+    fn drop_session(&self, session: &SessionRecord) {
+        self.sessions.remove(&session.id);
+        if let Some(mut mine) = self.sessions_of.get_mut(&session.user.id) {
+            mine.retain(|id| *id != session.id);
+        }
+        self.sessions_of.remove_if(&session.user.id, |_, mine| mine.is_empty());
+    }
+}

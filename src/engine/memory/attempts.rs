@@ -1,0 +1,127 @@
+//! QR logins: one lock per attempt, an index from every id its code ever had.
+
+use std::sync::Arc;
+
+use countersign_protocol::server::QrState;
+use parking_lot::Mutex;
+
+use super::super::event::Event;
+use super::super::record::EngineError;
+use super::super::{AttemptRef, DecideAttempt, Decided, Due};
+use super::Memory;
+use crate::core::attempt::{Attempt, AttemptKey};
+
+/// One attempt. `None` once it has been forgotten.
+#[derive(Debug)]
+pub(super) struct AttemptCell(Mutex<Option<Arc<Attempt>>>);
+
+impl Memory {
+    pub(in crate::engine) fn open_attempt(&self, attempt: Attempt) -> Result<(), EngineError> {
+        if self.attempts.len() >= self.limits.attempts_max {
+            return Err(EngineError::Full("attempts"));
+        }
+        {
+            let mut waiting = self.waiting.entry(attempt.ip()).or_default();
+            if *waiting >= self.limits.attempts_waiting_per_address_max {
+                return Err(EngineError::Full("attempts waiting from this address"));
+            }
+            *waiting += 1;
+        }
+        let key = attempt.key();
+        let due = attempt.due_at(&self.limits.attempt);
+        attempt.ids().for_each(|id| {
+            self.attempt_ids.insert(id, key);
+        });
+        self.attempts.insert(key, Arc::new(AttemptCell(Mutex::new(Some(Arc::new(attempt))))));
+        self.reschedule(|| Due::Attempt(key), None, Some(due));
+        Ok(())
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn update_attempt(
+        &self,
+        which: AttemptRef,
+        decide: DecideAttempt<'_>,
+        now: u64,
+    ) -> Result<Option<Decided>, EngineError> {
+        let key = match which {
+            AttemptRef::Key(key) => key,
+            AttemptRef::Id(id) => match self.attempt_ids.get(&id) {
+                Some(key) => *key,
+                None => return Ok(None),
+            },
+        };
+        let Some(cell) = self.attempts.get(&key).map(|c| Arc::clone(c.value())) else {
+            return Ok(None);
+        };
+        let mut slot = cell.0.lock();
+        let Some(before) = slot.clone() else { return Ok(None) };
+        let step = decide(&before);
+        let after = match &step.next {
+            Some(next) => {
+                let after = Arc::new(next.clone());
+                self.follow_change(key, &before, &after);
+                *slot = Some(Arc::clone(&after));
+                if !step.events.is_empty() {
+                    self.deliver(Event::Attempt { attempt: Arc::clone(&after), events: step.events.clone() });
+                }
+                after
+            }
+            None => before,
+        };
+        if after.forget_at(&self.limits.attempt).is_some_and(|at| at <= now) {
+            *slot = None;
+            drop(slot);
+            self.forget_attempt(key, &after);
+        }
+        Ok(Some(Decided { attempt: after, step }))
+    }
+
+    /// Keeps the indexes and the time list in step with a change.
+    fn follow_change(&self, key: AttemptKey, before: &Attempt, after: &Attempt) {
+        let policy = &self.limits.attempt;
+        self.reschedule(|| Due::Attempt(key), Some(before.due_at(policy)), Some(after.due_at(policy)));
+        for id in after.ids().skip(before.ids().count()) {
+            self.attempt_ids.insert(id, key);
+        }
+        if before.state() == QrState::Waiting && after.state() != QrState::Waiting {
+            self.count_out(after);
+        }
+        match (before.scanner(), after.scanner()) {
+            (None, Some(scanner)) => self.scanned_by.entry(scanner.session.to_string()).or_default().push(key),
+            (Some(scanner), _) if after.state().is_final() => self.forget_scan(&scanner.session, key),
+            _ => {}
+        }
+    }
+
+    fn count_out(&self, attempt: &Attempt) {
+        let address = attempt.ip();
+        if let Some(mut waiting) = self.waiting.get_mut(&address) {
+            *waiting = waiting.saturating_sub(1);
+        }
+        self.waiting.remove_if(&address, |_, waiting| *waiting == 0);
+    }
+
+    fn forget_scan(&self, session: &str, key: AttemptKey) {
+        if let Some(mut keys) = self.scanned_by.get_mut(session) {
+            keys.retain(|k| *k != key);
+        }
+        self.scanned_by.remove_if(session, |_, keys| keys.is_empty());
+    }
+
+    fn forget_attempt(&self, key: AttemptKey, attempt: &Attempt) {
+        self.reschedule(|| Due::Attempt(key), Some(attempt.due_at(&self.limits.attempt)), None);
+        self.attempts.remove(&key);
+        attempt.ids().for_each(|id| {
+            self.attempt_ids.remove(&id);
+        });
+        if let Some(scanner) = attempt.scanner() {
+            self.forget_scan(&scanner.session, key);
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn attempts_scanned_by(&self, session: String) -> Result<Vec<AttemptKey>, EngineError> {
+        Ok(self.scanned_by.get(&session).map(|keys| keys.clone()).unwrap_or_default())
+    }
+}

@@ -1,0 +1,168 @@
+//! The engine of one process: concurrent maps, and per-record locks that keep each topic's events in order.
+//!
+//! No guard of a map leaves the function that took it; records are handed out as `Arc`s. The sink is called
+//! under the record's own lock and under no other.
+
+mod accounts;
+mod attempts;
+mod rooms;
+
+use std::collections::BTreeSet;
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+
+use countersign_protocol::{RoomName, UserId};
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use super::event::{Event, Sink, Topic};
+use super::record::{Account, EngineError, OnceKey, SessionRecord};
+use super::Due;
+use crate::core::attempt::{AttemptKey, Policy, QrId};
+use crate::core::rate::Rate;
+use crate::core::stream::{CidKey, StreamLimits};
+
+/// Bounds of the memory engine. The defaults are those of `docs/operations.md`.
+#[derive(Debug, Clone)]
+pub struct MemoryLimits {
+    pub rooms_max: usize,
+    /// An empty room is dropped after this; the next one by its name has a new epoch.
+    pub room_idle_ms: u64,
+    /// Counts of a room are published at most this often.
+    pub counts_interval_ms: u32,
+    pub stream: StreamLimits,
+    /// History of all rooms together; beyond it the rooms silent for longest lose theirs first.
+    pub history_bytes_max: usize,
+    /// Messages of a room.
+    pub room_rate: Rate,
+    /// Share of `room_rate`'s burst kept for `high` messages, percent.
+    pub room_reserved_percent: u8,
+    pub attempts_max: usize,
+    /// Waiting attempts opened from one address.
+    pub attempts_waiting_per_address_max: usize,
+    pub attempt: Policy,
+    pub accounts_max: usize,
+    pub sessions_per_user_max: usize,
+    /// Once-only keys remembered at a time.
+    pub once_keys_max: usize,
+}
+
+/// Shared state in this process.
+pub struct Memory {
+    limits: MemoryLimits,
+    sink: OnceLock<Arc<dyn Sink>>,
+    cid_key: CidKey,
+    rooms: DashMap<RoomName, Arc<rooms::RoomCell>>,
+    history_bytes: AtomicUsize,
+    trimming: Mutex<()>,
+    attempts: DashMap<AttemptKey, Arc<attempts::AttemptCell>>,
+    attempt_ids: DashMap<QrId, AttemptKey>,
+    scanned_by: DashMap<String, Vec<AttemptKey>>,
+    waiting: DashMap<IpAddr, usize>,
+    accounts: DashMap<UserId, Arc<Account>>,
+    sessions: DashMap<String, Arc<Mutex<Arc<SessionRecord>>>>,
+    sessions_of: DashMap<UserId, Vec<String>>,
+    once: Mutex<Once>,
+    due: Mutex<BTreeSet<(u64, Due)>>,
+}
+
+/// Once-only keys with the time each may be forgotten at.
+#[derive(Default)]
+struct Once {
+    keys: std::collections::HashMap<OnceKey, u64>,
+    by_end: BTreeSet<(u64, [u8; 32])>,
+}
+
+impl Memory {
+    /// An empty engine. Events are dropped until [`Memory::attach`].
+    pub fn new(limits: MemoryLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            sink: OnceLock::new(),
+            cid_key: CidKey::new(RandomState::new(), RandomState::new()),
+            rooms: DashMap::new(),
+            history_bytes: AtomicUsize::new(0),
+            trimming: Mutex::new(()),
+            attempts: DashMap::new(),
+            attempt_ids: DashMap::new(),
+            scanned_by: DashMap::new(),
+            waiting: DashMap::new(),
+            accounts: DashMap::new(),
+            sessions: DashMap::new(),
+            sessions_of: DashMap::new(),
+            once: Mutex::new(Once::default()),
+            due: Mutex::new(BTreeSet::new()),
+        })
+    }
+
+    /// Where events go; the first sink stays.
+    pub fn attach(&self, sink: Arc<dyn Sink>) {
+        let _ = self.sink.set(sink);
+    }
+
+    fn deliver(&self, event: Event) {
+        if let Some(sink) = self.sink.get() {
+            sink.deliver(event);
+        }
+    }
+
+    /// Moves a record's entry in the list of what comes due.
+    fn reschedule(&self, key: impl Fn() -> Due, from: Option<u64>, to: Option<u64>) {
+        if from == to {
+            return;
+        }
+        let mut due = self.due.lock();
+        if let Some(at) = from {
+            due.remove(&(at, key()));
+        }
+        if let Some(at) = to {
+            due.insert((at, key()));
+        }
+    }
+
+    pub(in crate::engine) fn due(&self, now: u64, limit: usize) -> Result<Vec<Due>, EngineError> {
+        let due = self.due.lock();
+        Ok(due.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, key)| key.clone()).collect())
+    }
+
+    pub(in crate::engine) fn take(&self, key: OnceKey, until: u64, now: u64) -> Result<bool, EngineError> {
+        let OnceKey::Proof(digest) = key;
+        let mut once = self.once.lock();
+        while let Some(&(end, oldest)) = once.by_end.first().filter(|(end, _)| *end <= now) {
+            once.by_end.remove(&(end, oldest));
+            once.keys.remove(&OnceKey::Proof(oldest));
+        }
+        if once.keys.contains_key(&key) {
+            return Ok(false);
+        }
+        if once.keys.len() >= self.limits.once_keys_max {
+            // Forgetting a key early would let it be used twice.
+            return Err(EngineError::Full("once-only keys"));
+        }
+        once.keys.insert(key, until);
+        once.by_end.insert((until, digest));
+        Ok(true)
+    }
+
+    // One process needs no subscription: every event is delivered here.
+    #[allow(clippy::unused_self, clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn follow(&self, _: Topic) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    #[allow(clippy::unused_self, clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn unfollow(&self, _: Topic) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory")
+            .field("rooms", &self.rooms.len())
+            .field("attempts", &self.attempts.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,307 @@
+//! Rooms: sequence, history, presence and counts behind one lock each, from inside which events are told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use countersign_protocol::RoomName;
+use countersign_protocol::client::Priority;
+use countersign_protocol::server::{MembersPage, RoomInfo};
+use dashmap::mapref::entry::Entry;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::super::event::Event;
+use super::super::record::{EngineError, Present};
+use super::super::{Create, Due, History, Read, RoomView, Sequenced};
+use super::Memory;
+use crate::auth::secret;
+use crate::core::counter::{Counts, Presence, PresenceDelta};
+use crate::core::rate::Gcra;
+use crate::core::stream::{AppendError, Appended, Draft, PageMax, Range, Stream};
+
+/// One room. It leaves the map only while its own lock marks it retired.
+#[derive(Debug)]
+pub(super) struct RoomCell {
+    name: RoomName,
+    state: Mutex<RoomState>,
+}
+
+#[derive(Debug)]
+struct RoomState {
+    stream: Stream,
+    presence: Presence,
+    counts: Counts,
+    info: RoomInfo,
+    rate: Gcra,
+    empty_since: Option<u64>,
+    /// The entry in the engine's list of what comes due.
+    due_at: Option<u64>,
+    retired: bool,
+}
+
+impl RoomState {
+    fn count_present(&mut self) {
+        self.counts.set_present(self.presence.viewers(), self.presence.members());
+    }
+}
+
+impl Memory {
+    fn room(&self, name: &RoomName) -> Option<Arc<RoomCell>> {
+        self.rooms.get(name).map(|r| Arc::clone(r.value()))
+    }
+
+    fn room_or_new(&self, name: &RoomName, now: u64) -> Result<Arc<RoomCell>, EngineError> {
+        if let Some(room) = self.room(name) {
+            return Ok(room);
+        }
+        // Read before the entry is locked: the map must not be asked about itself from inside.
+        let full = self.rooms.len() >= self.limits.rooms_max;
+        let epoch = secret::id("e").map_err(|_| EngineError::Unavailable)?;
+        match self.rooms.entry(name.clone()) {
+            Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+            Entry::Vacant(_) if full => Err(EngineError::Full("rooms")),
+            Entry::Vacant(free) => {
+                let stream = Stream::new(epoch.into(), self.limits.stream, self.cid_key.clone());
+                let room = Arc::new(RoomCell {
+                    name: name.clone(),
+                    state: Mutex::new(RoomState {
+                        stream,
+                        presence: Presence::new(self.limits.counts_interval_ms),
+                        counts: Counts::new(self.limits.counts_interval_ms),
+                        info: RoomInfo::default(),
+                        rate: Gcra::default(),
+                        empty_since: Some(now),
+                        due_at: None,
+                        retired: false,
+                    }),
+                });
+                free.insert(Arc::clone(&room));
+                Ok(room)
+            }
+        }
+    }
+
+    /// Runs `act` on a room that is not retired.
+    fn with_room<T>(
+        &self,
+        name: &RoomName,
+        create: Create,
+        now: u64,
+        mut act: impl FnMut(&RoomCell, &mut MutexGuard<'_, RoomState>) -> Result<T, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        loop {
+            let room = match (create, self.room(name)) {
+                (_, Some(room)) => room,
+                (Create::Allowed, None) => self.room_or_new(name, now)?,
+                (Create::Refused, None) => return Ok(None),
+            };
+            let mut state = room.state.lock();
+            if state.retired {
+                drop(state);
+                self.rooms.remove_if(name, |_, known| Arc::ptr_eq(known, &room));
+                continue;
+            }
+            let outcome = act(&room, &mut state);
+            self.tell_counts(&room, &mut state, now);
+            self.reschedule_room(&room, &mut state);
+            return outcome.map(Some);
+        }
+    }
+
+    fn reschedule_room(&self, room: &RoomCell, state: &mut RoomState) {
+        let idle = state.empty_since.map(|at| at + self.limits.room_idle_ms);
+        let next = [state.counts.due(), state.presence.due(), idle].into_iter().flatten().min();
+        let before = std::mem::replace(&mut state.due_at, next);
+        self.reschedule(|| Due::Room(room.name.clone()), before, next);
+    }
+
+    fn tell_counts(&self, room: &RoomCell, state: &mut RoomState, now: u64) {
+        state.count_present();
+        if let Some(counts) = state.counts.take(now) {
+            self.deliver(Event::Counts { room: room.name.clone(), counts });
+        }
+        if let Some(PresenceDelta { joined, left, reset }) = state.presence.take(now) {
+            self.deliver(Event::Presence { room: room.name.clone(), joined, left, reset });
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn append(&self, room: RoomName, draft: Draft, now: u64) -> Result<Sequenced, EngineError> {
+        let mut draft = Some(draft);
+        let appended = self.with_room(&room, Create::Allowed, now, |cell, state| {
+            let Some(draft) = draft.take() else { return Err(EngineError::Unavailable) };
+            self.admit(&mut state.rate, draft.priority, now)?;
+            let before = state.stream.bytes();
+            let appended = state.stream.append(draft, now).map_err(|e| match e {
+                AppendError::CidConflict => EngineError::CidConflict,
+                AppendError::CidWindowFull { after_ms } => EngineError::Rate { after_ms },
+            })?;
+            self.count_bytes(before, state.stream.bytes());
+            let (offset, at_ms, duplicate) = match appended {
+                Appended::New(publication) => {
+                    let place = (publication.offset, publication.at_ms, false);
+                    self.deliver(Event::Published { room: cell.name.clone(), publication });
+                    place
+                }
+                Appended::Duplicate { offset, at_ms } => (offset, at_ms, true),
+            };
+            Ok(Sequenced { offset, at_ms, duplicate })
+        })?;
+        self.trim_history();
+        appended.ok_or(EngineError::Unavailable)
+    }
+
+    /// The room's own rate: half of it is kept for `high`.
+    fn admit(&self, rate: &mut Gcra, priority: Priority, now: u64) -> Result<(), EngineError> {
+        let reserved = match priority {
+            Priority::High => 0,
+            Priority::Normal | Priority::Low => self.limits.room_reserved_percent,
+        };
+        rate.check_reserving(&self.limits.room_rate, now, reserved)
+            .map_err(|after_ms| EngineError::Rate { after_ms })
+    }
+
+    fn count_bytes(&self, before: usize, after: usize) {
+        if after >= before {
+            self.history_bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.history_bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// Above the node's bound the rooms that have been silent for longest lose their history, an eighth of
+    /// the bound at a time so that the walk over the rooms is rare.
+    fn trim_history(&self) {
+        let max = self.limits.history_bytes_max;
+        if self.history_bytes.load(Ordering::Relaxed) <= max {
+            return;
+        }
+        let Some(_only_one) = self.trimming.try_lock() else { return };
+        let mut silent: Vec<(u64, Arc<RoomCell>)> = Vec::new();
+        for room in &self.rooms {
+            silent.push((0, Arc::clone(room.value())));
+        }
+        for (at, room) in &mut silent {
+            *at = room.state.lock().stream.last_at();
+        }
+        silent.sort_by_key(|(at, _)| *at);
+        for (_, room) in silent {
+            let mut state = room.state.lock();
+            while self.history_bytes.load(Ordering::Relaxed) > max - max / 8 {
+                let freed = state.stream.trim_oldest();
+                if freed == 0 {
+                    break;
+                }
+                self.count_bytes(freed, 0);
+            }
+            if self.history_bytes.load(Ordering::Relaxed) <= max - max / 8 {
+                return;
+            }
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn read(&self, room: RoomName, part: Read, now: u64) -> Result<History, EngineError> {
+        let history = self.with_room(&room, Create::Refused, now, |_, state| {
+            let stream = &state.stream;
+            let page = |limit: &usize| PageMax { messages: *limit, ..PageMax::HISTORY };
+            let (recovered, messages) = match &part {
+                Read::Join { after: Some(at) } => {
+                    let recovery = stream.recover(&at.epoch, at.offset, PageMax::RECOVERY, now);
+                    (Some(recovery.recovered), recovery.messages)
+                }
+                Read::Join { after: None } => (None, stream.read(Range::Newest, PageMax::RECOVERY, now)),
+                Read::Before { offset, limit } => (None, stream.read(Range::Before(*offset), page(limit), now)),
+                Read::After { offset, limit } => (None, stream.read(Range::After(*offset), page(limit), now)),
+                Read::Newest { limit } => (None, stream.read(Range::Newest, page(limit), now)),
+            };
+            Ok(History { epoch: stream.epoch().to_owned(), top: stream.top(), recovered, messages })
+        })?;
+        Ok(history.unwrap_or_else(|| History {
+            epoch: String::new(),
+            top: 0,
+            recovered: matches!(part, Read::Join { after: Some(_) }).then_some(false),
+            messages: Vec::new(),
+        }))
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn enter(
+        &self,
+        room: RoomName,
+        presence: Present,
+        create: Create,
+        now: u64,
+    ) -> Result<RoomView, EngineError> {
+        let view = self.with_room(&room, create, now, |_, state| {
+            state.presence.enter(presence.connection, presence.member.clone());
+            state.count_present();
+            state.empty_since = None;
+            Ok(RoomView { counts: state.counts.snapshot(), info: state.info.clone() })
+        })?;
+        view.ok_or(EngineError::Missing)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn leave(&self, room: RoomName, connection: u64, now: u64) -> Result<(), EngineError> {
+        self.with_room(&room, Create::Refused, now, |_, state| {
+            state.presence.leave(connection);
+            if state.presence.is_empty() && state.empty_since.is_none() {
+                state.empty_since = Some(now);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn members(
+        &self,
+        room: RoomName,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<MembersPage, EngineError> {
+        let Some(cell) = self.room(&room) else {
+            return Ok(MembersPage { members: Vec::new(), total: 0, cursor: None });
+        };
+        let (members, total, cursor) = cell.state.lock().presence.page(cursor.as_deref(), limit);
+        Ok(MembersPage { members, total, cursor })
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn add(
+        &self,
+        room: RoomName,
+        counter: String,
+        n: u64,
+        now: u64,
+    ) -> Result<u64, EngineError> {
+        self.with_room(&room, Create::Allowed, now, |_, state| Ok(state.counts.add(&counter, n)))?
+            .ok_or(EngineError::Missing)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn settle(&self, room: RoomName, now: u64) -> Result<(), EngineError> {
+        let idle = self.with_room(&room, Create::Refused, now, |_, state| {
+            Ok(state.empty_since.is_some_and(|at| at + self.limits.room_idle_ms <= now))
+        })?;
+        if idle == Some(true) {
+            self.retire(&room, now);
+        }
+        Ok(())
+    }
+
+    /// Drops an idle room, unless somebody came in meanwhile.
+    fn retire(&self, name: &RoomName, now: u64) {
+        self.rooms.remove_if(name, |_, room| {
+            let mut state = room.state.lock();
+            let idle = state.empty_since.is_some_and(|at| at + self.limits.room_idle_ms <= now);
+            if idle {
+                state.retired = true;
+                self.count_bytes(state.stream.bytes(), 0);
+                let due = state.due_at.take();
+                self.reschedule(|| Due::Room(name.clone()), due, None);
+            }
+            idle
+        });
+    }
+}

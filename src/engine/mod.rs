@@ -1,0 +1,176 @@
+//! Where shared state lives: everything two nodes would have to agree on, as verbs.
+//!
+//! One enum, not a trait object: the memory arm never awaits and costs nothing; a remote arm boxes its
+//! futures, so they are never part of a connection's size. Every verb takes the time as an argument, every
+//! value is owned and serialisable, and whatever happens comes back as an [`Event`] through the [`Sink`].
+
+pub mod event;
+pub mod memory;
+pub mod record;
+
+use std::sync::Arc;
+
+use countersign_protocol::client::Position;
+use countersign_protocol::server::{Counts, MembersPage, RoomInfo};
+use countersign_protocol::{RoomName, UserId};
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+pub use event::{Event, Sink, Topic};
+pub use memory::Memory;
+pub use record::{Account, EngineError, OnceKey, Present, RefreshState, Replaced, SessionRecord};
+
+use crate::core::attempt::{Attempt, AttemptKey, QrId, Step};
+use crate::core::stream::{Draft, Publication};
+
+/// A message's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequenced {
+    pub offset: u64,
+    pub at_ms: u64,
+    /// The `cid` was seen before; nothing was delivered again.
+    pub duplicate: bool,
+}
+
+/// Which part of a room's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Read {
+    /// What a joiner needs: everything after a position, or the newest messages.
+    Join { after: Option<Position> },
+    /// The newest messages with a smaller offset.
+    Before { offset: u64, limit: usize },
+    /// The oldest messages with a larger offset.
+    After { offset: u64, limit: usize },
+    /// The newest messages.
+    Newest { limit: usize },
+}
+
+/// Part of a room's history, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct History {
+    pub epoch: String,
+    /// The newest offset of the room.
+    pub top: u64,
+    /// For a join with a position: whether `messages` is everything after it.
+    pub recovered: Option<bool>,
+    pub messages: Vec<Arc<Publication>>,
+}
+
+/// A room as a joiner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomView {
+    pub counts: Counts,
+    pub info: RoomInfo,
+}
+
+/// Whether entering may bring a room into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Create {
+    Allowed,
+    Refused,
+}
+
+/// Names an attempt: by an id of its code, or by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttemptRef {
+    Id(QrId),
+    Key(AttemptKey),
+}
+
+/// What became of an attempt: the decision, and the record after it.
+#[derive(Debug)]
+pub struct Decided {
+    pub attempt: Arc<Attempt>,
+    pub step: Step,
+}
+
+/// Something whose time has come; the caller does it with the verb for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Due {
+    /// [`Engine::update_attempt`] with a tick.
+    Attempt(AttemptKey),
+    /// [`Engine::settle`].
+    Room(RoomName),
+}
+
+/// Decides an attempt's next state. May run more than once for one update; the last run counts.
+pub type DecideAttempt<'a> = &'a mut (dyn FnMut(&Attempt) -> Step + Send);
+/// Decides a session's next record; `None` keeps it. May run more than once for one update.
+pub type DecideSession<'a> = &'a mut (dyn FnMut(&SessionRecord) -> Option<SessionRecord> + Send);
+
+macro_rules! verbs {
+    ($( $(#[$doc:meta])* $verb:ident ( $($arg:ident : $ty:ty),* ) -> $out:ty; )*) => {
+        /// The shared state of all nodes.
+        #[derive(Clone)]
+        pub enum Engine {
+            /// Concurrent maps of this process. Never awaits.
+            Memory(Arc<Memory>),
+            /// State in another process, or a test engine with its manners.
+            Remote(Arc<dyn Remote>),
+        }
+
+        /// An engine whose verbs wait for something.
+        pub trait Remote: Send + Sync {
+            $( $(#[$doc])* fn $verb<'a>(&'a self, $($arg: $ty),*) -> BoxFuture<'a, Result<$out, EngineError>>; )*
+        }
+
+        impl Engine {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// What the verb says, and [`EngineError::Unavailable`] when the state cannot be reached.
+                pub async fn $verb<'a>(&'a self, $($arg: $ty),*) -> Result<$out, EngineError> {
+                    match self {
+                        Engine::Memory(memory) => memory.$verb($($arg),*),
+                        Engine::Remote(remote) => remote.$verb($($arg),*).await,
+                    }
+                }
+            )*
+        }
+    };
+}
+
+// Borrowed arguments are owned here on purpose: a remote verb's future outlives the caller's stack frame.
+verbs! {
+    /// Sequences a message: dedupes by `cid`, numbers, keeps, publishes. Creates the room.
+    append(room: RoomName, draft: Draft, now: u64) -> Sequenced;
+    /// Reads history. A room that does not exist reads as empty.
+    read(room: RoomName, part: Read, now: u64) -> History;
+    /// A connection is in the room, or is now signed in there: idempotent.
+    enter(room: RoomName, presence: Present, create: Create, now: u64) -> RoomView;
+    /// A connection is no longer in the room.
+    leave(room: RoomName, connection: u64, now: u64) -> ();
+    /// Who is signed in there, ordered by id.
+    members(room: RoomName, cursor: Option<String>, limit: usize) -> MembersPage;
+    /// Raises a counter and answers its value after this.
+    add(room: RoomName, counter: String, n: u64, now: u64) -> u64;
+    /// Publishes counts that are due, and drops the room when it has been empty for long enough.
+    settle(room: RoomName, now: u64) -> ();
+    /// Keeps a new attempt.
+    open_attempt(attempt: Attempt) -> ();
+    /// One compare-and-set on an attempt. `None`: there is none by that name.
+    update_attempt(which: AttemptRef, decide: DecideAttempt<'a>, now: u64) -> Option<Decided>;
+    /// Live attempts scanned by a session.
+    attempts_scanned_by(session: String) -> Vec<AttemptKey>;
+    /// Keeps a new account.
+    create_account(account: Account) -> ();
+    /// Reads an account.
+    account(user: UserId) -> Option<Arc<Account>>;
+    /// Keeps a new session; beyond the bound of a user the one unused for longest is revoked.
+    open_session(session: SessionRecord, now: u64) -> ();
+    /// Reads a session; a revoked or lapsed one is not there.
+    session(id: String, now: u64) -> Option<Arc<SessionRecord>>;
+    /// One compare-and-set on a session. `None`: there is none by that name.
+    update_session(id: String, decide: DecideSession<'a>, now: u64) -> Option<Arc<SessionRecord>>;
+    /// Ends a session; its tokens are refused from here on. `false`: it had ended.
+    revoke_session(id: String, now: u64) -> bool;
+    /// Takes a key once. `true` for the first taker until `until`.
+    take(key: OnceKey, until: u64, now: u64) -> bool;
+    /// What has come due, oldest first, at most `limit`; each is answered until it has been dealt with.
+    due(now: u64, limit: usize) -> Vec<Due>;
+    /// Events of a topic are delivered to this node from when this answers.
+    follow(topic: Topic) -> ();
+    /// They need not be any more.
+    unfollow(topic: Topic) -> ();
+}

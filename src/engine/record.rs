@@ -1,0 +1,98 @@
+//! Values the engine stores: owned, versioned, serialisable, so that they can live in another process.
+
+use std::sync::Arc;
+
+use countersign_protocol::server::{Profile, PublicDevice, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::device::DeviceDigest;
+
+/// An account of the built-in accounts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub profile: Profile,
+    /// PHC string (Argon2id).
+    pub password_hash: String,
+    pub created_at: u64,
+    pub locked: bool,
+}
+
+/// A signed-in device.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    pub id: String,
+    /// Rises by one with every update.
+    pub version: u64,
+    pub user: Profile,
+    pub device: DeviceDigest,
+    pub public_device: PublicDevice,
+    /// RFC 7638 thumbprint the tokens are bound to, if any.
+    pub jkt: Option<String>,
+    pub ip: String,
+    pub created_at: u64,
+    pub last_seen_at: u64,
+    /// When the refresh token lapses, and the session with it.
+    pub expires_at: u64,
+    pub refresh: RefreshState,
+    pub revoked: bool,
+}
+
+/// The refresh token that works, and the one before it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshState {
+    /// Key of the tag that every refresh token of this session carries.
+    pub family: [u8; 32],
+    /// SHA-256 of the token that works.
+    pub current: [u8; 32],
+    /// The token it replaced, and the pair that replaced it.
+    pub previous: Option<Replaced>,
+}
+
+/// A refresh token that was used. Within the grace the same device gets the same pair again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// SHA-256 of the used token.
+    pub digest: [u8; 32],
+    pub at: u64,
+    /// The answer it got, readable only with the used token.
+    pub sealed: Vec<u8>,
+}
+
+/// A key that can be taken once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OnceKey {
+    /// A DPoP proof's `jti`, hashed with its key's thumbprint.
+    Proof([u8; 32]),
+}
+
+/// Why the engine refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// There is one already.
+    #[error("exists already")]
+    Exists,
+    /// A bound of the node is reached.
+    #[error("the node's bound of {0} is reached")]
+    Full(&'static str),
+    /// A `cid` was used with another body.
+    #[error("this cid was used with another body")]
+    CidConflict,
+    /// Too many; try again later.
+    #[error("too many, again in {after_ms} ms")]
+    Rate { after_ms: u64 },
+    /// There is no such room, and it may not be created.
+    #[error("there is none")]
+    Missing,
+    /// The shared state cannot be reached.
+    #[error("shared state cannot be reached")]
+    Unavailable,
+}
+
+/// A connection in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// Number of the connection, unique among nodes.
+    pub connection: u64,
+    /// `None` for an anonymous viewer.
+    pub member: Option<(Arc<Profile>, Role)>,
+}

@@ -1,0 +1,59 @@
+//! Accounts, sessions and keys.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use countersign_protocol::http::{AccountCreated, Login, NewAccount, RefreshBody};
+
+use super::error::HttpError;
+use super::extract::{Anyone, Json, User, device};
+use crate::node::Node;
+
+const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+pub(super) async fn register(
+    State(node): State<Arc<Node>>,
+    Anyone(caller): Anyone,
+    Json(new): Json<NewAccount>,
+) -> Result<Response, HttpError> {
+    let user = node.register(caller.address, new).await?;
+    Ok((StatusCode::CREATED, [NO_STORE], axum::Json(AccountCreated { user })).into_response())
+}
+
+pub(super) async fn login(
+    State(node): State<Arc<Node>>,
+    Anyone(caller): Anyone,
+    Json(login): Json<Login>,
+) -> Result<Response, HttpError> {
+    let tokens = node.login(caller.address, login).await?;
+    Ok(([NO_STORE], axum::Json(tokens)).into_response())
+}
+
+pub(super) async fn refresh(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    Json(body): Json<RefreshBody>,
+) -> Result<Response, HttpError> {
+    let device = device(&headers)?;
+    let tokens = node.refresh_tokens(&body.refresh_token, device.as_ref()).await?;
+    Ok(([NO_STORE], axum::Json(tokens)).into_response())
+}
+
+pub(super) async fn logout(
+    State(node): State<Arc<Node>>,
+    User(_, session): User,
+) -> Result<StatusCode, HttpError> {
+    node.logout(&session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn me(User(_, session): User) -> Response {
+    ([NO_STORE], axum::Json(Node::me(&session))).into_response()
+}
+
+pub(super) async fn jwks(State(node): State<Arc<Node>>) -> Response {
+    let cache = (header::CACHE_CONTROL, "public, max-age=300");
+    ([cache], axum::Json(node.jwks())).into_response()
+}

@@ -1,0 +1,106 @@
+//! The pages and the JavaScript client, embedded into the binary.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use countersign_protocol::ErrorCode;
+
+use super::error::HttpError;
+use crate::node::{Node, Refusal};
+
+/// Scripts, styles and connections of our own only; nobody may frame a page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+macro_rules! files {
+    ($( $name:literal, $kind:literal; )*) => {
+        /// Name under `/assets/`, media type, content.
+        const FILES: &[(&str, &str, &str)] = &[
+            $( ($name, $kind, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/", $name))), )*
+        ];
+    };
+}
+
+files! {
+    "client.js", "text/javascript; charset=utf-8";
+    "client/attempt.js", "text/javascript; charset=utf-8";
+    "client/connection.js", "text/javascript; charset=utf-8";
+    "client/emitter.js", "text/javascript; charset=utf-8";
+    "client/error.js", "text/javascript; charset=utf-8";
+    "client/http.js", "text/javascript; charset=utf-8";
+    "client/id.js", "text/javascript; charset=utf-8";
+    "client/room.js", "text/javascript; charset=utf-8";
+    "client/session.js", "text/javascript; charset=utf-8";
+    "confirm.html", "text/html; charset=utf-8";
+    "confirm.js", "text/javascript; charset=utf-8";
+    "icon.svg", "image/svg+xml";
+    "index.html", "text/html; charset=utf-8";
+    "index.js", "text/javascript; charset=utf-8";
+    "page/account-form.js", "text/javascript; charset=utf-8";
+    "page/dom.js", "text/javascript; charset=utf-8";
+    "page/members.js", "text/javascript; charset=utf-8";
+    "page/room.js", "text/javascript; charset=utf-8";
+    "page/sign-in.js", "text/javascript; charset=utf-8";
+    "page/store.js", "text/javascript; charset=utf-8";
+    "strings.js", "text/javascript; charset=utf-8";
+    "style.css", "text/css; charset=utf-8";
+}
+
+pub(super) async fn index(State(_): State<Arc<Node>>) -> Response {
+    page("index.html")
+}
+
+/// The confirm page. Opening it changes nothing, so it is the same for every id.
+pub(super) async fn confirm(State(_): State<Arc<Node>>) -> Response {
+    page("confirm.html")
+}
+
+pub(super) async fn asset(Path(path): Path<String>) -> Response {
+    page(&path)
+}
+
+fn page(name: &str) -> Response {
+    let Some((_, kind, content)) = FILES.iter().find(|(n, _, _)| *n == name) else {
+        return HttpError(Refusal::new(ErrorCode::NotFound, "no such page")).into_response();
+    };
+    let headers: [(HeaderName, &str); 5] = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (StatusCode::OK, headers, *content).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Files of `web/` that browsers load.
+    fn on_disk(folder: &Path, prefix: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.path().is_dir() {
+                on_disk(&entry.path(), &format!("{name}/"), found);
+            } else if [".html", ".js", ".css", ".svg"].iter().any(|end| name.ends_with(end)) {
+                found.push(name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_is_served() {
+        let mut found = Vec::new();
+        on_disk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("web"), "", &mut found);
+        found.sort();
+        let mut served: Vec<_> = FILES.iter().map(|(name, _, _)| (*name).to_owned()).collect();
+        served.sort();
+        assert_eq!(served, found);
+    }
+}

@@ -1,0 +1,117 @@
+//! What handlers take from a request, with our errors in place of the framework's.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use countersign_protocol::http::DEVICE_HEADER;
+use countersign_protocol::{DeviceId, ErrorCode};
+use serde::de::DeserializeOwned;
+
+use super::error::HttpError;
+use super::Peer;
+use crate::auth::sessions::{Proof, Session};
+use crate::node::{Caller, Node, Refusal, unauthenticated};
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Node>> for Json<T> {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, node: &Arc<Node>) -> Result<Self, HttpError> {
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(|v| v.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json")));
+        if !is_json {
+            return Err(Refusal::bad_request("send the body as application/json").into());
+        }
+        let bytes = Bytes::from_request(request, node).await.map_err(|e| match e {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                Refusal::new(ErrorCode::TooLarge, "a request body is at most 65536 bytes")
+            }
+            _ => Refusal::bad_request("the body did not arrive"),
+        })?;
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Self(value)),
+            // The position would quote the body in logs of those who print errors; the rule is enough.
+            Err(e) if e.is_data() => {
+                let text = e.to_string();
+                let rule = text.split(" at line ").next().unwrap_or_default();
+                Err(Refusal::bad_request(rule.chars().take(200).collect::<String>()).into())
+            }
+            Err(_) => Err(Refusal::bad_request("the body is not JSON").into()),
+        }
+    }
+}
+
+/// The address a request comes from.
+pub(super) fn peer(parts: &Parts) -> Result<Peer, HttpError> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    peer.ok_or_else(|| Refusal::new(ErrorCode::Internal, "the request has no peer").into())
+}
+
+/// The device a request names.
+pub fn device(headers: &HeaderMap) -> Result<Option<DeviceId>, Refusal> {
+    let mut values = headers.get_all(DEVICE_HEADER).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::bad_request("Countersign-Device is given twice"));
+    }
+    let text = first.to_str().map_err(|_| Refusal::bad_request("Countersign-Device is not visible ASCII"))?;
+    DeviceId::parse(text).map(Some).map_err(|e| Refusal::bad_request(e.to_string()))
+}
+
+/// The token of `Authorization: Bearer` or `DPoP`.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::bad_request("Authorization is given twice"));
+    }
+    let text = first.to_str().map_err(|_| Refusal::bad_request("Authorization is not visible ASCII"))?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop") => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(Refusal::new(ErrorCode::InvalidToken, "Authorization is Bearer <token>")),
+    }
+}
+
+/// A caller with no need of a session.
+pub(super) struct Anyone(pub(super) Caller);
+
+impl FromRequestParts<Arc<Node>> for Anyone {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Node>) -> Result<Self, HttpError> {
+        let address = peer(parts)?.0.ip();
+        Ok(Self(Caller { address, session: None }))
+    }
+}
+
+/// A signed-in caller: token and device checked, with the session at hand.
+pub(super) struct User(pub(super) Caller, pub(super) Arc<Session>);
+
+impl FromRequestParts<Arc<Node>> for User {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, HttpError> {
+        let address = peer(parts)?.0.ip();
+        let token = bearer(&parts.headers)?.ok_or_else(unauthenticated)?;
+        let device = device(&parts.headers)?;
+        let url = format!("{}{}", node.origins.public(), parts.uri.path());
+        let proof = parts
+            .headers
+            .get("dpop")
+            .and_then(|v| v.to_str().ok())
+            .map(|proof| Proof { proof, method: parts.method.as_str(), url: &url });
+        let session = node.authenticate(token, device.as_ref(), proof).await?;
+        Ok(Self(Caller { address, session: Some(Arc::clone(&session)) }, session))
+    }
+}

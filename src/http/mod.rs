@@ -1,0 +1,51 @@
+//! HTTP: one file per resource. A handler reads the request, calls a use case, writes the answer.
+
+mod accounts;
+mod assets;
+mod error;
+mod extract;
+mod layers;
+mod operator;
+mod qr;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use countersign_protocol::limits::HTTP_BODY_BYTES_MAX;
+
+pub use error::HttpError;
+pub use extract::{bearer, device};
+pub use operator::operator_router;
+
+use crate::node::Node;
+
+/// Where a request comes from; the accept loop puts it into the request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Everything on the public port but the WebSocket.
+pub fn router(node: &Arc<Node>) -> Router {
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/q/{qr_id}", get(assets::confirm))
+        .route("/assets/{*path}", get(assets::asset))
+        .route("/v1/accounts", post(accounts::register))
+        .route("/v1/login", post(accounts::login))
+        .route("/v1/refresh", post(accounts::refresh))
+        .route("/v1/logout", post(accounts::logout))
+        .route("/v1/me", get(accounts::me))
+        .route("/.well-known/jwks.json", get(accounts::jwks))
+        .route("/v1/qr/{qr_id}", get(qr::code))
+        .route("/v1/qr/{qr_id}/scan", post(qr::scan))
+        .route("/v1/qr/{qr_id}/confirm", post(qr::confirm))
+        .route("/v1/qr/{qr_id}/deny", post(qr::deny))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(node), layers::guard))
+        .with_state(Arc::clone(node))
+}

@@ -1,0 +1,82 @@
+//! Who is told about a QR login: one connection per attempt, and how far it has been told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Connection, ConnectionId, Hub};
+use crate::core::attempt::{Attempt, AttemptKey};
+
+/// The watcher of an attempt on this node.
+#[derive(Debug)]
+pub(super) struct Watch {
+    connection: Arc<Connection>,
+    /// The newest event told; `None` while the command that watches has not been answered.
+    told: Option<u32>,
+    /// What happened in the meantime.
+    newest: Option<Arc<Attempt>>,
+}
+
+impl Hub {
+    /// Makes a connection the one watcher of an attempt. Nothing is told until
+    /// [`Hub::release_watch`]. Answers the connection it replaces.
+    pub fn hold_watch(&self, key: AttemptKey, connection: &Arc<Connection>) -> Option<Arc<Connection>> {
+        let watch = Watch { connection: Arc::clone(connection), told: None, newest: None };
+        let old = self.watchers.insert(key, watch)?;
+        (old.connection.id != connection.id).then_some(old.connection)
+    }
+
+    /// The command has been answered from `attempt`: tells every event after `told`, from here on too.
+    pub fn release_watch(
+        &self,
+        attempt: &Arc<Attempt>,
+        connection: ConnectionId,
+        told: u32,
+        render: impl Fn(&Attempt, u32) -> Vec<(u32, Bytes)>,
+    ) {
+        let newest = {
+            let Some(mut watch) = self.watchers.get_mut(&attempt.key()) else { return };
+            if watch.connection.id != connection {
+                return;
+            }
+            watch.told = Some(told);
+            let missed = watch.newest.take().filter(|n| n.seq() > attempt.seq());
+            missed.unwrap_or_else(|| Arc::clone(attempt))
+        };
+        self.tell_watcher(&newest, render);
+    }
+
+    /// Tells an attempt's watcher what it has not been told; after a final event there is nothing to watch.
+    pub fn tell_watcher(&self, attempt: &Arc<Attempt>, render: impl Fn(&Attempt, u32) -> Vec<(u32, Bytes)>) {
+        let key = attempt.key();
+        let connection = {
+            let Some(mut watch) = self.watchers.get_mut(&key) else { return };
+            let Some(told) = watch.told else {
+                if watch.newest.as_ref().is_none_or(|n| n.seq() < attempt.seq()) {
+                    watch.newest = Some(Arc::clone(attempt));
+                }
+                return;
+            };
+            // Queued under the entry's lock, so that two tellers cannot swap; written after it.
+            for (seq, frame) in render(attempt, told) {
+                watch.connection.queue(frame);
+                watch.told = Some(seq);
+            }
+            Arc::clone(&watch.connection)
+        };
+        connection.flush();
+        if attempt.state().is_final() {
+            self.unwatch(key, connection.id);
+        }
+    }
+
+    /// Ends a watch, if this connection holds it.
+    pub fn unwatch(&self, key: AttemptKey, connection: ConnectionId) -> bool {
+        self.watchers.remove_if(&key, |_, watch| watch.connection.id == connection).is_some()
+    }
+
+    /// Attempts watched on this node.
+    pub fn watch_count(&self) -> usize {
+        self.watchers.len()
+    }
+}

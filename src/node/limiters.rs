@@ -1,0 +1,173 @@
+//! Keyed rates: per address and per account. Bounded in keys; IPv6 addresses count by /64, the smallest
+//! network a host is given.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use countersign_protocol::UserId;
+use governor::clock::{Clock as _, ReasonablyRealtime, Reference};
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{NotUntil, RateLimiter};
+
+use super::refusal::Refusal;
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::config::limits::RateLimit;
+
+/// The address a limit counts under: itself, or its /64.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => {
+                let [a, b, c, d, ..] = v6.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        },
+    }
+}
+
+/// The gateway's clock in the shape the limiter asks for.
+#[derive(Debug, Clone)]
+pub struct LimiterClock(Clock);
+
+/// Milliseconds of the gateway's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(u64);
+
+impl std::ops::Add<Nanos> for Instant {
+    type Output = Instant;
+    fn add(self, n: Nanos) -> Instant {
+        Instant(self.0.saturating_add(n.as_u64() / 1_000_000))
+    }
+}
+
+impl Reference for Instant {
+    fn duration_since(&self, earlier: Self) -> Nanos {
+        Duration::from_millis(self.0.saturating_sub(earlier.0)).into()
+    }
+    fn saturating_sub(&self, n: Nanos) -> Self {
+        Instant(self.0.saturating_sub(n.as_u64() / 1_000_000))
+    }
+}
+
+impl governor::clock::Clock for LimiterClock {
+    type Instant = Instant;
+    fn now(&self) -> Instant {
+        Instant(self.0.now())
+    }
+}
+
+impl ReasonablyRealtime for LimiterClock {}
+
+type Store<K> = RateLimiter<K, DashMapStateStore<K>, LimiterClock, governor::middleware::NoOpMiddleware<Instant>>;
+
+/// A rate per key.
+#[derive(Debug)]
+pub struct Keyed<K: Hash + Eq + Clone> {
+    limiter: Store<K>,
+    clock: LimiterClock,
+    keys_max: usize,
+    what: &'static str,
+}
+
+impl<K: Hash + Eq + Clone> Keyed<K> {
+    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, what: &'static str) -> Self {
+        let clock = LimiterClock(clock.clone());
+        let limiter = RateLimiter::new(limit.quota(), DashMapStateStore::default(), clock.clone());
+        Self { limiter, clock, keys_max, what }
+    }
+
+    /// Counts one call.
+    ///
+    /// # Errors
+    /// `rate_limited` with `after_ms`; also when the table of keys is full of busy ones.
+    pub fn check(&self, key: &K) -> Result<(), Refusal> {
+        if self.limiter.len() >= self.keys_max {
+            self.sweep();
+            if self.limiter.len() >= self.keys_max {
+                return Err(Refusal::rate_limited("too many callers at once", 1_000));
+            }
+        }
+        self.limiter.check_key(key).map_err(|until: NotUntil<Instant>| {
+            let wait = until.wait_time_from(self.clock.now());
+            let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            Refusal::rate_limited(format!("too many {}", self.what), after_ms)
+        })
+    }
+
+    /// Forgets keys that are as good as new.
+    pub fn sweep(&self) {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+    }
+}
+
+/// All keyed rates of a node.
+#[derive(Debug)]
+pub struct Limiters {
+    pub qr_open: Keyed<IpAddr>,
+    pub qr_phone: Keyed<UserId>,
+    pub login_account: Keyed<UserId>,
+    pub login_address: Keyed<IpAddr>,
+}
+
+impl Limiters {
+    pub(super) fn new(limits: &Limits, clock: &Clock) -> Self {
+        let keys = limits.limiter_keys_max;
+        Self {
+            qr_open: Keyed::new(limits.qr_open_rate, keys, clock, "QR logins opened from this address"),
+            qr_phone: Keyed::new(limits.qr_phone_rate, keys, clock, "scans and confirmations by this account"),
+            login_account: Keyed::new(limits.login_account_rate, keys, clock, "sign-ins to this account"),
+            login_address: Keyed::new(limits.login_address_rate, keys, clock, "sign-ins from this address"),
+        }
+    }
+
+    /// Forgets idle keys everywhere.
+    pub fn sweep(&self) {
+        self.qr_open.sweep();
+        self.qr_phone.sweep();
+        self.login_account.sweep();
+        self.login_address.sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_count_by_network() {
+        let same = |a: &str, b: &str| network_of(a.parse().unwrap()) == network_of(b.parse().unwrap());
+        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));
+        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
+    }
+
+    #[test]
+    fn a_key_waits_and_others_do_not() {
+        let clock = Clock::manual(1_000_000);
+        let keyed = Keyed::new(RateLimit { count: 2, period_ms: 1_000, burst: 2 }, 10, &clock, "calls");
+        assert!(keyed.check(&1).is_ok() && keyed.check(&1).is_ok());
+        let refused = keyed.check(&1).unwrap_err();
+        assert!(keyed.check(&2).is_ok());
+        clock.advance(refused.after_ms.unwrap());
+        assert!(keyed.check(&1).is_ok());
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let clock = Clock::manual(1_000_000);
+        let keyed = Keyed::new(RateLimit { count: 1, period_ms: 1_000, burst: 1 }, 3, &clock, "calls");
+        for key in 0..3 {
+            assert!(keyed.check(&key).is_ok());
+        }
+        assert!(keyed.check(&9).is_err(), "all keys are busy");
+        clock.advance(10_000);
+        assert!(keyed.check(&9).is_ok(), "idle keys were forgotten");
+    }
+}

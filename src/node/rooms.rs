@@ -1,0 +1,329 @@
+//! Rooms: join, leave, send, like, who is there, what was said.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_protocol::client::{Position, Priority};
+use countersign_protocol::limits::{BODY_BYTES_MAX, CID_BYTES_MAX, HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX};
+use countersign_protocol::server::{HistoryPage, Joined, LeftPush, LeftReason, Liked, Me, MembersPage, Role, Sent};
+use countersign_protocol::{ErrorCode, RoomName, codec};
+use serde_json::value::RawValue;
+
+use super::Node;
+use super::refusal::Refusal;
+use super::signin::{present, unauthenticated};
+use crate::auth::sessions::Session;
+use crate::config::Namespace;
+use crate::core::stream::Draft;
+use crate::engine::{Create, EngineError, History, Read, RoomView, Topic};
+use crate::hub::room::{PENDING_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX};
+use crate::hub::{Connection, Subscription};
+
+/// A room's pending frames are gone within this time, unless the machine is overloaded, ms.
+const PENDING_AFTER_MS: u64 = 200;
+/// Reads of a room within one join. Each but the last lost a race with another join.
+const JOIN_READS_MAX: usize = 8;
+/// The counter of a `like` that names none.
+const DEFAULT_COUNTER: &str = "likes";
+
+/// A message as its sender gave it.
+pub struct Message {
+    pub room: String,
+    pub body: Box<RawValue>,
+    pub cid: Option<String>,
+    pub priority: Priority,
+}
+
+/// Part of the history a client asks for.
+pub struct Page {
+    pub before: Option<u64>,
+    pub after: Option<u64>,
+    pub limit: Option<u32>,
+}
+
+impl Node {
+    fn parse_room(&self, text: &str) -> Result<(RoomName, &Namespace), Refusal> {
+        let room = RoomName::parse(text).map_err(|e| Refusal::bad_request(e.to_string()))?;
+        let namespace = self.config.namespaces.get(room.namespace());
+        namespace.map(|n| (room, n)).ok_or_else(|| Refusal::new(ErrorCode::NotFound, "no such namespace"))
+    }
+
+    fn joined(&self, connection: &Connection, text: &str) -> Result<(RoomName, Arc<Subscription>), Refusal> {
+        let (room, _) = self.parse_room(text)?;
+        match connection.subscription(&room) {
+            Some(subscription) => Ok((room, subscription)),
+            None => Err(Refusal::new(ErrorCode::NotJoined, "join the room first")),
+        }
+    }
+
+    /// Subscribes a connection to a room. `reply` makes the command's answer: it leaves first, what was held
+    /// meanwhile follows, and nothing is missed or told twice in between.
+    ///
+    /// # Errors
+    /// `bad_request`, `not_found`, `not_allowed`, `already_joined`, `limit_reached`, `unavailable`.
+    pub async fn join(
+        &self,
+        connection: &Arc<Connection>,
+        room: &str,
+        after: Option<Position>,
+        reply: impl Fn(&Joined<'_>) -> Bytes + Send + Sync,
+    ) -> Result<(), Refusal> {
+        let (room, namespace) = self.parse_room(room)?;
+        let session = connection.session();
+        if session.is_none() && !namespace.anonymous {
+            return Err(unauthenticated());
+        }
+        if connection.subscription(&room).is_some() {
+            return Err(Refusal::new(ErrorCode::AlreadyJoined, "joined already; use history to fill a gap"));
+        }
+        if connection.subscription_count() >= self.limits.subscriptions_max {
+            let max = self.limits.subscriptions_max;
+            return Err(Refusal::new(ErrorCode::LimitReached, format!("at most {max} rooms on one connection")));
+        }
+        let create = if namespace.create_on_join { Create::Allowed } else { Create::Refused };
+        let subscription = self.hub.hold(&room, connection);
+        let entered = self.enter_and_release(&subscription, session.as_deref(), create, after, &reply).await;
+        if let Err(refusal) = entered {
+            self.hub.leave(&subscription);
+            let now = self.clock.now();
+            // The engine may or may not have counted the connection in.
+            let _ = self.engine.leave(room, connection.id, now).await;
+            return Err(refusal);
+        }
+        Ok(())
+    }
+
+    async fn enter_and_release(
+        &self,
+        subscription: &Arc<Subscription>,
+        session: Option<&Session>,
+        create: Create,
+        after: Option<Position>,
+        reply: &(impl Fn(&Joined<'_>) -> Bytes + Send + Sync),
+    ) -> Result<(), Refusal> {
+        let (connection, room) = (&subscription.connection, subscription.room.name());
+        self.engine.follow(Topic::Room(room.clone())).await?;
+        let presence = present(connection, session);
+        let view = self.engine.enter(room.clone(), presence, create, self.clock.now()).await.map_err(|e| match e {
+            EngineError::Missing => Refusal::new(ErrorCode::NotFound, "no such room"),
+            other => other.into(),
+        })?;
+        for _ in 0..JOIN_READS_MAX {
+            let read = Read::Join { after: after.clone() };
+            let history = self.engine.read(room.clone(), read, self.clock.now()).await?;
+            let answer = reply(&joined(room, &history, &view, session));
+            if self.hub.release(subscription, answer, history.top) {
+                return Ok(());
+            }
+        }
+        Err(Refusal::unavailable("the room could not be read up to where it is", PENDING_AFTER_MS))
+    }
+
+    /// Unsubscribes a connection.
+    ///
+    /// # Errors
+    /// `not_joined`.
+    pub async fn leave(&self, connection: &Arc<Connection>, room: &str) -> Result<(), Refusal> {
+        let (room, subscription) = self.joined(connection, room)?;
+        self.hub.leave(&subscription);
+        self.engine.leave(room.clone(), connection.id, self.clock.now()).await?;
+        if self.hub.room(&room).is_none() {
+            self.engine.unfollow(Topic::Room(room)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a connection out of a room and tells it why.
+    pub(super) async fn expel(&self, subscription: &Arc<Subscription>, reason: LeftReason) {
+        let room = subscription.room.name().clone();
+        let connection = &subscription.connection;
+        self.hub.leave(subscription);
+        connection.push(codec::text_frame(&LeftPush { room: room.clone(), reason }).into());
+        let _ = self.engine.leave(room, connection.id, self.clock.now()).await;
+    }
+
+    /// Says something in a room, as the session's user. There is no other way to say it, and no way to say it as
+    /// somebody else.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `not_joined`, `too_large`, `conflict`, `rate_limited`, `unavailable`.
+    pub async fn send(&self, connection: &Arc<Connection>, message: Message) -> Result<Sent, Refusal> {
+        let session = connection.session().ok_or_else(unauthenticated)?;
+        let (room, subscription) = self.joined(connection, &message.room)?;
+        if message.body.get().len() > BODY_BYTES_MAX {
+            return Err(Refusal::new(ErrorCode::TooLarge, format!("a body is at most {BODY_BYTES_MAX} bytes")));
+        }
+        if message.cid.as_ref().is_some_and(|cid| cid.is_empty() || cid.len() > CID_BYTES_MAX) {
+            return Err(Refusal::bad_request(format!("a cid is 1 to {CID_BYTES_MAX} bytes")));
+        }
+        if let Some(shed) = pressure(subscription.room.pending_bytes(), message.priority)? {
+            return Ok(shed);
+        }
+        let draft = draft(&session, message);
+        let sequenced = self.engine.append(room, draft, self.clock.now()).await?;
+        Ok(Sent {
+            offset: Some(sequenced.offset),
+            at_ms: Some(sequenced.at_ms),
+            duplicate: sequenced.duplicate,
+            ..Sent::default()
+        })
+    }
+
+    /// Raises a counter of a room.
+    ///
+    /// # Errors
+    /// `not_joined`, `not_found` for a counter that is not configured, `bad_request`.
+    pub async fn like(
+        &self,
+        connection: &Arc<Connection>,
+        room: &str,
+        counter: Option<&str>,
+        n: u64,
+    ) -> Result<Liked, Refusal> {
+        let (room, _) = self.joined(connection, room)?;
+        let (_, namespace) = self.parse_room(room.as_str())?;
+        let counter = counter.unwrap_or(DEFAULT_COUNTER);
+        if !namespace.counters.iter().any(|c| c == counter) {
+            return Err(Refusal::new(ErrorCode::NotFound, "no such counter"));
+        }
+        if n == 0 || n > self.limits.like_max {
+            return Err(Refusal::bad_request(format!("n is 1 to {}", self.limits.like_max)));
+        }
+        let value = self.engine.add(room, counter.to_owned(), n, self.clock.now()).await?;
+        Ok(Liked { value })
+    }
+
+    /// Who is signed in in a room.
+    ///
+    /// # Errors
+    /// `not_joined`, `bad_request`.
+    pub async fn members(
+        &self,
+        connection: &Arc<Connection>,
+        room: &str,
+        cursor: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<MembersPage, Refusal> {
+        let (room, _) = self.joined(connection, room)?;
+        let limit = page_size(limit, MEMBERS_PAGE_MAX)?;
+        Ok(self.engine.members(room, cursor, limit).await?)
+    }
+
+    /// Part of what was said in a room. `reply` makes the answer.
+    ///
+    /// # Errors
+    /// `not_joined`, `bad_request`.
+    pub async fn history<T>(
+        &self,
+        connection: &Arc<Connection>,
+        room: &str,
+        page: Page,
+        reply: impl FnOnce(&HistoryPage<'_>) -> T + Send,
+    ) -> Result<T, Refusal> {
+        let (room, _) = self.joined(connection, room)?;
+        let limit = page_size(page.limit, HISTORY_PAGE_MAX)?;
+        let part = match (page.before, page.after) {
+            (Some(_), Some(_)) => return Err(Refusal::bad_request("give before or after, not both")),
+            (Some(offset), None) => Read::Before { offset, limit },
+            (None, Some(offset)) => Read::After { offset, limit },
+            (None, None) => Read::Newest { limit },
+        };
+        let history = self.engine.read(room.clone(), part, self.clock.now()).await?;
+        let messages = history.messages.iter().map(|p| p.push(&room)).collect();
+        Ok(reply(&HistoryPage { epoch: history.epoch.clone(), messages }))
+    }
+
+    /// Reads a room again after a suspicion and delivers what its members here have not seen.
+    pub(super) async fn repair_room(&self, room: &RoomName) -> Result<(), Refusal> {
+        while let Some(after) = self.hub.last_offset(room) {
+            let part = Read::After { offset: after, limit: HISTORY_PAGE_MAX };
+            let history = self.engine.read(room.clone(), part, self.clock.now()).await?;
+            match history.messages.first() {
+                None if history.top > after => self.hub.skip_to(room, history.top),
+                None => return Ok(()),
+                Some(first) if first.offset > after + 1 => self.hub.skip_to(room, first.offset - 1),
+                Some(_) => {}
+            }
+            for publication in &history.messages {
+                let frame = || codec::text_frame(&publication.push(room));
+                self.hub.publish_message(room, frame, publication.offset, publication.priority.into());
+            }
+            if self.hub.last_offset(room) == Some(after) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn joined<'a>(room: &'a RoomName, history: &'a History, view: &RoomView, session: Option<&Session>) -> Joined<'a> {
+    Joined {
+        room: room.clone(),
+        epoch: history.epoch.clone(),
+        offset: history.top,
+        recovered: history.recovered,
+        messages: history.messages.iter().map(|p| p.push(room)).collect(),
+        counts: view.counts.clone(),
+        info: view.info.clone(),
+        me: Me { role: if session.is_some() { Role::Member } else { Role::Viewer }, muted_for_ms: None },
+    }
+}
+
+/// The stamp: author and role are the session's.
+fn draft(session: &Session, message: Message) -> Draft {
+    Draft {
+        from: Some(Arc::clone(session.stamp())),
+        source: None,
+        cid: message.cid.map(Into::into),
+        priority: message.priority,
+        body: message.body,
+    }
+}
+
+/// What a room's unflushed frames allow. `low` goes first, then `normal`; `high` only at the hard bound.
+fn pressure(pending: usize, priority: Priority) -> Result<Option<Sent>, Refusal> {
+    let bound = match priority {
+        Priority::Low => PENDING_LOW_BYTES_MAX,
+        Priority::Normal => PENDING_BYTES_MAX,
+        Priority::High => PENDING_HARD_BYTES_MAX,
+    };
+    if pending < bound {
+        return Ok(None);
+    }
+    if priority == Priority::High {
+        return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS));
+    }
+    Ok(Some(Sent { shed: true, after_ms: Some(PENDING_AFTER_MS), ..Sent::default() }))
+}
+
+fn page_size(limit: Option<u32>, max: usize) -> Result<usize, Refusal> {
+    match limit {
+        None => Ok(max),
+        Some(0) => Err(Refusal::bad_request("limit is at least 1")),
+        Some(n) => Ok(usize::try_from(n).unwrap_or(max).min(max)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_refuses_the_least_first() {
+        let shed = |pending, priority| match pressure(pending, priority) {
+            Ok(Some(sent)) => sent.shed,
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        for (pending, low, normal, high) in [
+            (0, false, false, false),
+            (PENDING_LOW_BYTES_MAX, true, false, false),
+            (PENDING_BYTES_MAX, true, true, false),
+            (PENDING_HARD_BYTES_MAX, true, true, true),
+        ] {
+            assert_eq!(shed(pending, Priority::Low), low);
+            assert_eq!(shed(pending, Priority::Normal), normal);
+            assert_eq!(shed(pending, Priority::High), high);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Accounts, sessions, and connections that are signed in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use countersign_protocol::http::{DeviceBody, Jwks, Login, MeBody, NewAccount, Tokens};
+use countersign_protocol::server::{LeftReason, Profile, PublicDevice, Role, SignedIn};
+use countersign_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
+
+use super::limiters::network_of;
+use super::qr::Kept;
+use super::refusal::Refusal;
+use super::Node;
+use crate::auth::device::DeviceDigest;
+use crate::auth::password::PasswordError;
+use crate::auth::sessions::{NewSession, Proof, Session};
+use crate::auth::names;
+use crate::engine::{Account, Create, EngineError, Present};
+use crate::hub::{Connection, End};
+
+/// Who makes a request: an address, and a session when a token was given.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub address: IpAddr,
+    pub session: Option<Arc<Session>>,
+}
+
+/// Why a connection could not be signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignInError {
+    /// The user has as many connections as allowed: close 4504.
+    ConnectionLimit,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for SignInError {
+    fn from(refusal: Refusal) -> Self {
+        SignInError::Refused(refusal)
+    }
+}
+
+/// The caller has to sign in first.
+pub fn unauthenticated() -> Refusal {
+    Refusal::new(ErrorCode::Unauthenticated, "sign in first")
+}
+
+fn wrong_login() -> Refusal {
+    Refusal::new(ErrorCode::InvalidToken, "wrong user or password")
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(e: PasswordError) -> Self {
+        match e {
+            PasswordError::Length => Refusal::bad_request(e.to_string()),
+            PasswordError::Busy { after_ms } => Refusal::rate_limited(e.to_string(), after_ms),
+            PasswordError::Cost | PasswordError::Failed => Refusal::new(ErrorCode::Internal, e.to_string()),
+        }
+    }
+}
+
+impl Node {
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// `registration_closed`, `bad_request`, `user_exists`, `rate_limited`, `unavailable`.
+    pub async fn register(&self, address: IpAddr, new: NewAccount) -> Result<Profile, Refusal> {
+        if !self.config.accounts.open_registration {
+            return Err(Refusal::new(ErrorCode::RegistrationClosed, "registration is closed here"));
+        }
+        let id = UserId::parse(&new.user_id).map_err(|e| Refusal::bad_request(e.to_string()))?;
+        if let Some(avatar) = &new.avatar {
+            names::check_avatar(avatar).map_err(|e| Refusal::bad_request(e.to_string()))?;
+        }
+        self.limiters.login_address.check(&network_of(address))?;
+        let exists = || Refusal::new(ErrorCode::UserExists, "this user id is taken");
+        if self.engine.account(id.clone()).await?.is_some() {
+            return Err(exists());
+        }
+        let password_hash = self.hasher.hash(&new.password).await?;
+        let profile = Profile {
+            id,
+            name: new.name.as_deref().and_then(names::display_name),
+            avatar: new.avatar,
+        };
+        let account =
+            Account { profile: profile.clone(), password_hash, created_at: self.clock.now(), locked: false };
+        match self.engine.create_account(account).await {
+            Err(EngineError::Exists) => Err(exists()),
+            other => Ok(other.map(|()| profile)?),
+        }
+    }
+
+    /// Signs a device in with a password. A wrong user and a wrong password are the same answer, and take the
+    /// same work.
+    ///
+    /// # Errors
+    /// `invalid_token` (401), `rate_limited`, `bad_request`.
+    pub async fn login(&self, address: IpAddr, login: Login) -> Result<Tokens, Refusal> {
+        let (device, public_device) = read_device(&login.device)?;
+        self.limiters.login_address.check(&network_of(address))?;
+        let user = UserId::parse(&login.user_id).ok();
+        let account = match &user {
+            Some(user) => {
+                self.limiters.login_account.check(user)?;
+                self.engine.account(user.clone()).await?
+            }
+            None => None,
+        };
+        let stored = account.as_ref().map(|a| a.password_hash.as_str());
+        let right = self.hasher.verify(&login.password, stored).await?;
+        let account = account.filter(|a| right && !a.locked).ok_or_else(|| {
+            tracing::info!(target: "countersign::auth", %address, "sign-in refused");
+            wrong_login()
+        })?;
+        let new = NewSession {
+            user: account.profile.clone(),
+            device: DeviceDigest::of(&device),
+            public_device,
+            ip: address.to_string(),
+            jkt: None,
+        };
+        self.sessions.open(new, self.clock.now()).await
+    }
+
+    /// Exchanges a refresh token.
+    ///
+    /// # Errors
+    /// `invalid_token`.
+    pub async fn refresh_tokens(&self, token: &str, device: Option<&DeviceId>) -> Result<Tokens, Refusal> {
+        self.sessions.refresh(token, device, self.clock.now()).await
+    }
+
+    /// Ends the caller's session: its tokens stop working, its sockets close, what it scanned is denied.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn logout(&self, session: &Session) -> Result<(), Refusal> {
+        self.engine.revoke_session(session.id().to_owned(), self.clock.now()).await?;
+        self.end_scans_of(session.id()).await
+    }
+
+    /// The caller, as the gateway knows it.
+    pub fn me(session: &Session) -> MeBody {
+        MeBody {
+            user: (**session.user()).clone(),
+            session: session.id().to_owned(),
+            device: session.public_device().clone(),
+        }
+    }
+
+    /// The public keys of our tokens.
+    pub fn jwks(&self) -> Jwks {
+        self.sessions.keys().jwks()
+    }
+
+    /// Checks a token together with its device or proof.
+    ///
+    /// # Errors
+    /// `invalid_token`, `device_mismatch`.
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        device: Option<&DeviceId>,
+        proof: Option<Proof<'_>>,
+    ) -> Result<Arc<Session>, Refusal> {
+        self.sessions.authenticate(token, device, proof, self.clock.now()).await
+    }
+
+    /// Where a DPoP proof on a socket has to point.
+    pub fn socket_url(&self) -> String {
+        let public = self.origins.public();
+        let rest = public.strip_prefix("http").unwrap_or(public);
+        format!("ws{rest}/v1/ws")
+    }
+
+    /// Signs a connection in, or gives it a newer session of the same user. Rooms joined before are entered
+    /// again as that user.
+    ///
+    /// # Errors
+    /// `conflict` for another user, and the user's connection limit.
+    pub async fn sign_in(&self, connection: &Arc<Connection>, session: Arc<Session>) -> Result<(), SignInError> {
+        if connection.session().is_some_and(|s| s.user_id() != session.user_id()) {
+            let message = "this connection is signed in as another user";
+            return Err(Refusal::new(ErrorCode::Conflict, message).into());
+        }
+        let max = self.limits.connections_per_user_max;
+        self.hub
+            .bind_user(session.user_id(), connection, max)
+            .map_err(|_| SignInError::ConnectionLimit)?;
+        connection.set_session(Arc::clone(&session));
+        // A revocation that came before the line above found no session here to close.
+        let now = self.clock.now();
+        let still = self.engine.session(session.id().to_owned(), now).await.map_err(Refusal::from)?;
+        if still.is_none() {
+            return Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again").into());
+        }
+        for subscription in connection.subscriptions() {
+            let presence = present(connection, Some(&session));
+            let room = subscription.room.name().clone();
+            match self.engine.enter(room, presence, Create::Refused, now).await {
+                Ok(_) => {}
+                Err(EngineError::Missing) => self.expel(&subscription, LeftReason::NotAllowed).await,
+                Err(e) => return Err(Refusal::from(e).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The reply to `auth`.
+    pub fn signed_in(&self, session: &Session) -> SignedIn {
+        SignedIn {
+            user: (**session.user()).clone(),
+            session: session.id().to_owned(),
+            expires_in_ms: session.expires_at().saturating_sub(self.clock.now()),
+        }
+    }
+
+    /// Replaces the connection's session by one with a newer token of the same user and session.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `invalid_token`, `device_mismatch`, `not_allowed` for another user or session.
+    pub async fn refresh_connection(
+        &self,
+        connection: &Arc<Connection>,
+        token: &str,
+    ) -> Result<Arc<Session>, Refusal> {
+        let current = connection.session().ok_or_else(unauthenticated)?;
+        let device = connection.device();
+        let fresh = self.authenticate(token, device.as_ref(), None).await?;
+        if fresh.user_id() != current.user_id() || fresh.id() != current.id() {
+            return Err(Refusal::new(ErrorCode::NotAllowed, "refresh takes a token of the same user and session"));
+        }
+        connection.set_session(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    /// The connection that redeemed is signed in on that same socket.
+    pub(super) async fn sign_in_redeemed(
+        &self,
+        connection: &Arc<Connection>,
+        device: &DeviceId,
+        kept: &Kept,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let session = self.sessions.adopt(&kept.access_token, device, now).await?;
+        match self.sign_in(connection, session).await {
+            Ok(()) => Ok(()),
+            Err(SignInError::Refused(refusal)) => Err(refusal),
+            // The tokens are good all the same; only this socket cannot be one of the user's.
+            Err(SignInError::ConnectionLimit) => {
+                connection.end(End::Close(CloseCode::ConnectionLimit));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Node {
+    /// A revocation may have been missed: every connection of the user is checked again.
+    pub(super) async fn repair_user(&self, user: &UserId) -> Result<(), Refusal> {
+        for connection in self.hub.connections_of(user) {
+            let Some(session) = connection.session() else { continue };
+            if self.engine.session(session.id().to_owned(), self.clock.now()).await?.is_none() {
+                connection.end(End::Close(CloseCode::Revoked));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connection as it stands in a room.
+pub(super) fn present(connection: &Connection, session: Option<&Session>) -> Present {
+    Present {
+        connection: connection.id,
+        member: session.map(|session| (Arc::clone(session.user()), Role::Member)),
+    }
+}
+
+/// A device from a request body.
+fn read_device(body: &DeviceBody) -> Result<(DeviceId, PublicDevice), Refusal> {
+    let id = DeviceId::parse(&body.id).map_err(|e| Refusal::bad_request(e.to_string()))?;
+    let name = body.name.as_deref().and_then(names::display_name);
+    Ok((id, PublicDevice { name, kind: body.kind }))
+}

@@ -1,0 +1,4 @@
+//! What an operator needs of a process.
+
+pub mod descriptors;
+pub mod logging;

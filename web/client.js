@@ -1,0 +1,250 @@
+import { Attempt } from './client/attempt.js';
+import { Connection } from './client/connection.js';
+import { Emitter } from './client/emitter.js';
+import { CountersignError } from './client/error.js';
+import { Http } from './client/http.js';
+import { Room, room_name } from './client/room.js';
+import { Session } from './client/session.js';
+
+export { CountersignError } from './client/error.js';
+export { reconnects } from './client/connection.js';
+export { uuid } from './client/id.js';
+
+const SYSTEM_CLOCK = {
+  now: () => Date.now(),
+  set: (run, ms) => setTimeout(run, ms),
+  clear: (handle) => clearTimeout(handle),
+};
+
+/**
+ * A client of one gateway: one connection, one signed-in user at most, any number of rooms, one QR login at a time.
+ *
+ * ```js
+ * const client = new Client({ url: location.origin, device: { id, name: 'Firefox on Linux', kind: 'web' } });
+ * await client.open();
+ * await client.login({ user_id: 'alice', password });
+ * const room = client.room('chat:lobby');
+ * room.on('message', (message) => …);
+ * await room.join();
+ * await room.send({ text: 'hello' });
+ * ```
+ *
+ * Events:
+ * - `state` (`connecting` | `connected` | `reconnecting` | `closed`, {code, reason, wait_ms}): `closed` is for good
+ * - `session` (saved session or null, why): keep it to stay signed in across a reload, forget it when null
+ * - `push` (frame): every push, after rooms and attempts have seen it
+ */
+export class Client extends Emitter {
+  #http;
+  #session;
+  #connection;
+  #clock;
+  #rooms = new Map();
+  #attempt = null;
+  #device;
+
+  /**
+   * @param {object} options
+   * @param {string} options.url the gateway's address, `https://…`; the socket's is made from it
+   * @param {{id: string, name?: string, kind?: string}} options.device a stable id for this installation
+   * @param {import('./client/session.js').SavedSession | null} [options.session] from an earlier `session` event
+   * @param {typeof WebSocket} [options.WebSocket] where the platform has none of its own
+   * @param {typeof fetch} [options.fetch]
+   * @param {() => number} [options.random]
+   * @param {typeof SYSTEM_CLOCK} [options.clock]
+   */
+  constructor({ url, device, session = null, WebSocket, fetch, random = Math.random, clock = SYSTEM_CLOCK }) {
+    super();
+    const origin = new URL(url).origin;
+    this.#device = device;
+    this.#clock = clock;
+    this.#http = new Http({ origin, device, fetch: fetch ?? globalThis.fetch });
+    this.#session = new Session(this.#http, clock.now, session);
+    this.#connection = new Connection({
+      url: `${origin.replace(/^http/, 'ws')}/v1/ws`,
+      WebSocket: WebSocket ?? globalThis.WebSocket,
+      before: async () => { await this.#session.token(); },
+      ready: () => this.#resume(),
+      random,
+      clock,
+    });
+    this.#connection.on('state', (state, detail) => this.emit('state', state, detail));
+    this.#connection.on('lost', (detail) => this.#lost(detail));
+    this.#connection.on('push', (frame) => this.#push(frame));
+    this.#session.on('change', (saved, why) => {
+      if (!saved) this.#nobody(why);
+      this.emit('session', saved, why);
+    });
+  }
+
+  /** `connecting`, `connected`, `reconnecting` or `closed`. */
+  get state() {
+    return this.#connection.state;
+  }
+
+  /** The signed-in user, or null. */
+  get user() {
+    return this.#session.current?.user ?? null;
+  }
+
+  get limits() {
+    return this.#connection.limits;
+  }
+
+  /** Connects, and stays connected. Resolves when the connection first stands; rejects when it is closed for good. */
+  open() {
+    return new Promise((resolve, reject) => {
+      if (this.state === 'connected') return resolve();
+      const stop = this.on('state', (state, detail) => {
+        if (state === 'connected') resolve();
+        else if (state === 'closed') reject(new CountersignError('disconnected', { body: detail }));
+        else return;
+        stop();
+      });
+      this.#connection.open();
+    });
+  }
+
+  close() {
+    this.#connection.close();
+  }
+
+  /** To be called when the network or the page came back. */
+  nudge() {
+    this.#connection.nudge();
+  }
+
+  /** Sends any command of the protocol. @returns {Promise<object>} the reply */
+  call(type, fields, more) {
+    return this.#connection.call(type, fields, more);
+  }
+
+  /** An HTTP call as the signed-in user. */
+  request(method, path, body) {
+    return this.#session.request(method, path, body);
+  }
+
+  // Accounts.
+
+  /** Makes an account; does not sign in. */
+  register({ user_id, password, name, avatar }) {
+    return this.#http.request('POST', '/v1/accounts', { body: { user_id, password, name, avatar } });
+  }
+
+  /** Signs in with a password: the connection, if there is one, and then everything else. */
+  async login({ user_id, password }) {
+    const body = { user_id, password, device: this.#device };
+    const reply = await this.#http.request('POST', '/v1/login', { body });
+    try {
+      if (this.state === 'connected') await this.call('auth', { token: reply.access_token, device: this.#device.id });
+    } catch {
+      // Taken by another user, or just lost: a new socket starts clean.
+      this.#connection.restart();
+    }
+    this.#session.adopt(reply, 'login');
+  }
+
+  /** Ends the session here and at the gateway. Rejects when the gateway could not be told. */
+  async logout() {
+    const token = await this.#session.token().catch(() => null);
+    this.#connection.close();
+    this.#session.end('signed_out');
+    if (token) await this.#http.request('POST', '/v1/logout', { token });
+  }
+
+  // QR login.
+
+  /** Asks for a code; a code this client had before is cancelled by it. @returns {Promise<Attempt>} */
+  async openAttempt() {
+    const onReply = (opened) => { this.#attempt = this.#watch(opened); };
+    await this.call('qr.open', { device: this.#device }, { onReply });
+    return this.#attempt;
+  }
+
+  /** Goes on with an attempt kept from before a reload. @returns {Promise<Attempt | null>} null when it is over */
+  async resumeAttempt(kept) {
+    this.#attempt = this.#watch(kept);
+    return (await this.#attempt.resume()) ? this.#attempt : null;
+  }
+
+  #watch(opened) {
+    return new Attempt(opened, {
+      call: (type, fields) => this.call(type, fields),
+      device: this.#device.id,
+      signed_in: (reply) => this.#session.adopt(reply, 'qr'),
+      clock: this.#clock,
+    });
+  }
+
+  // Rooms.
+
+  /** The room of this name; nothing happens before its `join` is called. @returns {Room} */
+  room(name) {
+    const key = room_name(name);
+    if (!this.#rooms.has(key)) {
+      this.#rooms.set(key, new Room(key, (type, fields, more) => this.call(type, fields, more), this.#clock));
+    }
+    return this.#rooms.get(key);
+  }
+
+  // The life of a connection.
+
+  /** A new socket said hello: be who we were, and where we were. */
+  async #resume() {
+    const as = this.#session.current;
+    if (as) await this.#authenticate();
+    const attempt = this.#attempt;
+    if (attempt && !attempt.signed_in && (!attempt.final || attempt.ticket)) await attempt.resume();
+    await Promise.all([...this.#rooms.values()].filter((room) => room.wanted).map((room) => room.resume()));
+    // Somebody signed in with a password while all this went on.
+    if (!as && this.#session.current) await this.#authenticate();
+  }
+
+  async #authenticate() {
+    for (let first = true; ; first = false) {
+      const token = await this.#session.token();
+      if (!token) return;
+      try {
+        await this.call('auth', { token, device: this.#device.id });
+        return;
+      } catch (error) {
+        if (error.retry || error.code === 'conflict') throw error;
+        if (first && error.code === 'invalid_token') this.#session.expire();
+        else return this.#session.end('refused');
+      }
+    }
+  }
+
+  /** The user is gone, and with it the rooms and what the present socket was signed in as. */
+  #nobody(why) {
+    for (const room of this.#rooms.values()) room.end(why);
+    this.#rooms.clear();
+    if (this.state === 'connected') this.#connection.restart();
+  }
+
+  #lost({ code }) {
+    for (const room of this.#rooms.values()) room.suspend();
+    if (code === 4005) this.#session.expire();
+    if (code === 4500 || code === 4503) this.#session.end(code === 4503 ? 'revoked' : 'refused');
+  }
+
+  #push(frame) {
+    if (frame.type === 'qr') {
+      const attempt = this.#attempt;
+      // An id not seen before is the next rotation's. The end of an attempt we replaced is nobody's concern.
+      if (attempt && (attempt.owns(frame.qr_id) || frame.state === 'waiting')) attempt.push(frame);
+    } else if (frame.type === 'session' && frame.state === 'expiring') this.#renew();
+    else if (frame.room) this.#rooms.get(frame.room)?.push(frame);
+    this.emit('push', frame);
+  }
+
+  /** The connection outlives the token it was opened with. */
+  async #renew() {
+    try {
+      const token = await this.#session.refresh();
+      if (token) await this.call('refresh', { token });
+    } catch {
+      // Not now. If it stays so the gateway closes with 4005, and the way back begins with a new token.
+    }
+  }
+}

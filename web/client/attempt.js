@@ -1,0 +1,140 @@
+import { Emitter } from './emitter.js';
+
+const FINAL = ['redeemed', 'denied', 'cancelled', 'expired'];
+const RETRY_MS = 1_000;
+
+/**
+ * One QR login as the PC sees it. It survives lost sockets: the client calls `resume` on each new one.
+ * Event: `change`, after any of its fields changed.
+ */
+export class Attempt extends Emitter {
+  #call;
+  #device;
+  #signed_in;
+  #clock;
+  #claim;
+  #ids;
+  #redeeming = false;
+  seq = 0;
+  /** @type {'waiting'|'scanned'|'confirmed'|'redeemed'|'denied'|'cancelled'|'expired'} */
+  state = 'waiting';
+  reason = null;
+  qr_id;
+  url;
+  /** Who scanned, and what the phone has to type: set from `scanned` on. */
+  user = null;
+  match = null;
+  ticket = null;
+  /** By this machine's clock, made from the relative times on the wire. */
+  expires_at_ms = null;
+  rotates_at_ms = null;
+  /** True once this device holds its own tokens. */
+  signed_in = false;
+
+  /**
+   * @param {object} opened the reply of `qr.open`, or what `toJSON` returned before a reload
+   * @param {object} context
+   * @param {(type: string, fields: object) => Promise<object>} context.call
+   * @param {string} context.device
+   * @param {(reply: object) => void} context.signed_in takes the tokens
+   * @param {{now(): number, set(run: () => void, ms: number): any}} context.clock
+   */
+  constructor(opened, { call, device, signed_in, clock }) {
+    super();
+    this.#call = call;
+    this.#device = device;
+    this.#signed_in = signed_in;
+    this.#clock = clock;
+    this.#claim = opened.claim;
+    this.#ids = new Set([opened.qr_id]);
+    this.#take(opened);
+  }
+
+  get final() {
+    return FINAL.includes(this.state);
+  }
+
+  /** Whether a push with this id is about this attempt; the id changes with each rotation. */
+  owns(qr_id) {
+    return this.#ids.has(qr_id);
+  }
+
+  /** What a reload needs to go on. It holds the claim: keep it where the tokens are kept. */
+  toJSON() {
+    return { qr_id: this.qr_id, claim: this.#claim, url: this.url };
+  }
+
+  /** The PC changed its mind. */
+  async cancel() {
+    await this.#call('qr.cancel', this.#named());
+  }
+
+  /** A `qr` push. Events already seen (they come again after `qr.watch`) change nothing. */
+  push(frame) {
+    if (frame.seq <= this.seq || this.final) return;
+    this.#ids.add(frame.qr_id);
+    this.#take(frame);
+    if (this.ticket && !this.signed_in) this.#redeem();
+    this.emit('change');
+  }
+
+  /** Watches again on a new socket; events missed meanwhile follow as pushes. Resolves to whether it is still going on. */
+  async resume() {
+    const after_seq = this.seq || undefined;
+    let live;
+    try {
+      const { state } = await this.#call('qr.watch', { ...this.#named(), after_seq });
+      live = !FINAL.includes(state);
+    } catch (error) {
+      if (error.retry) throw error;
+      this.#fail('lost');
+      return false;
+    }
+    if (this.ticket && !this.signed_in) this.#redeem();
+    return live;
+  }
+
+  #named() {
+    return { qr_id: this.qr_id, claim: this.#claim, device: this.#device };
+  }
+
+  #take(frame) {
+    this.seq = frame.seq ?? this.seq;
+    this.state = frame.state ?? this.state;
+    this.reason = frame.reason ?? null;
+    if (this.state === 'waiting') this.qr_id = frame.qr_id;
+    this.url = frame.url ?? this.url;
+    this.user = frame.user ?? this.user;
+    this.match = frame.match ?? this.match;
+    this.ticket = frame.ticket ?? this.ticket;
+    if (frame.expires_in_ms !== undefined) this.expires_at_ms = this.#clock.now() + frame.expires_in_ms;
+    this.rotates_at_ms = frame.rotate_in_ms === undefined ? null : this.#clock.now() + frame.rotate_in_ms;
+  }
+
+  /** Fetches the tokens. The same claim and ticket may ask again for 30 s: a lost reply loses nothing. */
+  async #redeem() {
+    if (this.#redeeming) return;
+    this.#redeeming = true;
+    try {
+      const reply = await this.#call('qr.redeem', { ...this.#named(), ticket: this.ticket });
+      this.signed_in = true;
+      this.state = 'redeemed';
+      this.emit('change');
+      this.#signed_in(reply);
+    } catch (error) {
+      if (!error.retry) this.#fail(error.body?.reason ?? error.code);
+      // Without a socket the next one resumes; with one, the reply was late or the gateway busy.
+      else if (error.code !== 'disconnected') this.#clock.set(() => this.#redeem(), error.after_ms ?? RETRY_MS);
+    } finally {
+      this.#redeeming = false;
+    }
+  }
+
+  #fail(reason) {
+    if (this.state !== 'redeemed' && this.final) return;
+    this.state = 'expired';
+    this.reason = reason;
+    this.ticket = null;
+    this.emit('change');
+  }
+}

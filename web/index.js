@@ -1,0 +1,78 @@
+import { Client } from './client.js';
+import { account_form } from './page/account-form.js';
+import { by_id, fill_texts, say } from './page/dom.js';
+import { RoomView } from './page/room.js';
+import { SignIn } from './page/sign-in.js';
+import { load_session, save_session, this_device } from './page/store.js';
+import { text } from './strings.js';
+
+const NOTICE_MS = 8_000;
+
+fill_texts();
+const client = new Client({ url: location.origin, device: this_device(), session: load_session() });
+const sign_in = new SignIn(client);
+const room = new RoomView(client, new URLSearchParams(location.search).get('room') || 'chat:lobby');
+account_form(by_id('account-form'), client);
+
+client.on('state', (state, { code }) => {
+  const at = by_id('connection');
+  at.dataset.state = state;
+  say(at, text.connection[state]);
+  // 1000 is our own doing, and a session's end is told in its own words.
+  const told = state !== 'closed' || [1000, 4500, 4503].includes(code);
+  by_id('closed').hidden = told;
+  if (!told) say(by_id('closed-reason'), text.closed.reasons[code] ?? text.closed.other(code));
+});
+by_id('closed-again').addEventListener('click', () => connect());
+
+client.on('session', (saved, why) => {
+  save_session(saved);
+  if (why === 'qr' || why === 'login') notice(text.signIn.welcome(saved.user.name || saved.user.id));
+  if (!saved) notice(text.account.ended[why] ?? '');
+  show(saved);
+});
+
+client.on('push', (frame) => {
+  if (frame.type !== 'session' || frame.state !== 'new_device') return;
+  notice(text.room.newDevice(frame.device?.name || text.room.unknownDevice, frame.ip));
+});
+
+by_id('sign-out').addEventListener('click', () => {
+  client.logout().catch(() => notice(text.account.signOutUntold));
+});
+
+// A page that was asleep or offline finds out at once, not at the next deadline.
+addEventListener('online', () => client.nudge());
+addEventListener('pageshow', () => client.nudge());
+document.addEventListener('visibilitychange', () => { if (!document.hidden) client.nudge(); });
+
+show(load_session());
+
+function show(saved) {
+  by_id('account').hidden = !saved;
+  if (saved) {
+    say(by_id('account-name'), saved.user.name || saved.user.id);
+    say(by_id('account-id'), saved.user.id);
+    sign_in.hide();
+    if (!room.shown) scrollTo(0, 0);
+    room.show();
+  } else {
+    room.hide();
+    sign_in.show();
+  }
+  connect();
+}
+
+function connect() {
+  // Why it was closed for good comes as a state.
+  client.open().catch(() => {});
+}
+
+let notice_timer = null;
+function notice(words) {
+  clearTimeout(notice_timer);
+  const at = by_id('notice');
+  say(at, words);
+  at.hidden = !words;
+  if (words) notice_timer = setTimeout(() => { at.hidden = true; }, NOTICE_MS);
+}
