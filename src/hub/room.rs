@@ -81,6 +81,12 @@ impl Room {
         self.len() == 0
     }
 
+    /// Whether a flusher is at work.
+    #[cfg(test)]
+    pub(super) fn is_flushing(&self) -> bool {
+        self.state.lock().flushing
+    }
+
     /// Adds a member whose frames are held. `None`: the room has been retired, look it up again.
     pub(super) fn hold(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Arc<Subscription>> {
         let subscription = Subscription::new(Arc::clone(connection), Arc::clone(self));

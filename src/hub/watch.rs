@@ -74,7 +74,10 @@ impl Hub {
         };
         connection.flush();
         if attempt.state().is_final() {
-            self.unwatch(key, connection.id);
+            // A watch of the same connection that begins just now has yet to be told.
+            self.watchers.remove_if(&key, |_, watch| {
+                watch.connection.id == connection.id && watch.told.is_some()
+            });
         }
     }
 
