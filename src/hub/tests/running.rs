@@ -74,6 +74,24 @@ async fn small_rooms_do_not_wait_for_a_large_one() {
     assert!(crowd.iter().all(|seat| seat.read() == ["joined", "1"]));
 }
 
+#[test]
+fn a_retired_room_takes_nobody() {
+    let (hub, name) = (Hub::default(), named("chat:a"));
+    let (first, second) = (Seat::new(1, ALL), Seat::new(2, ALL));
+    let former = first.join(&hub, &name, 0);
+    hub.leave(&former);
+    // Who looked the room up before it was retired.
+    assert!(former.room.hold(&second.connection).is_none());
+    // As it stands in the map for a moment.
+    hub.rooms.insert(name.clone(), Arc::clone(&former.room));
+    let next = second.join(&hub, &name, 0);
+    assert!(!Arc::ptr_eq(&next.room, &former.room));
+    assert!(
+        hub.room(&name)
+            .is_some_and(|known| Arc::ptr_eq(&known, &next.room))
+    );
+}
+
 /// Rooms are retired and made anew while others join and speak. A member's room is the one in the map.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_is_never_retired_under_a_member() {
