@@ -146,7 +146,6 @@ async fn run(rooms: usize, viewers: usize, rooms_each: usize, messages: u64) -> 
             .unwrap();
     }
     assert_eq!((node.hub.connection_count(), node.hub.room_count()), (0, 0));
-    eprintln!("{seen:?}");
     seen
 }
 
@@ -154,16 +153,17 @@ async fn run(rooms: usize, viewers: usize, rooms_each: usize, messages: u64) -> 
 async fn one_room_of_forty() {
     let seen = run(1, 40, 1, 100_000).await;
     assert!(
-        seen.messages > 100_000
-            && seen.gaps > 0
-            && seen.joins > 100
-            && seen.recoveries > 0
-            && seen.counts > 0
+        seen.messages > 100_000 && seen.gaps > 0 && seen.counts > 0,
+        "{seen:?}"
     );
+    assert!(seen.joins > 100 && seen.recoveries > 0, "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rooms_with_shared_members() {
     let seen = run(6, 24, 2, 20_000).await;
-    assert!(seen.messages > 20_000 && seen.joins > 100 && seen.recoveries > 0);
+    assert!(
+        seen.messages > 20_000 && seen.joins > 100 && seen.recoveries > 0,
+        "{seen:?}"
+    );
 }
