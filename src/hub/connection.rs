@@ -92,6 +92,8 @@ struct Out {
 pub enum End {
     /// The gateway closes it with this code.
     Close(CloseCode),
+    /// The peer closed it, and our answer is queued.
+    Answered,
     /// The peer is gone; there is nobody to tell.
     Broken,
 }
@@ -489,7 +491,17 @@ impl Connection {
         self.write(&mut out);
     }
 
-    /// A pong or close that the frame reader produced.
+    /// The peer has closed: `frame` is the answer, and nothing follows it.
+    pub fn answer_close(&self, frame: Bytes) {
+        let mut out = self.out.lock();
+        if out.end.is_none() {
+            out.outbox.close(frame, Ending::AfterQueue);
+            self.end_locked(&mut out, End::Answered);
+            self.write(&mut out);
+        }
+    }
+
+    /// A pong that the frame reader produced.
     pub fn queue_control(&self, bytes: &[u8]) {
         self.queue(Bytes::copy_from_slice(bytes));
     }
