@@ -61,8 +61,9 @@ pub(super) async fn open(arrival: Arrival) {
         Stream::Other(stream) => (Wire::Woken, Transport::Woken(stream)),
     };
     let connection = node.open_connection(peer.ip(), wire);
-    let presence = Presence { node, connection };
-    let Presence { node, connection } = &presence;
+    let place = place.map(Arc::new);
+    let presence = Presence { node, connection, place: place.clone() };
+    let Presence { node, connection, .. } = &presence;
     connection.push(text_frame(&hello(node, connection)).into());
     connection.set_user_agent(welcome.user_agent);
     if let Some(device) = &welcome.device {
@@ -100,11 +101,13 @@ fn hello(node: &Node, connection: &Connection) -> Hello {
 struct Presence {
     node: Arc<Node>,
     connection: Arc<Connection>,
+    /// Kept until the engine knows that the connection is gone.
+    place: Option<Arc<Admission>>,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.node.depart(&self.connection, None);
+        self.node.depart(&self.connection, self.place.take());
     }
 }
 
@@ -113,7 +116,7 @@ async fn serve(
     presence: Presence,
     mut transport: Transport,
     leftover: Bytes,
-    place: Option<Admission>,
+    place: Option<Arc<Admission>>,
     tracked: Tracked,
 ) {
     let mut owner = Owner::new(&presence, leftover);
@@ -429,7 +432,7 @@ mod tests {
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             Wire::Memory(MemoryWire::counting()),
         );
-        let presence = Presence { node, connection };
+        let presence = Presence { node, connection, place: None };
         let tracked = Tracker::default().track();
         let task = serve(presence, Transport::Direct, Bytes::new(), None, tracked);
         let bytes = std::mem::size_of_val(&task);
