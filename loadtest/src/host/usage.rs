@@ -1,0 +1,81 @@
+//! What a span of a run cost: the server, the tester, and what the host took from both.
+
+use serde::Serialize;
+
+use super::machine::Ticks;
+use super::process::{CpuSample, CpuSource, CpuSpan};
+use crate::clock::{self, Nanos, seconds};
+use crate::error::Result;
+
+/// Above this share of its core the tester, not the server, may be what is measured.
+pub const SATURATED_SHARE: f64 = 0.90;
+
+/// A span of a run that has begun.
+#[derive(Debug)]
+pub struct Watch {
+    at: Nanos,
+    tester: Nanos,
+    ticks: Ticks,
+    server: Option<CpuSample>,
+}
+
+/// What a span cost.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Usage {
+    /// Duration, seconds.
+    pub seconds: f64,
+    /// The server's processor time, seconds; `None` without a pid.
+    pub server_cpu_seconds: Option<f64>,
+    /// Where that came from.
+    pub server_cpu_source: Option<CpuSource>,
+    /// Share of one core the tester's thread used, 0 to 1.
+    pub tester_share: f64,
+    /// The tester used more than 90 % of its core: the figures are the tester's, not the server's.
+    pub saturated: bool,
+    /// Share of the machine's processor time that its host took away, 0 to 1.
+    pub steal: f64,
+}
+
+impl Watch {
+    /// Begins a span; `pid` is the server's.
+    pub fn begin(pid: Option<u32>) -> Result<Watch> {
+        Ok(Watch {
+            ticks: Ticks::now(),
+            server: pid.map(CpuSample::of).transpose()?,
+            tester: clock::thread_cpu(),
+            at: clock::now(),
+        })
+    }
+
+    /// Ends it.
+    pub fn end(&self, pid: Option<u32>) -> Result<Usage> {
+        let wall = clock::now().saturating_sub(self.at);
+        let tester = clock::thread_cpu().saturating_sub(self.tester);
+        let server: Option<CpuSpan> = match (&self.server, pid) {
+            (Some(earlier), Some(pid)) => Some(CpuSample::of(pid)?.since(earlier)),
+            _ => None,
+        };
+        let tester_share = tester as f64 / wall.max(1) as f64;
+        Ok(Usage {
+            seconds: seconds(wall),
+            server_cpu_seconds: server.map(|s| seconds(s.cpu)),
+            server_cpu_source: server.map(|s| s.source),
+            tester_share,
+            saturated: tester_share > SATURATED_SHARE,
+            steal: Ticks::now().steal_since(&self.ticks),
+        })
+    }
+}
+
+impl Usage {
+    /// Server processor time per `n` of something, microseconds.
+    pub fn server_us_per(&self, n: u64) -> Option<f64> {
+        let cpu = self.server_cpu_seconds?;
+        (n > 0).then(|| cpu * 1e6 / n as f64)
+    }
+
+    /// Cores the server used on average.
+    pub fn server_cores(&self) -> Option<f64> {
+        Some(self.server_cpu_seconds? / self.seconds.max(1e-9))
+    }
+}
