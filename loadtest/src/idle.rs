@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use countersign_protocol::error::ErrorReply;
 use serde::Serialize;
 
 use crate::clock::{self, MILLI, Nanos};
+use crate::engine::socket::Acks;
 use crate::engine::{Ended, Engine, Handler, Io};
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Fleet, Ramp, Seat};
@@ -13,10 +13,10 @@ use crate::host::process::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::Stage;
+use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::{FIRST_SEND_ID, SendCommand};
-use crate::wire::scan::number;
+use crate::wire::reply::{Answer, Frame, Frames};
 use crate::wire::stamp::Stamp;
-use crate::wire::{MESSAGE_PREFIX, REPLY_PREFIX};
 
 /// Most messages unanswered while connections become active.
 const IN_FLIGHT_MAX: usize = 64;
@@ -101,7 +101,7 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
         pace: stage.pace,
         state: Ramp::default(),
     };
-    let mut engine = Engine::new()?;
+    let mut engine = Engine::new(Acks::Prompt)?;
     let mut result = IdleResult {
         rss_before_bytes: stage.pid.map(resident_bytes).transpose()?,
         ..IdleResult::default()
@@ -187,6 +187,7 @@ impl IdleResult {
 struct Activity {
     run: u32,
     per_room: usize,
+    frames: Frames,
     commands: Vec<SendCommand>,
     members_of: Vec<u64>,
     /// Waiting for their turn, and until when.
@@ -219,6 +220,7 @@ impl Activity {
         Ok(Activity {
             run: stage.run,
             per_room: plan.per_room.max(1),
+            frames: Frames::default(),
             commands: commands?,
             members_of: vec![0; rooms.len()],
             queue: Vec::new(),
@@ -297,27 +299,32 @@ impl Activity {
         }
     }
 
-    fn reply(&mut self, member: usize, payload: &[u8]) {
-        let digits = &payload[REPLY_PREFIX.len()..];
-        if number(digits).is_none_or(|id| id < FIRST_SEND_ID) {
-            return;
-        }
+    fn answered(&mut self, member: usize, answer: Answer) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        match serde_json::from_slice::<ErrorReply>(payload) {
-            Err(_) => {
-                let room = member / self.per_room;
+        let again = match answer {
+            Answer::Ok { offset: Some(_), .. } => {
                 self.accepted += 1;
-                self.expected += self.members_of[room];
+                self.expected += self.members_of[member / self.per_room];
+                return;
             }
-            Ok(error) => {
-                *self.refused.entry(error.code.name().to_owned()).or_default() += 1;
-                // Again later, when that can help; else it stays refused.
-                if error.retry {
-                    let pause = error.after_ms.map_or(REFUSED_PAUSE, |ms| ms * MILLI);
-                    self.queue.push((clock::now() + pause, member));
+            Answer::Ok { after_ms, .. } => {
+                *self.refused.entry("shed".to_owned()).or_default() += 1;
+                after_ms
+            }
+            Answer::Error {
+                code,
+                retry,
+                after_ms,
+            } => {
+                *self.refused.entry(code.name().to_owned()).or_default() += 1;
+                if !retry {
+                    return;
                 }
+                after_ms
             }
-        }
+        };
+        let pause = again.map_or(REFUSED_PAUSE, |ms| ms * MILLI);
+        self.queue.push((clock::now() + pause, member));
     }
 
     fn report(self, result: &mut IdleResult) {
@@ -336,8 +343,10 @@ impl Handler for Activity {
     fn text(&mut self, _: &mut Io, member: usize, payload: &[u8], _: Nanos) {
         if payload.starts_with(MESSAGE_PREFIX) {
             self.delivered += 1;
-        } else if payload.starts_with(REPLY_PREFIX) {
-            self.reply(member, payload);
+        } else if let Frame::Reply { id: Some(id), answer } = self.frames.read(payload)
+            && id >= FIRST_SEND_ID
+        {
+            self.answered(member, answer);
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Side {
     pub out_of_order: u64,
     pub refused: u64,
     pub tester_share: f64,
+    pub tester_wait: f64,
+    pub server_wait: Option<f64>,
     pub steal: f64,
 }
 
@@ -185,6 +187,8 @@ impl Side {
             out_of_order: result.tally.out_of_order,
             refused: result.tally.refused.values().sum(),
             tester_share: result.usage.tester_share,
+            tester_wait: result.usage.tester_wait,
+            server_wait: result.usage.server_wait,
             steal: result.usage.steal,
         })
     }

@@ -1,23 +1,18 @@
 //! From the command line to a scenario and from its result to the outputs.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
-use crate::cli::{Cli, Command, Common, FloorArgs, FloorKind, IdleArgs, LoadArgs, RatioArgs, RoomArgs};
+use crate::cli::{Cli, Command, Common, FloorKind, IdleArgs, LoadArgs, RatioArgs, RoomArgs};
 use crate::clock::{self, Nanos, from_seconds};
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
-use crate::floor::child::LISTENING;
-use crate::floor::probe::send_cost;
-use crate::floor::{Floor, FloorOptions};
+use crate::floor::serve;
 use crate::host::{limits, pin};
 use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
-use crate::output::{Document, Progress, note};
+use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
 use crate::target::{Remote, Sources, Target};
@@ -29,8 +24,6 @@ const CONNECTIONS_PER_USER: usize = 16;
 const CONNECT_RATE: f64 = 450.0;
 /// The profile that lifts every rate.
 const BENCH: &str = "bench";
-/// Batches of `floor --probe`.
-const PROBE_BATCHES: usize = 2_000;
 /// One frame in this many is decoded as JSON.
 const DECODE_EVERY: u64 = 1_000;
 /// Most connections of a run.
@@ -49,7 +42,10 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Idle(args) => idle(&args),
         Command::Room(args) => room(&args),
         Command::Ratio(args) => ratio(&args),
-        Command::Floor(args) => floor(&args),
+        Command::Floor(args) => {
+            serve::run(&args)?;
+            Ok(Verdict::Passed)
+        }
     }
 }
 
@@ -341,6 +337,7 @@ fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)> {
         rooms: args.rooms,
         per_room: args.members,
         publishers,
+        acks: load.acks(),
         load,
         body_bytes: args.message_bytes,
         warmup: from_seconds(args.warmup),
@@ -372,53 +369,4 @@ fn listed(what: &str, counts: &std::collections::BTreeMap<String, u64>) -> Vec<S
         .iter()
         .map(|(name, n)| format!("  {what}: {name} × {n}"))
         .collect()
-}
-
-fn floor(args: &FloorArgs) -> Result<Verdict> {
-    if args.probe {
-        let cost = send_cost(args.frame_bytes, PROBE_BATCHES)?;
-        note(&format!(
-            "one send of {} bytes on a loopback pair: median {:.2} µs, least {:.2} µs ({} sends)",
-            cost.bytes, cost.median_us, cost.min_us, cost.sends
-        ));
-        if let Some(path) = &args.json {
-            write_json(path, &cost)?;
-        }
-        return Ok(Verdict::Passed);
-    }
-    if !args.allow_remote && !args.listen.ip().is_loopback() {
-        return Err(Error::Usage(format!(
-            "{} is not loopback; say --allow-remote to serve other machines",
-            args.listen
-        )));
-    }
-    limits::raise()?;
-    let options = FloorOptions {
-        frame_bytes: args.frame_bytes,
-        coalesce: args.coalesce,
-    };
-    let mut floor = Floor::bind(args.listen, options)?;
-    note(&format!(
-        "{LISTENING} {} pid {}",
-        floor.local_addr(),
-        std::process::id()
-    ));
-    let stop: Option<OwnedFd> = if args.until_stdin_closes {
-        let stdin = std::io::stdin();
-        Some(
-            stdin
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(Error::io("duplicating stdin"))?,
-        )
-    } else {
-        None
-    };
-    floor.run(stop.as_ref(), clock::now() + from_seconds(args.deadline))?;
-    Ok(Verdict::Passed)
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Usage(e.to_string()))?;
-    std::fs::write(path, text + "\n").map_err(Error::io("writing the JSON document"))
 }

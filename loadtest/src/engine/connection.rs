@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use super::FRAME_BYTES_MAX;
-use super::socket::{Mode, open, outcome};
+use super::socket::{Acks, Mode, acknowledge, open, outcome};
 use super::upgrade::{Identity, Upgrade};
 use crate::error::{Error, Result};
 use crate::target::Target;
@@ -77,6 +77,7 @@ pub struct Io {
     sockets: Vec<Option<Socket>>,
     dirty: Vec<usize>,
     live: usize,
+    acks: Acks,
     rng: SmallRng,
     /// Frames received, of any kind.
     pub frames: u64,
@@ -85,12 +86,13 @@ pub struct Io {
 }
 
 impl Io {
-    pub(super) fn new() -> Result<Io> {
+    pub(super) fn new(acks: Acks) -> Result<Io> {
         Ok(Io {
             poll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(Error::os("epoll_create"))?,
             sockets: Vec::new(),
             dirty: Vec::new(),
             live: 0,
+            acks,
             rng: SmallRng::seed_from_u64(rand::random()),
             frames: 0,
             bytes: 0,
@@ -111,6 +113,7 @@ impl Io {
             member,
             why: e.to_string(),
         })?;
+        acknowledge(&fd, self.acks).map_err(Error::os("TCP_QUICKACK"))?;
         epoll::add(
             &self.poll,
             &fd,
@@ -281,6 +284,26 @@ impl Io {
         {
             socket.partial.extend_from_slice(rest);
         }
+    }
+
+    /// The payload's range when a whole, unfragmented text frame stands at the start of `bytes` and nothing
+    /// else has to be considered.
+    pub(super) fn plain_text(&mut self, member: usize, bytes: &[u8]) -> Option<(usize, usize)> {
+        const FIN_TEXT: u8 = 0x81;
+        let (from, len) = match *bytes {
+            [FIN_TEXT, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([a, b]))),
+            [FIN_TEXT, len @ 0..126, ..] => (2, usize::from(len)),
+            _ => return None,
+        };
+        let to = from + len;
+        let socket = self.sockets.get(member)?.as_ref()?;
+        let plain = matches!(socket.phase, Phase::Open) && socket.fragments.is_none();
+        if !plain || bytes.len() < to {
+            return None;
+        }
+        self.frames += 1;
+        self.bytes += to as u64;
+        Some((from, to))
     }
 
     /// Looks at the frame at the start of `bytes`; control frames are answered here.

@@ -9,6 +9,7 @@ pub mod child;
 mod client;
 mod frame;
 pub mod probe;
+pub mod serve;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,7 +27,6 @@ use self::client::{Client, upgrade_answer};
 use self::frame::{ReadyFrame, push_ok};
 use crate::clock::{self, MILLI, Nanos};
 use crate::error::{Error, Result};
-use crate::wire::REPLY_PREFIX;
 use crate::wire::scan::number;
 use crate::wire::stamp::{Finder, Stamp};
 
@@ -258,7 +258,7 @@ impl Floor {
             match header.opcode {
                 Opcode::Text => {
                     let stamp = self.stamps.find(payload);
-                    let id = payload.strip_prefix(REPLY_PREFIX).and_then(number)?;
+                    let id = payload.strip_prefix(b"{\"id\":").and_then(number)?;
                     self.text(index, id, stamp?)?;
                 }
                 Opcode::Close => return None,

@@ -25,7 +25,8 @@ pub enum CpuSource {
 pub struct CpuSample {
     /// When it was read.
     pub at: Nanos,
-    tasks: BTreeMap<u32, Nanos>,
+    /// Per thread: time on a processor, and time ready for one and waiting.
+    tasks: BTreeMap<u32, (Nanos, Nanos)>,
     stat: Nanos,
 }
 
@@ -34,6 +35,8 @@ pub struct CpuSample {
 pub struct CpuSpan {
     /// User and system time.
     pub cpu: Nanos,
+    /// Time its threads were ready and others had the processor, summed.
+    pub waiting: Nanos,
     /// Duration.
     pub wall: Nanos,
     pub source: CpuSource,
@@ -52,10 +55,7 @@ impl CpuSample {
         let mut times = BTreeMap::new();
         for task in tasks(pid)? {
             let path = format!("/proc/{pid}/task/{task}/schedstat");
-            let time = std::fs::read_to_string(path)
-                .ok()
-                .and_then(|text| text.split_whitespace().next()?.parse().ok());
-            if let Some(time) = time {
+            if let Some(time) = std::fs::read_to_string(path).ok().and_then(|t| schedstat(&t)) {
                 times.insert(task, time);
             }
         }
@@ -75,19 +75,22 @@ impl CpuSample {
         let wall = self.at.saturating_sub(earlier.at);
         let all_there = !self.tasks.is_empty() && earlier.tasks.keys().all(|t| self.tasks.contains_key(t));
         if all_there {
-            let cpu = self
-                .tasks
-                .iter()
-                .map(|(task, now)| now.saturating_sub(earlier.tasks.get(task).copied().unwrap_or(0)))
-                .sum();
+            let (mut cpu, mut waiting) = (0, 0);
+            for (task, now) in &self.tasks {
+                let before = earlier.tasks.get(task).copied().unwrap_or_default();
+                cpu += now.0.saturating_sub(before.0);
+                waiting += now.1.saturating_sub(before.1);
+            }
             return CpuSpan {
                 cpu,
+                waiting,
                 wall,
                 source: CpuSource::Schedstat,
             };
         }
         CpuSpan {
             cpu: self.stat.saturating_sub(earlier.stat),
+            waiting: 0,
             wall,
             source: CpuSource::Stat,
         }
@@ -115,6 +118,20 @@ fn gone(pid: u32) -> Error {
     Error::Process(format!("process {pid} is gone or not ours to look at"))
 }
 
+/// Time this thread was ready and others had the processor, so far.
+pub(super) fn own_waiting() -> Nanos {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|text| schedstat(&text))
+        .map_or(0, |(_, waiting)| waiting)
+}
+
+/// Time on a processor and time waiting for one.
+fn schedstat(text: &str) -> Option<(Nanos, Nanos)> {
+    let mut numbers = text.split_whitespace();
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 fn stat_time(text: &str) -> Option<Nanos> {
     // The name in parentheses may hold anything; fields are counted after it.
     let rest = &text[text.rfind(')')? + 1..];
@@ -131,7 +148,7 @@ mod tests {
     fn sample(at: Nanos, tasks: &[(u32, Nanos)], stat: Nanos) -> CpuSample {
         CpuSample {
             at,
-            tasks: tasks.iter().copied().collect(),
+            tasks: tasks.iter().map(|(task, cpu)| (*task, (*cpu, 2 * cpu))).collect(),
             stat,
         }
     }
@@ -142,6 +159,8 @@ mod tests {
         let b = sample(10, &[(1, 150), (2, 60), (3, 5)], 1_100);
         let span = b.since(&a);
         assert_eq!((span.cpu, span.wall, span.source), (65, 10, CpuSource::Schedstat));
+        assert_eq!(span.waiting, 130);
+        assert_eq!(schedstat("5 6 7\n"), Some((5, 6)));
         let c = sample(20, &[(1, 160), (3, 5)], 1_300);
         let span = c.since(&b);
         assert_eq!((span.cpu, span.source), (200, CpuSource::Stat));

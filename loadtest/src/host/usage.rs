@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::machine::Ticks;
-use super::process::{CpuSample, CpuSource, CpuSpan};
+use super::process::{CpuSample, CpuSource, CpuSpan, own_waiting};
 use crate::clock::{self, Nanos, seconds};
 use crate::error::Result;
 
@@ -15,6 +15,7 @@ pub const SATURATED_SHARE: f64 = 0.90;
 pub struct Watch {
     at: Nanos,
     tester: Nanos,
+    waiting: Nanos,
     ticks: Ticks,
     server: Option<CpuSample>,
 }
@@ -28,6 +29,11 @@ pub struct Usage {
     pub server_cpu_seconds: Option<f64>,
     /// Where that came from.
     pub server_cpu_source: Option<CpuSource>,
+    /// Share of the span in which the server's threads were ready and others had the processor, summed
+    /// over threads.
+    pub server_wait: Option<f64>,
+    /// The same of the tester's thread: latencies contain it.
+    pub tester_wait: f64,
     /// Share of one core the tester's thread used, 0 to 1.
     pub tester_share: f64,
     /// The tester used more than 90 % of its core: the figures are the tester's, not the server's.
@@ -43,6 +49,7 @@ impl Watch {
             ticks: Ticks::now(),
             server: pid.map(CpuSample::of).transpose()?,
             tester: clock::thread_cpu(),
+            waiting: own_waiting(),
             at: clock::now(),
         })
     }
@@ -60,6 +67,8 @@ impl Watch {
             seconds: seconds(wall),
             server_cpu_seconds: server.map(|s| seconds(s.cpu)),
             server_cpu_source: server.map(|s| s.source),
+            server_wait: server.map(|s| s.waiting as f64 / s.wall.max(1) as f64),
+            tester_wait: own_waiting().saturating_sub(self.waiting) as f64 / wall.max(1) as f64,
             tester_share,
             saturated: tester_share > SATURATED_SHARE,
             steal: Ticks::now().steal_since(&self.ticks),

@@ -2,7 +2,10 @@
 
 mod agreement;
 mod driver;
+mod receive;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
@@ -11,6 +14,7 @@ pub use self::tally::RoomResult;
 use crate::accounts::Session;
 use crate::clock::{self, MILLI, Nanos, SECOND, seconds};
 use crate::engine::Engine;
+use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Fleet, Pace, Ramp, Seat};
 use crate::host::process::resident_bytes;
@@ -36,6 +40,16 @@ pub enum Load {
     InFlight { messages: usize },
 }
 
+impl Load {
+    /// How the tester acknowledges under this load, for every target alike.
+    pub fn acks(self) -> Acks {
+        match self {
+            Load::Paced { .. } => Acks::Prompt,
+            Load::InFlight { .. } => Acks::Delayed,
+        }
+    }
+}
+
 /// What a run does.
 #[derive(Debug, Clone, Serialize)]
 pub struct RoomPlan {
@@ -45,6 +59,8 @@ pub struct RoomPlan {
     /// Members of each room that send.
     pub publishers: usize,
     pub load: Load,
+    /// How the tester acknowledges what it receives, for every target alike; see [`Load::acks`].
+    pub acks: Acks,
     /// Length of a message's body, bytes of JSON.
     pub body_bytes: usize,
     pub warmup: Nanos,
@@ -87,7 +103,7 @@ pub struct Outcome {
 
 /// Connects, sends for the warm-up and the measured span, waits for what is under way, and counts.
 pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
-    let mut engine = Engine::new()?;
+    let mut engine = Engine::new(plan.acks)?;
     let (mut driver, mut result) = gather(&mut engine, plan, stage)?;
     let start = clock::now() + MILLI;
     let measure_from = start + plan.warmup;

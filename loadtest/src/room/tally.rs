@@ -11,7 +11,7 @@ use crate::metric::{Metric, Metrics, Unit};
 use crate::order::Order;
 
 /// One member of a room.
-pub struct Member {
+pub(super) struct Member {
     pub room: usize,
     pub order: Order,
     /// Messages of this run received, each once.
@@ -22,7 +22,7 @@ pub struct Member {
 
 impl Member {
     /// A member that joined `room` when its newest offset was `base`.
-    pub fn new(room: usize, base: u64) -> Member {
+    pub(super) fn new(room: usize, base: u64) -> Member {
         Member {
             room,
             order: Order::after(base),
@@ -199,6 +199,8 @@ impl RoomResult {
             us("connect_time", self.connect_seconds * 1e6),
             Metric::new("rss", Unit::Bytes, self.rss_bytes.map(|b| b as f64)),
             share("tester", self.usage.tester_share),
+            share("tester_wait", self.usage.tester_wait),
+            Metric::new("server_wait", Unit::Share, self.usage.server_wait),
             share("steal", self.usage.steal),
         ])
     }

@@ -3,26 +3,24 @@
 
 /// Looks for `"<key>":` followed by an unsigned integer.
 #[derive(Debug)]
-pub struct NumberField {
-    key: &'static [u8],
+pub struct NumberField<const N: usize> {
+    key: &'static [u8; N],
     at: usize,
 }
 
-impl NumberField {
+impl<const N: usize> NumberField<N> {
     /// A scanner for `key`, given with quotes and colon: `b"\"offset\":"`.
-    pub const fn new(key: &'static [u8]) -> NumberField {
+    pub const fn new(key: &'static [u8; N]) -> NumberField<N> {
         NumberField { key, at: 0 }
     }
 
     /// The number, if the frame has the key and digits after it.
     pub fn find(&mut self, frame: &[u8]) -> Option<u64> {
-        let there = frame
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(self.key));
-        if !there {
-            self.at = frame.windows(self.key.len()).position(|w| w == self.key)?;
+        let there = frame.get(self.at..).and_then(|rest| rest.first_chunk());
+        if there != Some(self.key) {
+            self.at = frame.windows(N).position(|w| w == self.key.as_slice())?;
         }
-        number(&frame[self.at + self.key.len()..])
+        number(&frame[self.at + N..])
     }
 }
 

@@ -42,14 +42,18 @@ impl Stamp {
 
     /// Reads a stamp from the start of `bytes`.
     pub fn read(bytes: &[u8]) -> Option<Stamp> {
-        let bytes = bytes.get(..STAMP_BYTES)?;
-        if !bytes.starts_with(MAGIC) {
+        let bytes: &[u8; STAMP_BYTES] = bytes.first_chunk()?;
+        if !bytes.starts_with(MAGIC) || bytes[NUMBER_AT - 1] != b':' || bytes[TIME_AT - 1] != b':' {
             return None;
         }
+        let run = unhex8(bytes, RUN_AT)?;
+        let number =
+            (u64::from(unhex8(bytes, NUMBER_AT)?) << 16) | u64::from(unhex8(bytes, NUMBER_AT + 4)? & 0xffff);
+        let intended_at = (u64::from(unhex8(bytes, TIME_AT)?) << 32) | u64::from(unhex8(bytes, TIME_AT + 8)?);
         Some(Stamp {
-            run: u32::try_from(unhex(&bytes[RUN_AT..RUN_AT + 8])?).ok()?,
-            number: unhex(&bytes[NUMBER_AT..NUMBER_AT + 12])?,
-            intended_at: unhex(&bytes[TIME_AT..])?,
+            run,
+            number,
+            intended_at,
         })
     }
 }
@@ -99,15 +103,22 @@ fn hex(mut value: u64, out: &mut [u8]) {
     }
 }
 
-fn unhex(bytes: &[u8]) -> Option<u64> {
-    bytes.iter().try_fold(0_u64, |value, byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some((value << 4) | u64::from(digit))
-    })
+/// Eight hexadecimal digits at `at`, all at once: this runs for every delivery.
+fn unhex8(bytes: &[u8; STAMP_BYTES], at: usize) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let text = u64::from_be_bytes(*bytes.get(at..at + 8)?.first_chunk()?);
+    // Bit 6 tells letters from digits; their low four bits are 1 to 6 for a to f.
+    let letters = (text >> 6) & ONES;
+    let digits = (text & (ONES * 0x0f)) + letters * 9;
+    // Anything else than a digit is above 15, or does not give the same text when written back, which
+    // spells exactly those above 9 as letters.
+    let above_nine = ((digits + ONES * 6) >> 4) & ONES;
+    if digits & (ONES * 0xf0) != 0 || digits + ONES * 0x30 + above_nine * 0x27 != text {
+        return None;
+    }
+    let pairs = (digits | (digits >> 4)) & 0x00ff_00ff_00ff_00ff;
+    let quads = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
+    u32::try_from((quads | (quads >> 16)) & 0xffff_ffff).ok()
 }
 
 #[cfg(test)]
@@ -130,6 +141,23 @@ mod tests {
             assert_eq!(Stamp::read(&body[at..]), Some(STAMP));
         }
         assert_eq!(body(0).0.len(), BODY_BYTES_MIN);
+    }
+
+    #[test]
+    fn only_digits_are_read() {
+        let (mut body, at) = body(100);
+        STAMP.write(&mut body[at..]);
+        for i in 0..STAMP_BYTES {
+            let good = body[at + i];
+            let separator = i < RUN_AT || i == NUMBER_AT - 1 || i == TIME_AT - 1;
+            for bad in 0..=u8::MAX {
+                let digit = matches!(bad, b'0'..=b'9' | b'a'..=b'f');
+                body[at + i] = bad;
+                let read = Stamp::read(&body[at..]).is_some();
+                assert_eq!(read, if separator { bad == good } else { digit }, "{i} {bad}");
+            }
+            body[at + i] = good;
+        }
     }
 
     #[test]
