@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -207,7 +207,9 @@ fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream
     let mut ping = Vec::new();
     write_frame(&mut ping, Opcode::Ping, None, b"p");
     out.write_all(&ping).ok()?;
-    frames(shared, &mut reader, &out, user.as_deref())
+    frames(shared, &mut reader, &out, user.as_deref());
+    // The room still holds a handle: closing is said, not left to dropping.
+    out.shutdown(Shutdown::Both).ok()
 }
 
 fn frames(
