@@ -10,14 +10,13 @@ use crate::floor::FloorOptions;
 use crate::floor::child::FloorChild;
 use crate::floor::probe::{SendCost, send_cost};
 use crate::host::pin;
+use crate::host::usage::{SATURATED_SHARE, STEAL_SHARE};
 use crate::interval::Interval;
 use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::{self, RoomPlan, RoomResult, Stage};
 use crate::target::{Remote, Sources, Target};
 
-/// Above this share of stolen processor time a pair is void.
-const STEAL_MAX: f64 = 0.05;
 /// Runs are tried at most this many times the pairs wanted.
 const ATTEMPTS_PER_PAIR: usize = 2;
 /// Measured and warm-up span of the first run, which only learns the length of a frame.
@@ -104,8 +103,9 @@ pub fn run(load: &RoomPlan, plan: &RatioPlan, product: &Stage<'_>, program: &Pat
         coalesce: plan.coalesce,
     };
     let child = FloorChild::start(program, options, plan.deadline_seconds)?;
-    if let Some(cpu) = plan.pin_server {
-        pin::process(child.pid(), cpu)?;
+    match plan.pin_server {
+        Some(cpu) => pin::process(child.pid(), cpu)?,
+        None => pin::release(child.pid())?,
     }
     let target = Target::parse(&format!("ws://{}", child.authority), Remote::Refused)?;
     let floor = Stage {
@@ -194,9 +194,9 @@ impl Side {
     }
 
     fn void(&self) -> Option<&'static str> {
-        if self.steal > STEAL_MAX {
+        if self.steal > STEAL_SHARE {
             Some("steal above 5 %")
-        } else if self.tester_share > crate::host::usage::SATURATED_SHARE {
+        } else if self.tester_share > SATURATED_SHARE {
             Some("tester above 90 % of its core")
         } else {
             None

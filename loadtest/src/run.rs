@@ -249,11 +249,7 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     let outcome = room::run(&plan, &base.stage())?;
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
-    if outcome.result.usage.saturated {
-        notes.push(
-            "SATURATED: the tester used more than 90 % of its core; these figures are its own".to_owned(),
-        );
-    }
+    notes.extend(outcome.result.usage.warnings());
     notes.extend(listed("refused", &outcome.result.tally.refused));
     notes.extend(listed("ended", &outcome.result.tally.ended));
     base.publish("room", total, (plan, outcome.result), &metrics, &notes)
@@ -293,11 +289,13 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         .collect();
     for (i, pair) in result.pairs.iter().enumerate() {
         notes.push(format!(
-            "  pair {:>2}: product {:.3} µs, floor {:.3} µs, ratio {:.3}{}",
+            "  pair {:>2}: product {:.3} µs, floor {:.3} µs, ratio {:.3}, tester {:.0} and {:.0} %{}",
             i + 1,
             pair.product.cpu_us_per_delivery,
             pair.floor.cpu_us_per_delivery,
             pair.cpu_ratio,
+            pair.product.tester_share * 100.0,
+            pair.floor.tester_share * 100.0,
             pair.void.map(|why| format!(" — void: {why}")).unwrap_or_default()
         ));
     }

@@ -10,6 +10,11 @@ use crate::error::Result;
 /// Above this share of its core the tester, not the server, may be what is measured.
 pub const SATURATED_SHARE: f64 = 0.90;
 
+/// Above this share of stolen processor time figures are void.
+pub const STEAL_SHARE: f64 = 0.05;
+/// Above this share of waiting for a processor the tester says so.
+const DISTURBED_SHARE: f64 = 0.05;
+
 /// A span of a run that has begun.
 #[derive(Debug)]
 pub struct Watch {
@@ -77,6 +82,29 @@ impl Watch {
 }
 
 impl Usage {
+    /// What a reader must know before believing the figures of this span.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.saturated {
+            out.push(
+                "SATURATED: the tester used more than 90 % of its core; these figures are its own".to_owned(),
+            );
+        }
+        if self.tester_wait > DISTURBED_SHARE {
+            out.push(format!(
+                "DISTURBED: the tester waited for a processor {:.0} % of the time; latencies contain that",
+                self.tester_wait * 100.0
+            ));
+        }
+        if self.steal > STEAL_SHARE {
+            out.push(format!(
+                "STEAL: the host took {:.0} % of the machine",
+                self.steal * 100.0
+            ));
+        }
+        out
+    }
+
     /// Server processor time per `n` of something, microseconds.
     pub fn server_us_per(&self, n: u64) -> Option<f64> {
         let cpu = self.server_cpu_seconds?;
