@@ -1,5 +1,6 @@
 //! Countersign: a realtime gateway. `ARCHITECTURE.md` in the repository is the map.
 
+pub mod app;
 pub mod auth;
 pub mod clock;
 pub mod config;

@@ -172,7 +172,8 @@ impl Sessions {
         Ok(Tokens {
             access_token,
             token_type: token_type.into(),
-            expires_in_ms: lifetime_ms,
+            // On the wire an expiry is whole seconds; this is what is left of it.
+            expires_in_ms: claims.expires_at.saturating_sub(now),
             refresh_token,
             user: record.user.clone(),
             session: record.id.clone(),
@@ -261,7 +262,7 @@ impl Sessions {
     ///
     /// # Errors
     /// `invalid_token`.
-    pub async fn refresh(&self, token: &str, device: Option<&DeviceId>, now: u64) -> Result<Tokens, Refusal> {
+    pub async fn refresh(&self, token: &str, device: &DeviceId, now: u64) -> Result<Tokens, Refusal> {
         let refused = || Refusal::new(ErrorCode::InvalidToken, "this refresh token does not work; sign in again");
         let id = session_of(token).ok_or_else(refused)?;
         let digest = secret::digest(token);
@@ -272,7 +273,7 @@ impl Sessions {
                 // Not ours: whoever knows a session's id must not be able to end it by guessing.
                 return None;
             }
-            let same_device = device.is_some_and(|d| record.device.matches(d));
+            let same_device = record.device.matches(device);
             if secret::same(&record.refresh.current, &digest) {
                 if !same_device {
                     verdict = Verdict::Reused;
@@ -378,3 +379,6 @@ pub fn no_entropy() -> Refusal {
 fn invalid(e: &TokenError) -> Refusal {
     Refusal::new(ErrorCode::InvalidToken, e.to_string())
 }
+
+#[cfg(test)]
+mod tests;

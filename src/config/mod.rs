@@ -34,7 +34,7 @@ pub struct Config {
     pub rooms: Rooms,
     pub limits: Limits,
     pub drain: Drain,
-    /// Namespaces by name. Default `default`, `chat` and `live`.
+    /// Namespaces by name. Default `default`, `chat` and `live`, the last with `create_on_join = false`.
     pub namespaces: BTreeMap<String, Namespace>,
 }
 
@@ -146,12 +146,17 @@ impl Default for Config {
             rooms: Rooms::default(),
             limits: Limits::default(),
             drain: Drain::default(),
-            namespaces: ["default", "chat", "live"]
-                .map(|n| (n.to_owned(), Namespace::default()))
-                .into_iter()
-                .collect(),
+            namespaces: default_namespaces(),
         }
     }
+}
+
+/// Rooms of `live` are broadcasts: they begin with a broadcaster, not with the first viewer.
+fn default_namespaces() -> BTreeMap<String, Namespace> {
+    let live = Namespace { create_on_join: false, ..Namespace::default() };
+    [("default", Namespace::default()), ("chat", Namespace::default()), ("live", live)]
+        .map(|(name, namespace)| (name.to_owned(), namespace))
+        .into()
 }
 
 impl Default for Accounts {

@@ -135,7 +135,9 @@ impl Deadlines {
             && at.saturating_sub(spans.expiring) <= now
         {
             self.warned_of = at;
-            return Some(Due::Expiring { after_ms: at.saturating_sub(now) });
+            return Some(Due::Expiring {
+                after_ms: at.saturating_sub(now),
+            });
         }
         if self.ping_at <= now {
             self.ping_at = self.next_ping(spans, now);
@@ -151,7 +153,8 @@ impl Deadlines {
     /// When to look again, if nothing else happens before. Later than `now` whenever [`Deadlines::due`] said
     /// `None` to the same facts.
     pub fn next_at(&self, facts: &Facts, spans: &Spans) -> u64 {
-        let end = |unchanged: Option<Unchanged>, span| unchanged.map_or(NEVER, |u| u.since.saturating_add(span));
+        let end =
+            |unchanged: Option<Unchanged>, span| unchanged.map_or(NEVER, |u| u.since.saturating_add(span));
         let session = facts.expires_at.map_or(NEVER, |at| match self.warned_of == at {
             true => at,
             false => at.saturating_sub(spans.expiring),
@@ -200,10 +203,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SPANS: Spans =
-        Spans { unauthenticated: 10_000, ping_interval: 25_000, pong: 10_000, write: 5_000, fragments: 5_000, expiring: 60_000 };
-    const SETTLED: Facts =
-        Facts { settled: true, expires_at: None, blocked: None, fragmented: None, paused: false, busy: false };
+    const SPANS: Spans = Spans {
+        unauthenticated: 10_000,
+        ping_interval: 25_000,
+        pong: 10_000,
+        write: 5_000,
+        fragments: 5_000,
+        expiring: 60_000,
+    };
+    const SETTLED: Facts = Facts {
+        settled: true,
+        expires_at: None,
+        blocked: None,
+        fragmented: None,
+        paused: false,
+        busy: false,
+    };
 
     /// Looks whenever told to, until something is due.
     fn first(deadlines: &mut Deadlines, facts: &Facts, from: u64) -> (u64, Due) {
@@ -219,11 +234,20 @@ mod tests {
     #[test]
     fn a_connection_that_shows_nothing_is_closed() {
         let mut deadlines = Deadlines::new(1, &SPANS, 1_000);
-        assert_eq!(first(&mut deadlines, &Facts::default(), 1_000), (11_000, Due::Close(CloseCode::AuthTimeout)));
-        let busy = Facts { busy: true, ..Facts::default() };
+        assert_eq!(
+            first(&mut deadlines, &Facts::default(), 1_000),
+            (11_000, Due::Close(CloseCode::AuthTimeout))
+        );
+        let busy = Facts {
+            busy: true,
+            ..Facts::default()
+        };
         let mut deadlines = Deadlines::new(1, &SPANS, 1_000);
         assert_eq!(deadlines.due(&busy, &SPANS, 11_000), None);
-        assert_eq!(first(&mut deadlines, &Facts::default(), 11_100).1, Due::Close(CloseCode::AuthTimeout));
+        assert_eq!(
+            first(&mut deadlines, &Facts::default(), 11_100).1,
+            Due::Close(CloseCode::AuthTimeout)
+        );
     }
 
     #[test]
@@ -242,7 +266,10 @@ mod tests {
             assert_eq!(due, Due::Ping);
             assert!((22_500..=27_500).contains(&at), "{at}");
             seen.insert(at);
-            assert_eq!(first(&mut deadlines, &SETTLED, at), (at + 10_000, Due::Close(CloseCode::NoPong)));
+            assert_eq!(
+                first(&mut deadlines, &SETTLED, at),
+                (at + 10_000, Due::Close(CloseCode::NoPong))
+            );
             deadlines.pong();
             let (next, due) = first(&mut deadlines, &SETTLED, at + 10_000);
             assert_eq!(due, Due::Ping);
@@ -255,46 +282,82 @@ mod tests {
     fn a_pong_that_cannot_be_seen_is_not_missed() {
         let mut deadlines = Deadlines::new(1, &SPANS, 0);
         let (at, _) = first(&mut deadlines, &SETTLED, 0);
-        let paused = Facts { paused: true, ..SETTLED };
+        let paused = Facts {
+            paused: true,
+            ..SETTLED
+        };
         assert_eq!(deadlines.due(&paused, &SPANS, at + 10_000), None);
-        assert_eq!(first(&mut deadlines, &SETTLED, at + 10_001), (at + 20_000, Due::Close(CloseCode::NoPong)));
+        assert_eq!(
+            first(&mut deadlines, &SETTLED, at + 10_001),
+            (at + 20_000, Due::Close(CloseCode::NoPong))
+        );
     }
 
     #[test]
     fn a_queue_that_moves_is_slow_and_one_that_stands_is_stuck() {
         let mut deadlines = Deadlines::new(1, &SPANS, 0);
         for second in 0..20 {
-            let facts = Facts { blocked: Some(second), ..SETTLED };
+            let facts = Facts {
+                blocked: Some(second),
+                ..SETTLED
+            };
             assert_eq!(deadlines.due(&facts, &SPANS, second * 1_000), None);
         }
-        let stuck = Facts { blocked: Some(19), ..SETTLED };
-        assert_eq!(first(&mut deadlines, &stuck, 19_000), (24_000, Due::Close(CloseCode::SlowConsumer)));
+        let stuck = Facts {
+            blocked: Some(19),
+            ..SETTLED
+        };
+        assert_eq!(
+            first(&mut deadlines, &stuck, 19_000),
+            (24_000, Due::Close(CloseCode::SlowConsumer))
+        );
     }
 
     #[test]
     fn each_fragmented_message_has_its_own_time() {
         let mut deadlines = Deadlines::new(1, &SPANS, 0);
-        let message = |n| Facts { fragmented: Some(n), ..SETTLED };
+        let message = |n| Facts {
+            fragmented: Some(n),
+            ..SETTLED
+        };
         assert_eq!(deadlines.due(&message(1), &SPANS, 0), None);
         assert_eq!(deadlines.due(&message(2), &SPANS, 4_999), None);
-        assert_eq!(first(&mut deadlines, &message(2), 5_000), (9_999, Due::Close(CloseCode::Policy)));
+        assert_eq!(
+            first(&mut deadlines, &message(2), 5_000),
+            (9_999, Due::Close(CloseCode::Policy))
+        );
     }
 
     #[test]
     fn a_session_is_warned_of_once_and_again_after_a_refresh() {
         let mut deadlines = Deadlines::new(1, &SPANS, 0);
-        let until = |at| Facts { expires_at: Some(at), ..SETTLED };
+        let until = |at| Facts {
+            expires_at: Some(at),
+            ..SETTLED
+        };
         assert_eq!(deadlines.due(&until(100_000), &SPANS, 39_999), Some(Due::Ping));
         deadlines.pong();
         assert_eq!(deadlines.due(&until(100_000), &SPANS, 39_999), None);
-        assert_eq!(deadlines.due(&until(100_000), &SPANS, 40_000), Some(Due::Expiring { after_ms: 60_000 }));
+        assert_eq!(
+            deadlines.due(&until(100_000), &SPANS, 40_000),
+            Some(Due::Expiring { after_ms: 60_000 })
+        );
         assert_eq!(deadlines.due(&until(100_000), &SPANS, 40_001), None);
         assert_eq!(deadlines.due(&until(200_000), &SPANS, 100_000), Some(Due::Ping));
         deadlines.pong();
-        assert_eq!(deadlines.due(&until(200_000), &SPANS, 140_000), Some(Due::Expiring { after_ms: 60_000 }));
-        assert_eq!(deadlines.due(&until(200_000), &SPANS, 200_000), Some(Due::Expired));
+        assert_eq!(
+            deadlines.due(&until(200_000), &SPANS, 140_000),
+            Some(Due::Expiring { after_ms: 60_000 })
+        );
+        assert_eq!(
+            deadlines.due(&until(200_000), &SPANS, 200_000),
+            Some(Due::Expired)
+        );
         let mut short = Deadlines::new(1, &SPANS, 0);
-        assert_eq!(short.due(&until(3_000), &SPANS, 0), Some(Due::Expiring { after_ms: 3_000 }));
+        assert_eq!(
+            short.due(&until(3_000), &SPANS, 0),
+            Some(Due::Expiring { after_ms: 3_000 })
+        );
     }
 
     prop_compose! {

@@ -62,7 +62,7 @@ struct Departure {
     connection: ConnectionId,
     rooms: Vec<RoomName>,
     attempt: Option<AttemptKey>,
-    _place: Option<Admission>,
+    _place: Option<Arc<Admission>>,
 }
 
 /// Why a node could not be built.
@@ -217,7 +217,7 @@ impl Node {
     }
 
     /// The connection is gone: local membership ends now, the engine is told soon. Call it once.
-    pub fn depart(&self, connection: &Arc<Connection>, place: Option<Admission>) {
+    pub fn depart(&self, connection: &Arc<Connection>, place: Option<Arc<Admission>>) {
         let rooms = self.hub.unregister(connection);
         let attempt = connection.set_watched(None).map(|w| w.key).filter(|key| self.hub.unwatch(*key, connection.id));
         if rooms.is_empty() && attempt.is_none() {

@@ -127,7 +127,8 @@ impl Node {
         if self.is_draining() {
             return Err(Refusal::unavailable("this node is about to restart; reconnect", 1_000));
         }
-        connection.set_device(&request.device).map_err(|_| other_device())?;
+        check_device(connection, &request.device)?;
+        let requester = request.device.clone();
         self.limiters.qr_open.check(&network_of(connection.address))?;
         let claim = secret::token().map_err(|_| no_entropy())?;
         let opening = self.opening(connection, request, &claim)?;
@@ -138,6 +139,7 @@ impl Node {
         let opened = attempt::open(opening, now, &self.policy());
         self.engine.open_attempt(opened.clone()).await?;
         let attempt = Arc::new(opened);
+        claim_device(connection, &requester)?;
         connection.set_watched(Some(watched));
         self.hub.hold_watch(watched.key, connection);
         let qr_id = attempt.qr_id();
@@ -217,12 +219,13 @@ impl Node {
         reply: impl FnOnce(&QrWatching) -> Bytes + Send,
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
-        connection.set_device(claim.device).map_err(|_| other_device())?;
+        check_device(connection, claim.device)?;
         let (id, (digest, device)) = (claim.id()?, claim.digests());
         let name = connection_name(connection.id);
         let watch = || Command::Watch { claim: digest, device, connection: &name };
         let decided = self.update(AttemptRef::Id(id), now, &watch).await?;
         decided.step.outcome?;
+        claim_device(connection, claim.device)?;
         let watched = Watched { key: decided.attempt.key(), claim: digest, device };
         if let Some(former) = connection.set_watched(Some(watched)).filter(|f| f.key != watched.key) {
             self.unwatch_qr(connection, former.key, now).await;
@@ -275,7 +278,6 @@ impl Node {
         ticket: &str,
     ) -> Result<QrRedeemed, Refusal> {
         let now = self.clock.now();
-        connection.set_device(claim.device).map_err(|_| other_device())?;
         let (id, (digest, device)) = (claim.id()?, claim.digests());
         let bound = connection.session().map(|s| s.user_id().clone());
         let policy = self.policy();
@@ -480,6 +482,18 @@ pub(super) struct Kept {
 
 fn other_device() -> Refusal {
     Refusal::new(ErrorCode::DeviceMismatch, "this connection is another device")
+}
+
+/// A command that is refused leaves the connection as it was, so the device is looked at first and kept last.
+fn check_device(connection: &Connection, device: &DeviceId) -> Result<(), Refusal> {
+    match connection.device() {
+        Some(known) if known != *device => Err(other_device()),
+        _ => Ok(()),
+    }
+}
+
+fn claim_device(connection: &Connection, device: &DeviceId) -> Result<(), Refusal> {
+    connection.set_device(device).map_err(|_| other_device())
 }
 
 /// One line per transition, without secrets.

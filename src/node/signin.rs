@@ -125,8 +125,10 @@ impl Node {
     /// Exchanges a refresh token.
     ///
     /// # Errors
-    /// `invalid_token`.
+    /// `bad_request` without a device, `invalid_token`.
     pub async fn refresh_tokens(&self, token: &str, device: Option<&DeviceId>) -> Result<Tokens, Refusal> {
+        // Without a device there is no telling whether it is another one, and a guess would end the session.
+        let device = device.ok_or_else(|| Refusal::bad_request("send the device id in Countersign-Device"))?;
         self.sessions.refresh(token, device, self.clock.now()).await
     }
 

@@ -82,7 +82,11 @@ impl Heads {
                     let n = usize::try_from(left).unwrap_or(usize::MAX).min(waiting);
                     at += n;
                     let left = left.saturating_sub(n as u64);
-                    self.state = if left == 0 { State::Between } else { State::Body(left) };
+                    self.state = if left == 0 {
+                        State::Between
+                    } else {
+                        State::Body(left)
+                    };
                 }
                 State::Opaque => return bytes.len(),
                 State::Refused => return at,
@@ -123,10 +127,16 @@ impl Heads {
         }
         let (line, whole) = (self.line, len <= LINE_BYTES_KEPT);
         let line = line.get(..len.min(LINE_BYTES_KEPT)).unwrap_or(&line);
-        let Some(colon) = line.iter().position(|&b| b == b':') else { return true };
+        let Some(colon) = line.iter().position(|&b| b == b':') else {
+            return true;
+        };
         let (name, value) = line.split_at(colon);
         if name.eq_ignore_ascii_case(b"content-length") {
-            let length = if whole { decimal(value.get(1..).unwrap_or_default().trim_ascii()) } else { None };
+            let length = if whole {
+                decimal(value.get(1..).unwrap_or_default().trim_ascii())
+            } else {
+                None
+            };
             // Twice is refused even when it is the same twice.
             return length.is_some() && std::mem::replace(&mut self.length, length).is_none();
         }
@@ -137,7 +147,10 @@ impl Heads {
 
     fn end_of_head(&mut self) -> bool {
         let length = self.length.take();
-        let (chunked, upgrade) = (std::mem::take(&mut self.chunked), std::mem::take(&mut self.upgrade));
+        let (chunked, upgrade) = (
+            std::mem::take(&mut self.chunked),
+            std::mem::take(&mut self.upgrade),
+        );
         self.lines = 0;
         self.complete = self.complete.saturating_add(1);
         self.state = match length {
@@ -192,7 +205,15 @@ mod tests {
             assert_eq!(heads.feed(text.as_bytes()), passed, "{text:?}");
             assert_eq!(heads.state(), State::Refused);
         }
-        for length in ["4\r\nContent-Length: 4", "4, 4", "+4", "-1", "4x", "", "99999999999999999999"] {
+        for length in [
+            "4\r\nContent-Length: 4",
+            "4, 4",
+            "+4",
+            "-1",
+            "4x",
+            "",
+            "99999999999999999999",
+        ] {
             let text = format!("POST / HTTP/1.1\r\ncontent-length: {length}\r\n\r\n");
             assert_eq!(state_after(&text), State::Refused, "{length:?}");
         }
@@ -205,12 +226,24 @@ mod tests {
         assert_eq!(state_after("G"), State::Head);
         assert_eq!(state_after("GET / HTTP/1.1\r\nHost: a\r\n"), State::Head);
         assert_eq!(state_after("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), State::Between);
-        assert_eq!(state_after("POST / HTTP/1.1\r\nContent-length:7 \r\n\r\nab"), State::Body(5));
-        assert_eq!(state_after("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"), State::Opaque);
-        assert_eq!(state_after("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), State::Opaque);
+        assert_eq!(
+            state_after("POST / HTTP/1.1\r\nContent-length:7 \r\n\r\nab"),
+            State::Body(5)
+        );
+        assert_eq!(
+            state_after("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
+            State::Opaque
+        );
+        assert_eq!(
+            state_after("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            State::Opaque
+        );
         let both = "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(state_after(both), State::Refused);
-        assert_eq!(state_after("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"), State::Opaque);
+        assert_eq!(
+            state_after("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
+            State::Opaque
+        );
         let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(5_000));
         assert_eq!(state_after(&long), State::Between);
     }

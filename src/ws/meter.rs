@@ -15,14 +15,14 @@ const HEADER_BYTES_MAX: usize = 14;
 
 /// What is counted, and up to where.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    pub fragments_max: u32,
-    pub control_rate: Rate,
+pub(super) struct Bounds {
+    pub(super) fragments_max: u32,
+    pub(super) control_rate: Rate,
 }
 
 /// Where in the stream of frames a connection stands.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(super) struct Meter {
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: u8,
     /// Payload bytes of the current frame still to come.
@@ -48,7 +48,7 @@ struct Frame {
 impl Meter {
     /// Looks at the next bytes. Answers how many of them may be passed on: all, or those before the frame that
     /// broke a rule, with the code to close with.
-    pub fn feed(&mut self, bytes: &[u8], bounds: &Bounds, now: u64) -> (usize, Option<CloseCode>) {
+    pub(super) fn feed(&mut self, bytes: &[u8], bounds: &Bounds, now: u64) -> (usize, Option<CloseCode>) {
         let mut at = 0;
         while at < bytes.len() {
             if self.payload > 0 {
@@ -79,27 +79,34 @@ impl Meter {
     }
 
     /// Whether the last byte seen was the last of a message.
-    pub fn is_between_messages(&self) -> bool {
+    pub(super) fn is_between_messages(&self) -> bool {
         self.header_bytes == 0 && self.payload == 0 && !self.unfinished
     }
 
     /// The number of the fragmented message under way.
-    pub fn fragmented(&self) -> Option<u64> {
+    pub(super) fn fragmented(&self) -> Option<u64> {
         self.unfinished.then_some(u64::from(self.message))
     }
 
     /// A ping leaves: its pong is not the client's idea.
-    pub fn expect_pong(&mut self) {
+    pub(super) fn expect_pong(&mut self) {
         self.pongs_expected = self.pongs_expected.saturating_add(1);
     }
 
     /// The header so far; an error as soon as it can be known.
     fn read_header(&self) -> Result<Option<Frame>, CloseCode> {
-        let header = self.header.get(..usize::from(self.header_bytes)).unwrap_or(&self.header);
-        let Some(&first) = header.first() else { return Ok(None) };
+        let header = self
+            .header
+            .get(..usize::from(self.header_bytes))
+            .unwrap_or(&self.header);
+        let Some(&first) = header.first() else {
+            return Ok(None);
+        };
         let (opcode, fin) = (first & 0x0f, first & 0x80 != 0);
         self.check_opcode(first, opcode, fin)?;
-        let Some(&second) = header.get(1) else { return Ok(None) };
+        let Some(&second) = header.get(1) else {
+            return Ok(None);
+        };
         if second & 0x80 == 0 {
             return Err(CloseCode::Protocol);
         }
@@ -151,7 +158,10 @@ impl Meter {
                 return Ok(());
             }
             0x9 | 0xa => {
-                return self.control.check(&bounds.control_rate, now, 1).map_err(|_| CloseCode::Policy);
+                return self
+                    .control
+                    .check(&bounds.control_rate, now, 1)
+                    .map_err(|_| CloseCode::Policy);
             }
             _ => {}
         }
@@ -180,7 +190,10 @@ mod tests {
     const BOUNDS_FRAGMENTS: u32 = 4;
 
     fn bounds() -> Bounds {
-        Bounds { fragments_max: BOUNDS_FRAGMENTS, control_rate: Rate::new(2, 1_000, 3) }
+        Bounds {
+            fragments_max: BOUNDS_FRAGMENTS,
+            control_rate: Rate::new(2, 1_000, 3),
+        }
     }
 
     /// A frame as a client writes it, with the length in as many bytes as asked for.
@@ -223,9 +236,17 @@ mod tests {
         assert_eq!(code(&[0x82]), Some(CloseCode::Unsupported), "binary");
         assert_eq!(code(&[0x80]), Some(CloseCode::Protocol), "nothing to continue");
         assert_eq!(code(&[0x09]), Some(CloseCode::Protocol), "fragmented ping");
-        assert_eq!(code(&[0x89, 0xfe, 0, 126]), Some(CloseCode::Protocol), "long ping");
+        assert_eq!(
+            code(&[0x89, 0xfe, 0, 126]),
+            Some(CloseCode::Protocol),
+            "long ping"
+        );
         let interrupted = [frame(0x01, 1), frame(0x81, 1)].concat();
-        assert_eq!(code(&interrupted), Some(CloseCode::Protocol), "a message inside a message");
+        assert_eq!(
+            code(&interrupted),
+            Some(CloseCode::Protocol),
+            "a message inside a message"
+        );
     }
 
     #[test]
@@ -233,10 +254,19 @@ mod tests {
         assert_eq!(code(&frame(0x81, FRAME_BYTES_MAX)), None);
         let too_big = [&[0x81, 0xff][..], &(FRAME_BYTES_MAX as u64 + 1).to_be_bytes()].concat();
         assert_eq!(code(&too_big), Some(CloseCode::TooBig));
-        assert_eq!(code(&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]), Some(CloseCode::TooBig), "2^63");
+        assert_eq!(
+            code(&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            Some(CloseCode::TooBig),
+            "2^63"
+        );
         let in_parts = [frame(0x01, FRAME_BYTES_MAX - 1), frame(0x00, 1), frame(0x80, 1)].concat();
         assert_eq!(code(&in_parts), Some(CloseCode::TooBig), "the sum counts");
-        let to_the_brim = [frame(0x01, FRAME_BYTES_MAX - 1), frame(0x80, 1), frame(0x81, FRAME_BYTES_MAX)].concat();
+        let to_the_brim = [
+            frame(0x01, FRAME_BYTES_MAX - 1),
+            frame(0x80, 1),
+            frame(0x81, FRAME_BYTES_MAX),
+        ]
+        .concat();
         assert_eq!(code(&to_the_brim), None);
     }
 
@@ -257,8 +287,14 @@ mod tests {
             meter.expect_pong();
         }
         assert_eq!(meter.feed(&frame(0x8a, 4).repeat(8), &bounds(), 0).1, None);
-        assert_eq!(meter.feed(&frame(0x8a, 4), &bounds(), 0).1, Some(CloseCode::Policy));
-        assert_eq!(Meter::default().feed(&frame(0x8a, 4).repeat(3), &bounds(), 0).1, None);
+        assert_eq!(
+            meter.feed(&frame(0x8a, 4), &bounds(), 0).1,
+            Some(CloseCode::Policy)
+        );
+        assert_eq!(
+            Meter::default().feed(&frame(0x8a, 4).repeat(3), &bounds(), 0).1,
+            None
+        );
     }
 
     #[test]

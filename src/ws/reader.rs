@@ -36,6 +36,8 @@ pub(super) struct Intake<'a, S> {
     /// Bytes that may still be read in this wake.
     pub(super) budget: usize,
     pub(super) now: u64,
+    /// Set when a pong was queued.
+    pub(super) queued: bool,
 }
 
 /// What was read.
@@ -58,7 +60,12 @@ pub(super) enum Event {
 impl Reader {
     /// A reader that begins with what came along with the handshake.
     pub(super) fn new(leftover: Bytes) -> Self {
-        Self { meter: Meter::default(), context: None, leftover, fault: None }
+        Self {
+            meter: Meter::default(),
+            context: None,
+            leftover,
+            fault: None,
+        }
     }
 
     /// Whether there are bytes here that the socket will not announce.
@@ -90,8 +97,12 @@ impl Reader {
             Box::new(WebSocketContext::new(Role::Server, Some(config)))
         });
         loop {
-            let mut shim =
-                Shim { meter: &mut self.meter, leftover: &mut self.leftover, fault: &mut self.fault, intake };
+            let mut shim = Shim {
+                meter: &mut self.meter,
+                leftover: &mut self.leftover,
+                fault: &mut self.fault,
+                intake,
+            };
             let event = match context.read(&mut shim) {
                 Ok(Message::Text(text)) => Event::Text(text),
                 Ok(Message::Pong(_)) => Event::Pong,
@@ -174,16 +185,23 @@ impl<S: FnMut(&mut [u8]) -> io::Result<usize>> Read for Shim<'_, '_, S> {
             n
         };
         intake.budget = intake.budget.saturating_sub(n);
-        let (good, fault) = self.meter.feed(buf.get(..n).unwrap_or_default(), &intake.bounds, intake.now);
+        let (good, fault) = self
+            .meter
+            .feed(buf.get(..n).unwrap_or_default(), &intake.bounds, intake.now);
         *self.fault = fault;
         // Whole messages before the fault are still read; zero would say that the peer is gone.
-        if good == 0 && fault.is_some() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(good) }
+        if good == 0 && fault.is_some() {
+            Err(io::ErrorKind::InvalidData.into())
+        } else {
+            Ok(good)
+        }
     }
 }
 
 impl<S> Write for Shim<'_, '_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.intake.connection.queue_control(bytes);
+        self.intake.queued = true;
         Ok(bytes.len())
     }
 
@@ -207,13 +225,20 @@ mod tests {
 
     fn connection() -> (Arc<Connection>, MemoryWire) {
         let wire = MemoryWire::new(usize::MAX);
-        let connection =
-            Connection::new(1, IpAddr::V4(Ipv4Addr::LOCALHOST), Wire::Memory(wire.clone()), 256 * 1024);
+        let connection = Connection::new(
+            1,
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Wire::Memory(wire.clone()),
+            256 * 1024,
+        );
         (connection, wire)
     }
 
     fn bounds() -> Bounds {
-        Bounds { fragments_max: 64, control_rate: Rate::UNLIMITED }
+        Bounds {
+            fragments_max: 64,
+            control_rate: Rate::UNLIMITED,
+        }
     }
 
     /// Feeds `parts`, one per wake, and writes down what came of it.
@@ -227,7 +252,14 @@ mod tests {
                 Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
                 other => other,
             };
-            let mut intake = Intake { source, connection: &connection, bounds: bounds(), budget: 1 << 16, now: 0 };
+            let mut intake = Intake {
+                source,
+                connection: &connection,
+                bounds: bounds(),
+                budget: 1 << 16,
+                now: 0,
+                queued: false,
+            };
             loop {
                 match reader.next(&mut intake) {
                     Event::Blocked => break,
@@ -321,10 +353,16 @@ mod tests {
             log.first().cloned().unwrap_or_default()
         };
         assert_eq!(answer(b""), r#"Closed(b"\x88\0")"#);
-        assert_eq!(answer(&[0x0f, 0xa0, b'o', b'k']), r#"Closed(b"\x88\x04\x0f\xa0ok")"#);
+        assert_eq!(
+            answer(&[0x0f, 0xa0, b'o', b'k']),
+            r#"Closed(b"\x88\x04\x0f\xa0ok")"#
+        );
         for forbidden in [999_u16, 1005, 1006, 1015, 1016, 2999, 5000] {
             let answered = answer(&forbidden.to_be_bytes());
-            assert!(answered.contains(r"\x03\xea"), "{forbidden} was answered with {answered}");
+            assert!(
+                answered.contains(r"\x03\xea"),
+                "{forbidden} was answered with {answered}"
+            );
         }
     }
 
@@ -334,8 +372,14 @@ mod tests {
         let mut reader = Reader::new(Bytes::new());
         let bytes = frame(Opcode::Text, &[b'x'; 1_000]).repeat(10);
         let mut rest = &bytes[..];
-        let mut intake =
-            Intake { source: |buf: &mut [u8]| rest.read(buf), connection: &connection, bounds: bounds(), budget: 2_500, now: 0 };
+        let mut intake = Intake {
+            source: |buf: &mut [u8]| rest.read(buf),
+            connection: &connection,
+            bounds: bounds(),
+            budget: 2_500,
+            now: 0,
+            queued: false,
+        };
         let mut texts = 0;
         loop {
             match reader.next(&mut intake) {

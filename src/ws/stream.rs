@@ -132,7 +132,11 @@ impl HttpStream {
         };
         if phase != self.read_phase {
             self.read_phase = phase;
-            let span = if let Phase::Rest(_) = phase { self.keep_alive } else { self.head };
+            let span = if let Phase::Rest(_) = phase {
+                self.keep_alive
+            } else {
+                self.head
+            };
             self.read_timer.as_mut().reset(Instant::now() + span);
         }
         ready!(self.read_timer.as_mut().poll(cx));
@@ -146,7 +150,9 @@ impl HttpStream {
             return written;
         }
         let write = self.write;
-        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(write)));
+        let timer = self
+            .write_timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(write)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

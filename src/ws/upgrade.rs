@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -21,11 +21,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::auth::sessions::{Proof, Session};
 use crate::node::{Node, Refusal};
 
+/// As much of a `User-Agent` as is kept.
+const USER_AGENT_BYTES_MAX: usize = 256;
+
 /// What the handshake established about a connection.
 #[derive(Debug, Default)]
 pub(super) struct Welcome {
     pub(super) session: Option<Arc<Session>>,
     pub(super) device: Option<DeviceId>,
+    /// Shown to the phone of a QR login.
+    pub(super) user_agent: Option<Box<str>>,
 }
 
 /// Whether a request asks for another protocol: whatever we answer but 101, the connection ends with it.
@@ -36,10 +41,16 @@ pub(super) fn is_attempt(parts: &Parts) -> bool {
 /// A request names its host exactly once, and as one.
 pub(super) fn check_host(parts: &Parts) -> Result<(), Refusal> {
     let bad = |message: &'static str| Refusal::bad_request(message);
-    let host = only(&parts.headers, &HOST).map_err(|_| bad("Host is sent once"))?.ok_or(bad("Host is missing"))?;
+    let host = only(&parts.headers, &HOST)
+        .map_err(|_| bad("Host is sent once"))?
+        .ok_or(bad("Host is missing"))?;
     let host: Authority = host.parse().map_err(|_| bad("Host is no host"))?;
     let port = host.as_str().strip_prefix(host.host()).unwrap_or("@");
-    let sound = !host.host().is_empty() && (port.is_empty() || (port.len() > 1 && host.port_u16().is_some()));
+    // Other characters that a host may have in theory are names two servers would read differently.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:".contains(&b);
+    let sound = !host.host().is_empty()
+        && host.host().bytes().all(plain)
+        && (port.is_empty() || (port.len() > 1 && host.port_u16().is_some()));
     if !sound {
         return Err(bad("Host is no host"));
     }
@@ -80,19 +91,36 @@ pub(super) async fn accept(node: &Node, parts: &Parts) -> Result<(Response<Body>
     if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, |offered| offered == SUBPROTOCOL) {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    Ok((response, Welcome { session, device }))
+    let user_agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).map(|text| {
+        // Visible ASCII, so every byte is a character.
+        text.get(..USER_AGENT_BYTES_MAX).unwrap_or(text).into()
+    });
+    Ok((
+        response,
+        Welcome {
+            session,
+            device,
+            user_agent,
+        },
+    ))
 }
 
 fn check_request(parts: &Parts) -> Result<(), Refusal> {
     if parts.method != Method::GET {
-        return Err(Refusal::new(ErrorCode::MethodNotAllowed, "a socket is opened with GET"));
+        return Err(Refusal::new(
+            ErrorCode::MethodNotAllowed,
+            "a socket is opened with GET",
+        ));
     }
     if parts.version != Version::HTTP_11 {
         return Err(Refusal::bad_request("a socket is opened over HTTP/1.1"));
     }
     let headers = &parts.headers;
     let body = headers.contains_key(TRANSFER_ENCODING)
-        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes().trim_ascii() != b"0");
+        || headers
+            .get_all(CONTENT_LENGTH)
+            .iter()
+            .any(|length| length.as_bytes().trim_ascii() != b"0");
     if body {
         return Err(Refusal::bad_request("a request for a socket has no body"));
     }
@@ -113,7 +141,10 @@ fn check_handshake(headers: &HeaderMap, bytes_max: usize) -> Result<&str, Refusa
         if bytes > bytes_max {
             return Err(Refusal {
                 status: Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16()),
-                ..Refusal::new(ErrorCode::TooLarge, format!("{name} is at most {bytes_max} bytes"))
+                ..Refusal::new(
+                    ErrorCode::TooLarge,
+                    format!("{name} is at most {bytes_max} bytes"),
+                )
             });
         }
     }
@@ -126,7 +157,10 @@ fn check_handshake(headers: &HeaderMap, bytes_max: usize) -> Result<&str, Refusa
 
 /// RFC 9110 §15.5.22 asks for `Upgrade` in the answer, which [`super::accept`] adds.
 fn upgrade_required(message: &'static str) -> Refusal {
-    Refusal { status: Some(StatusCode::UPGRADE_REQUIRED.as_u16()), ..Refusal::bad_request(message) }
+    Refusal {
+        status: Some(StatusCode::UPGRADE_REQUIRED.as_u16()),
+        ..Refusal::bad_request(message)
+    }
 }
 
 /// A page says where it comes from, and only known ones get a socket: a browser would send a user's cookies
@@ -146,18 +180,30 @@ async fn authenticate(
     device: Option<&DeviceId>,
 ) -> Result<Option<Arc<Session>>, Refusal> {
     let invalid = |message: &'static str| Refusal::new(ErrorCode::InvalidToken, message);
-    let Some(value) = only(headers, &AUTHORIZATION).map_err(|_| invalid("Authorization is sent once"))? else {
+    let Some(value) = only(headers, &AUTHORIZATION).map_err(|_| invalid("Authorization is sent once"))?
+    else {
         return Ok(None);
     };
-    let (scheme, token) = value.trim().split_once(' ').ok_or(invalid("Authorization is Bearer or DPoP and a token"))?;
+    let (scheme, token) = value
+        .trim()
+        .split_once(' ')
+        .ok_or(invalid("Authorization is Bearer or DPoP and a token"))?;
     let proof = only(headers, &HeaderName::from_static("dpop"))?;
     let bound = scheme.eq_ignore_ascii_case("dpop");
     if !bound && !scheme.eq_ignore_ascii_case("bearer") {
         return Err(invalid("Authorization is Bearer or DPoP and a token"));
     }
     let proof = proof.filter(|_| bound);
-    let url = if proof.is_some() { node.socket_url() } else { String::new() };
-    let proof = proof.map(|proof| Proof { proof, method: "GET", url: &url });
+    let url = if proof.is_some() {
+        node.socket_url()
+    } else {
+        String::new()
+    };
+    let proof = proof.map(|proof| Proof {
+        proof,
+        method: "GET",
+        url: &url,
+    });
     node.authenticate(token.trim(), device, proof).await.map(Some)
 }
 
@@ -166,16 +212,22 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => {
-            value.to_str().map(Some).map_err(|_| Refusal::bad_request(format!("{name} is not text")))
-        }
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Refusal::bad_request(format!("{name} is not text"))),
         _ => Err(Refusal::bad_request(format!("{name} is sent once"))),
     }
 }
 
 /// Whether a comma-separated header has a token.
 fn has_token(headers: &HeaderMap, name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
-    headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|t| is(t.trim()))
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|t| is(t.trim()))
 }
 
 #[cfg(test)]
@@ -194,10 +246,19 @@ mod tests {
 
     #[test]
     fn a_host_is_one_host() {
-        for good in ["a", "a.example", "a.example:8080", "127.0.0.1:1", "[::1]", "[::1]:80"] {
+        for good in [
+            "a",
+            "a.example",
+            "a.example:8080",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:80",
+        ] {
             assert_eq!(check_host(&parts("/", &[("host", good)])), Ok(()), "{good}");
         }
-        for bad in ["", ":80", "a:", "a:b", "a:99999", "a b", "u@a", "a/b", "a,b", "http://a", "[::1", "a:80:80"] {
+        for bad in [
+            "", ":80", "a:", "a:b", "a:99999", "a b", "u@a", "a/b", "a,b", "http://a", "[::1", "a:80:80",
+        ] {
             assert!(check_host(&parts("/", &[("host", bad)])).is_err(), "{bad:?}");
         }
         assert!(check_host(&parts("/", &[])).is_err());
@@ -215,7 +276,9 @@ mod tests {
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
         let status = |headers: &[(&str, &str)]| {
-            check_handshake(&parts("/", headers).headers, 16).map(str::to_owned).map_err(|r| r.status())
+            check_handshake(&parts("/", headers).headers, 16)
+                .map(str::to_owned)
+                .map_err(|r| r.status())
         };
         assert_eq!(status(&good), Ok("dGhlIHNhbXBsZSBub25jZQ==".into()));
         for (at, value, refused) in [
@@ -232,7 +295,13 @@ mod tests {
         }
         let twice = [&good[..], &good[3..]].concat();
         assert_eq!(status(&twice), Err(400));
-        let long = [&good[..], &[("sec-websocket-protocol", "0123456789abcdef"), ("sec-websocket-protocol", "x")]];
+        let long = [
+            &good[..],
+            &[
+                ("sec-websocket-protocol", "0123456789abcdef"),
+                ("sec-websocket-protocol", "x"),
+            ],
+        ];
         assert_eq!(status(&long.concat()), Err(431));
     }
 

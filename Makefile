@@ -1,0 +1,32 @@
+# `make test` is the whole truth: it installs what is missing, and runs everything.
+.PHONY: test deps fmt lint build unit ill-mannered browser perf soak
+
+SHELL := /bin/bash
+CARGO ?= cargo
+
+test: deps fmt lint build unit ill-mannered browser
+	@echo "all tests passed"
+
+# Debian and npm packages that the tests need; nothing happens when they are there.
+deps:
+	@scripts/deps
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+# One profile for the gateway, its tests and the browser runs.
+build:
+	$(CARGO) build --workspace --all-targets --locked
+
+unit:
+	$(CARGO) test --workspace --locked
+
+# The gateway's own tests once more, on an engine that awaits, delivers late and loses.
+ill-mannered:
+	COUNTERSIGN_TEST_ENGINE=ill-mannered $(CARGO) test --package countersign --locked --test '*'
+
+browser:
+	cd tests/browser && npm test

@@ -1,0 +1,145 @@
+use countersign_protocol::client::DeviceKind;
+
+use super::*;
+use crate::auth::key::SigningKey;
+use crate::config::Config;
+use crate::node::memory_engine;
+
+const START: u64 = 1_800_000_000_000;
+
+struct World {
+    sessions: Sessions,
+    phone: DeviceId,
+    thief: DeviceId,
+}
+
+fn world() -> World {
+    let config = Config::default();
+    let engine = Engine::Memory(memory_engine(&config));
+    let keys = KeySet::new(SigningKey::generate().unwrap(), "iss", "aud");
+    World {
+        sessions: Sessions::new(keys, engine, config.tokens),
+        phone: DeviceId::parse("phone").unwrap(),
+        thief: DeviceId::parse("thief").unwrap(),
+    }
+}
+
+impl World {
+    async fn login(&self) -> Tokens {
+        let new = NewSession {
+            user: Profile { id: UserId::parse("alice").unwrap(), name: None, avatar: None },
+            device: DeviceDigest::of(&self.phone),
+            public_device: PublicDevice { name: None, kind: DeviceKind::Ios },
+            ip: "127.0.0.1".into(),
+            jkt: None,
+        };
+        self.sessions.open(new, START).await.unwrap()
+    }
+
+    async fn is_alive(&self, tokens: &Tokens, now: u64) -> bool {
+        self.sessions.authenticate(&tokens.access_token, Some(&self.phone), None, now).await.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_token_works_with_its_device_only() {
+    let world = world();
+    let tokens = world.login().await;
+    let session = world.sessions.authenticate(&tokens.access_token, Some(&world.phone), None, START).await.unwrap();
+    assert_eq!((session.user_id().as_str(), session.id()), ("alice", tokens.session.as_str()));
+    for device in [None, Some(&world.thief)] {
+        let refused = world.sessions.authenticate(&tokens.access_token, device, None, START).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::DeviceMismatch);
+    }
+    let late = START + tokens.expires_in_ms;
+    assert!(world.is_alive(&tokens, late - 1).await && !world.is_alive(&tokens, late).await);
+}
+
+#[tokio::test]
+async fn a_refresh_token_works_once_and_its_repeat_gets_the_same_pair() {
+    let world = world();
+    let first = world.login().await;
+    let second = world.sessions.refresh(&first.refresh_token, &world.phone, START + 1).await.unwrap();
+    assert_ne!(first.refresh_token, second.refresh_token);
+    let again = world.sessions.refresh(&first.refresh_token, &world.phone, START + 10_000).await.unwrap();
+    assert_eq!((&again.refresh_token, &again.access_token), (&second.refresh_token, &second.access_token));
+    let third = world.sessions.refresh(&second.refresh_token, &world.phone, START + 20_000).await.unwrap();
+    assert!(world.is_alive(&third, START + 20_000).await);
+}
+
+#[tokio::test]
+async fn a_used_refresh_token_after_the_grace_ends_the_session() {
+    let world = world();
+    let first = world.login().await;
+    let second = world.sessions.refresh(&first.refresh_token, &world.phone, START).await.unwrap();
+    let late = START + 10_000;
+    assert!(world.sessions.refresh(&first.refresh_token, &world.phone, late).await.is_err());
+    assert!(!world.is_alive(&second, late).await, "both holders are signed out");
+    assert!(world.sessions.refresh(&second.refresh_token, &world.phone, late).await.is_err());
+}
+
+#[tokio::test]
+async fn a_much_older_refresh_token_ends_the_session_too() {
+    let world = world();
+    let first = world.login().await;
+    let second = world.sessions.refresh(&first.refresh_token, &world.phone, START).await.unwrap();
+    let third = world.sessions.refresh(&second.refresh_token, &world.phone, START).await.unwrap();
+    assert!(world.sessions.refresh(&first.refresh_token, &world.phone, START + 1).await.is_err());
+    assert!(!world.is_alive(&third, START + 1).await);
+}
+
+#[tokio::test]
+async fn another_device_ends_the_session() {
+    let world = world();
+    for used in [false, true] {
+        let first = world.login().await;
+        if used {
+            world.sessions.refresh(&first.refresh_token, &world.phone, START).await.unwrap();
+        }
+        assert!(world.sessions.refresh(&first.refresh_token, &world.thief, START + 1).await.is_err());
+        assert!(!world.is_alive(&first, START + 1).await);
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_refresh_token_ends_nothing() {
+    let world = world();
+    let tokens = world.login().await;
+    let sid = &tokens.session;
+    let (_, tag) = tokens.refresh_token.rsplit_once('.').unwrap();
+    for made_up in [
+        String::new(),
+        sid.clone(),
+        format!("{sid}."),
+        format!("{sid}.x.y"),
+        format!("{sid}.{}.{tag}", "A".repeat(43)),
+        format!("s_other.{}.{tag}", "A".repeat(43)),
+        format!("{}x", tokens.refresh_token),
+        tokens.access_token.clone(),
+        "é".repeat(90),
+    ] {
+        for device in [&world.phone, &world.thief] {
+            let refused = world.sessions.refresh(&made_up, device, START).await.err().unwrap();
+            assert_eq!(refused.code, ErrorCode::InvalidToken);
+        }
+    }
+    assert!(world.is_alive(&tokens, START).await);
+    assert!(world.sessions.refresh(&tokens.refresh_token, &world.phone, START).await.is_ok());
+}
+
+#[tokio::test]
+async fn refreshes_at_once_agree_on_one_pair() {
+    let world = Arc::new(world());
+    let first = Arc::new(world.login().await);
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let (world, first) = (Arc::clone(&world), Arc::clone(&first));
+            tokio::spawn(async move { world.sessions.refresh(&first.refresh_token, &world.phone, START).await })
+        })
+        .collect();
+    let mut pairs = std::collections::HashSet::new();
+    for task in tasks {
+        pairs.insert(task.await.unwrap().unwrap().refresh_token);
+    }
+    assert_eq!(pairs.len(), 1);
+}

@@ -1,0 +1,313 @@
+//! From a listener to requests: every socket has a place, a deadline for its head, and an end. What becomes a
+//! WebSocket leaves from here to [`super::open`] in a task of its own, so that the handshake's memory is
+//! not kept by an idle connection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE};
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use countersign_protocol::ErrorCode;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::close;
+use super::open::{self, Arrival};
+use super::stream::{HttpStream, Socket, Stream};
+use super::tracker::{Tracked, Tracker};
+use super::upgrade::{self, Welcome};
+use crate::http::{HttpError, Peer};
+use crate::node::{Admission, Node, Refusal};
+
+/// Where the socket is.
+const SOCKET_PATH: &str = "/v1/ws";
+/// Requests of the operator served at once; they use the descriptors kept for them.
+const OPERATORS_MAX: usize = 16;
+/// Shortest and longest pause after the system refused a socket.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// A stop waits this long for what has begun.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// A listener being served.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: Arc<Node>,
+    router: Router,
+    face: Face,
+    http: http1::Builder,
+    stopping: watch::Sender<bool>,
+    tracker: Tracker,
+}
+
+/// Which of the two ports this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    Public,
+    Operator,
+}
+
+impl Server {
+    /// Serves the public port.
+    pub fn start(node: Arc<Node>, listener: TcpListener, router: Router) -> Self {
+        Self::with_face(node, listener, router, Face::Public)
+    }
+
+    /// Serves the operator's port: no sockets, and no bounds shared with the public.
+    pub fn start_operator(node: Arc<Node>, listener: TcpListener, router: Router) -> Self {
+        Self::with_face(node, listener, router, Face::Operator)
+    }
+
+    fn with_face(node: Arc<Node>, listener: TcpListener, router: Router, face: Face) -> Self {
+        let mut http = http1::Builder::new();
+        // The head's time is kept by `HttpStream`, which tells a slow head from a connection that rests.
+        http.header_read_timeout(None)
+            .half_close(true)
+            .max_headers(node.limits.headers_max)
+            .max_header_size(node.limits.head_bytes_max)
+            .max_buf_size(node.limits.head_bytes_max.max(8 * 1024));
+        let stopping = watch::Sender::new(false);
+        let shared = Arc::new(Shared {
+            node,
+            router,
+            face,
+            http,
+            stopping,
+            tracker: Tracker::default(),
+        });
+        tokio::spawn(accept(Arc::clone(&shared), listener));
+        Self { shared }
+    }
+
+    /// Serves one connection that came some other way, such as TLS.
+    pub fn serve_stream(&self, stream: impl Socket, peer: SocketAddr) {
+        self.shared.take(Stream::Other(Box::new(stream)), peer);
+    }
+
+    /// Takes no new connection, lets requests that have begun end, and waits for all tasks, a few seconds at
+    /// most.
+    pub async fn stop(self) {
+        self.shared.stopping.send_replace(true);
+        if tokio::time::timeout(STOP_MAX, self.shared.tracker.idle())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.shared.tracker.count(),
+                "connections were still open at the end"
+            );
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    let mut stopping = shared.stopping.subscribe();
+    let mut pause = BACKOFF.0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // The sender lives in `shared`, so this ends by the value alone.
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = BACKOFF.0;
+                // A frame is written whole; waiting for more would only delay it.
+                if stream.set_nodelay(true).is_ok() {
+                    shared.take(Stream::Tcp(stream), peer);
+                }
+            }
+            Err(e) if is_the_peers(&e) => {}
+            Err(e) => {
+                // No descriptor is left, for one. Trying again at once would fail again at once.
+                tracing::warn!(error = %e, "a connection could not be accepted");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+fn is_the_peers(e: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        e.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+impl Shared {
+    fn take(self: &Arc<Self>, stream: Stream, peer: SocketAddr) {
+        let place = match self.face {
+            Face::Public => match self.node.admit(peer.ip()) {
+                Some(place) => Some(place),
+                None => return,
+            },
+            Face::Operator if self.tracker.count() >= OPERATORS_MAX => return,
+            Face::Operator => None,
+        };
+        tokio::spawn(serve(Arc::clone(self), stream, peer, place, self.tracker.track()));
+    }
+}
+
+/// The requests of one connection, and what comes after them.
+async fn serve(
+    shared: Arc<Shared>,
+    stream: Stream,
+    peer: SocketAddr,
+    place: Option<Admission>,
+    tracked: Tracked,
+) {
+    let refusal = place.as_ref().and_then(|p| p.refusal().cloned());
+    let desk = Arc::new(Desk {
+        shared: Arc::clone(&shared),
+        peer,
+        refusal,
+        welcome: Mutex::new(None),
+    });
+    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits));
+    let mut http = shared.http.serve_connection(io, Service(Arc::clone(&desk)));
+    let ended = {
+        let mut stopping = shared.stopping.subscribe();
+        let mut stop = pin!(stopping.wait_for(|stop| *stop).fuse());
+        loop {
+            tokio::select! {
+                ended = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break ended,
+                _ = &mut stop => std::pin::Pin::new(&mut http).graceful_shutdown(),
+            }
+        }
+    };
+    let parts = http.into_parts();
+    let stream = parts.io.into_inner().into_inner();
+    let welcome = desk.welcome.lock().take();
+    match welcome {
+        Some(welcome) if ended.is_ok() => {
+            // Copied, because even an empty rest keeps the whole buffer that hyper read the head into.
+            let leftover = Bytes::copy_from_slice(&parts.read_buf);
+            drop(parts.read_buf);
+            let arrival = Arrival {
+                node: Arc::clone(&shared.node),
+                stream,
+                leftover,
+                welcome,
+                peer,
+                place,
+                tracked,
+            };
+            open::open(arrival).await;
+        }
+        _ => {
+            close::linger(stream).await;
+            drop((place, tracked));
+        }
+    }
+}
+
+/// Answers the requests of one connection.
+struct Desk {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    /// Why this connection gets one answer and no more.
+    refusal: Option<Refusal>,
+    /// Set with the answer 101.
+    welcome: Mutex<Option<Welcome>>,
+}
+
+struct Service(Arc<Desk>);
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let desk = Arc::clone(&self.0);
+        async move {
+            let answered = AssertUnwindSafe(desk.answer(request)).catch_unwind().await;
+            Ok(answered.unwrap_or_else(|_| {
+                last(
+                    HttpError(Refusal::new(
+                        ErrorCode::Internal,
+                        "the request could not be answered",
+                    ))
+                    .into_response(),
+                )
+            }))
+        }
+        .boxed()
+    }
+}
+
+impl Desk {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        let refusal = self.refusal.clone().or_else(|| upgrade::check_host(&parts).err());
+        if let Some(refusal) = refusal {
+            return last(HttpError(refusal).into_response());
+        }
+        let node = &self.shared.node;
+        if self.shared.face == Face::Public && parts.uri.path() == SOCKET_PATH {
+            let deadline = Duration::from_millis(node.limits.request_ms);
+            let accepted = tokio::time::timeout(deadline, upgrade::accept(node, &parts)).await;
+            let accepted = accepted
+                .unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Timeout, "the request took too long")));
+            return match accepted {
+                Ok((response, welcome)) => {
+                    *self.welcome.lock() = Some(welcome);
+                    response
+                }
+                Err(refusal) => last(no_upgrade(refusal)),
+            };
+        }
+        // Where a request ends that wanted to be something else, or said itself where its body ends, another
+        // server may have read differently: nothing is served after it.
+        let closes = upgrade::is_attempt(&parts) || parts.headers.contains_key(TRANSFER_ENCODING);
+        parts.extensions.insert(Peer(self.peer));
+        let request = Request::from_parts(parts, Body::new(body));
+        let response = match self.shared.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        if closes || node.is_draining() {
+            last(response)
+        } else {
+            response
+        }
+    }
+}
+
+fn no_upgrade(refusal: Refusal) -> Response<Body> {
+    let mut response = HttpError(refusal).into_response();
+    if response.status() == StatusCode::UPGRADE_REQUIRED {
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
+}
+
+/// The connection's last answer.
+fn last(mut response: Response<Body>) -> Response<Body> {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,379 @@
+//! One socket, from its greeting to its end: a task that reads, starts commands, writes what others could not
+//! write for it, and keeps its time. It waits in one place and owns no buffer while it waits.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign_protocol::CloseCode;
+use countersign_protocol::client::{self, FrameError};
+use countersign_protocol::codec::{Opcode, json, json_frame, text_frame, write_frame};
+use countersign_protocol::server::{SessionPush, SessionState};
+use futures::FutureExt;
+use tokio::time::{Instant, Sleep};
+
+use super::close::{self, Transport};
+use super::dispatch::{self, Outcome};
+use super::lanes::Lanes;
+use super::meter::Bounds;
+use super::reader::{Event, Intake, Reader};
+use super::tracker::Tracked;
+use crate::core::rate::Gcra;
+use crate::core::session::{Deadlines, Due, Facts, Spans};
+use crate::hub::{Connection, End};
+use crate::node::{Admission, Node, Refusal};
+
+/// Bytes read in one wake; then others have their turn.
+const WAKE_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection's part in the hub and the engine, which ends with this value however the task ends.
+pub(super) struct Presence {
+    pub(super) node: Arc<Node>,
+    pub(super) connection: Arc<Connection>,
+    /// Kept until the engine knows that the connection is gone.
+    pub(super) place: Option<Arc<Admission>>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.node.depart(&self.connection, self.place.take());
+    }
+}
+
+/// The task of a connection. Its size is what every idle connection costs, so what is rare is boxed.
+pub(super) async fn serve(
+    presence: Presence,
+    mut transport: Transport,
+    leftover: Bytes,
+    place: Option<Arc<Admission>>,
+    tracked: Tracked,
+) {
+    let mut owner = Owner::new(&presence, leftover);
+    let mut alarm = pin!(tokio::time::sleep_until(far_away()));
+    let living = std::future::poll_fn(|cx| owner.poll(&mut transport, alarm.as_mut(), cx));
+    let lived = AssertUnwindSafe(living).catch_unwind().await;
+    let connection = Arc::clone(&owner.connection);
+    let write = Duration::from_millis(owner.node.limits.write_ms);
+    if lived.is_err() {
+        tracing::error!(connection = connection.id, "a connection failed and is closed");
+        connection.end(End::Close(CloseCode::Internal));
+    }
+    drop((owner, presence));
+    Box::pin(close::finish(&connection, &mut transport, write)).await;
+    // The socket's place is free when the socket is.
+    drop((connection, transport));
+    drop((place, tracked));
+}
+
+/// Further than any deadline; the alarm is set by the first look.
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(365 * 24 * 3600)
+}
+
+/// What the task knows between two wakes.
+struct Owner {
+    node: Arc<Node>,
+    connection: Arc<Connection>,
+    reader: Reader,
+    lanes: Lanes,
+    deadlines: Deadlines,
+    /// When the alarm goes off.
+    alarm_at: u64,
+    commands: Gcra,
+    /// Commands over the rate since the last one that was not.
+    refusals: u32,
+    bad_tokens: u8,
+    /// Something was queued that no room's flusher takes along.
+    unsent: bool,
+}
+
+impl Owner {
+    fn new(presence: &Presence, leftover: Bytes) -> Self {
+        let (node, connection) = (Arc::clone(&presence.node), Arc::clone(&presence.connection));
+        let deadlines = Deadlines::new(connection.id, &spans(&node), node.clock.now());
+        Self {
+            reader: Reader::new(leftover),
+            lanes: Lanes::default(),
+            deadlines,
+            alarm_at: u64::MAX,
+            commands: Gcra::default(),
+            refusals: 0,
+            bad_tokens: 0,
+            unsent: false,
+            node,
+            connection,
+        }
+    }
+
+    /// One wake. Ready when the connection is to end.
+    fn poll(&mut self, transport: &mut Transport, alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.register_owner(cx.waker());
+        let now = self.node.clock.now();
+        while let Some(outcome) = self.lanes.poll_next(cx) {
+            self.conclude(outcome);
+        }
+        self.poll_read(transport, now, cx);
+        if std::mem::take(&mut self.unsent) {
+            self.connection.flush();
+        }
+        if self.connection.standing().blocked {
+            transport.poll_write(&self.connection, cx);
+        }
+        self.poll_time(now, alarm, cx);
+        if self.connection.standing().end.is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Reads and starts commands, until there is nothing, enough for now, or too much waiting.
+    fn poll_read(&mut self, transport: &mut Transport, now: u64, cx: &mut Context<'_>) {
+        let connection = Arc::clone(&self.connection);
+        let mut budget = WAKE_BYTES_MAX;
+        let mut announced = self.reader.has_bytes();
+        while !self.is_paused() && connection.standing().end.is_none() {
+            if !std::mem::take(&mut announced) {
+                match transport.poll_readable(&connection, cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return connection.end(End::Broken),
+                }
+            }
+            match self.read(transport, &mut budget, now, cx) {
+                Flow::GoOn if matches!(transport, Transport::Direct) => {}
+                // A stream that would block has kept the waker.
+                Flow::GoOn | Flow::Stop => return,
+                Flow::Yield => return cx.waker().wake_by_ref(),
+            }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.lanes.len() >= self.node.limits.commands_waiting_max
+    }
+
+    /// Reads until the stream would block.
+    fn read(
+        &mut self,
+        transport: &mut Transport,
+        budget: &mut usize,
+        now: u64,
+        cx: &mut Context<'_>,
+    ) -> Flow {
+        let connection = Arc::clone(&self.connection);
+        let limits = &self.node.limits;
+        let bounds = Bounds {
+            fragments_max: limits.fragments_max,
+            control_rate: limits.control_rate.rate(),
+        };
+        while !self.is_paused() && connection.standing().end.is_none() {
+            let source = |buf: &mut [u8]| transport.read(&connection, cx, buf);
+            let mut intake = Intake {
+                source,
+                connection: &connection,
+                bounds,
+                budget: *budget,
+                now,
+                queued: false,
+            };
+            let event = self.reader.next(&mut intake);
+            self.unsent |= intake.queued;
+            *budget = intake.budget;
+            match event {
+                Event::Text(text) => self.command(&text, now, cx),
+                Event::Pong => self.deadlines.pong(),
+                Event::Blocked => return Flow::GoOn,
+                Event::Spent => return Flow::Yield,
+                Event::Closed(answer) => connection.answer_close(answer),
+                Event::Fault(code) => connection.end(End::Close(code)),
+                Event::Gone => connection.end(End::Broken),
+            }
+        }
+        Flow::Stop
+    }
+
+    /// One text frame.
+    fn command(&mut self, text: &str, now: u64, cx: &mut Context<'_>) {
+        let frame = client::parse(text);
+        let id = match &frame {
+            Ok(frame) => Some(frame.id),
+            Err(FrameError::Refused { id, .. }) => *id,
+            Err(FrameError::NotJson) => return self.connection.end(End::Close(CloseCode::BadFrame)),
+        };
+        let limits = &self.node.limits;
+        if let Err(after_ms) = self.commands.check(&limits.command_rate.rate(), now, 1) {
+            self.refusals += 1;
+            if self.refusals >= limits.command_refusals_max {
+                return self.connection.end(End::Close(CloseCode::RateLimited));
+            }
+            return self.refuse(
+                id,
+                &Refusal::rate_limited("too many commands on this connection", after_ms),
+            );
+        }
+        self.refusals = 0;
+        match frame {
+            Ok(frame) => {
+                let command = dispatch::start(&self.node, &self.connection, frame);
+                if let Some(outcome) = self.lanes.start(command, cx) {
+                    self.conclude(outcome);
+                }
+            }
+            Err(FrameError::Refused { code, message, .. }) => self.refuse(id, &Refusal::new(code, message)),
+            Err(FrameError::NotJson) => {}
+        }
+    }
+
+    fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
+        self.reply(&json(&refusal.reply(id)));
+    }
+
+    fn reply(&mut self, json: &[u8]) {
+        self.connection.queue(json_frame(json).into());
+        self.unsent = true;
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Reply(json) => self.reply(&json),
+            Outcome::Lazy(json) => self.connection.queue(json_frame(&json).into()),
+            Outcome::Replied => {}
+            Outcome::BadToken(json) => {
+                self.reply(&json);
+                self.bad_tokens = self.bad_tokens.saturating_add(1);
+                if self.bad_tokens >= self.node.limits.bad_tokens_max {
+                    self.connection.end(End::Close(CloseCode::InvalidToken));
+                }
+            }
+            Outcome::Close(code) => self.connection.end(End::Close(code)),
+        }
+    }
+
+    /// Does what is due, and sets the alarm where it has to go off earlier than it would.
+    fn poll_time(&mut self, now: u64, mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) {
+        let spans = spans(&self.node);
+        let mut now = now;
+        loop {
+            while self.connection.standing().end.is_none()
+                && let Some(due) = self.deadlines.due(&self.facts(), &spans, now)
+            {
+                self.act(due);
+            }
+            let next = self.deadlines.next_at(&self.facts(), &spans);
+            if next < self.alarm_at {
+                self.alarm_at = next;
+                alarm
+                    .as_mut()
+                    .reset(Instant::now() + Duration::from_millis(next.saturating_sub(now)));
+            }
+            if self.connection.standing().end.is_some() || alarm.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.alarm_at = u64::MAX;
+            now = self.node.clock.now();
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let standing = self.connection.standing();
+        Facts {
+            settled: self.connection.is_used(),
+            expires_at: self.connection.session().map(|s| s.expires_at()),
+            blocked: (standing.blocked && standing.queued > 0).then_some(standing.sent),
+            fragmented: self.reader.fragmented(),
+            paused: self.is_paused(),
+            busy: !self.lanes.is_empty(),
+        }
+    }
+
+    fn act(&mut self, due: Due) {
+        let session = |state, after_ms| -> Bytes {
+            text_frame(&SessionPush {
+                state,
+                after_ms,
+                session: None,
+                device: None,
+                ip: None,
+            })
+            .into()
+        };
+        match due {
+            Due::Ping => {
+                self.reader.expect_pong();
+                let mut ping = Vec::with_capacity(2);
+                write_frame(&mut ping, Opcode::Ping, None, &[]);
+                self.connection.push(ping.into());
+            }
+            Due::Expiring { after_ms } => self
+                .connection
+                .push(session(SessionState::Expiring, Some(after_ms))),
+            Due::Expired => {
+                self.connection
+                    .end_with(session(SessionState::Expired, None), CloseCode::SessionExpired);
+            }
+            Due::Close(code) => self.connection.end(End::Close(code)),
+        }
+    }
+}
+
+/// What to do after reading.
+enum Flow {
+    /// The stream would block: ask for readiness.
+    GoOn,
+    /// Reading has to wait for something else.
+    Stop,
+    /// Others have their turn.
+    Yield,
+}
+
+fn spans(node: &Node) -> Spans {
+    let limits = &node.limits;
+    Spans {
+        unauthenticated: limits.unauthenticated_ms,
+        ping_interval: limits.ping_interval_ms,
+        pong: limits.pong_ms,
+        write: limits.write_ms,
+        fragments: limits.fragments_ms,
+        expiring: node.config.tokens.expiring_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::engine::Engine;
+    use crate::hub::{MemoryWire, Wire};
+    use crate::node;
+    use crate::ws::tracker::Tracker;
+
+    /// The size of the task is resident memory, times the number of connections.
+    #[tokio::test]
+    async fn an_idle_connection_is_small() {
+        let config = Config::default();
+        let engine = Engine::Memory(node::memory_engine(&config));
+        let built = Node::build(config, engine, Clock::system(), "http://127.0.0.1:1".into(), 1).unwrap();
+        let node = built.start();
+        let connection = node.open_connection(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Wire::Memory(MemoryWire::counting()),
+        );
+        let presence = Presence {
+            node,
+            connection,
+            place: None,
+        };
+        let tracked = Tracker::default().track();
+        let task = serve(presence, Transport::Direct, Bytes::new(), None, tracked);
+        let bytes = std::mem::size_of_val(&task);
+        assert!(bytes <= 1024, "{bytes} bytes");
+        println!("{bytes} bytes");
+    }
+}
