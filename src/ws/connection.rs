@@ -240,7 +240,6 @@ impl Owner {
     fn conclude(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Reply(json) => self.reply(&json),
-            Outcome::Lazy(json) => self.connection.queue(json_frame(&json).into()),
             Outcome::Replied => {}
             Outcome::BadToken(json) => {
                 self.reply(&json);
@@ -364,6 +363,7 @@ mod tests {
         let connection = node.open_connection(
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             Wire::Memory(MemoryWire::counting()),
+            |_| Bytes::new(),
         );
         let presence = Presence {
             node,

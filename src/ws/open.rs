@@ -44,7 +44,7 @@ pub(super) async fn open(arrival: Arrival) {
         Stream::Tcp(stream) => (Wire::Direct(stream), Transport::Direct),
         Stream::Other(stream) => (Wire::Woken, Transport::Woken(stream)),
     };
-    let connection = node.open_connection(peer.ip(), wire);
+    let connection = node.open_connection(peer.ip(), wire, |c| text_frame(&hello(&node, c)).into());
     let place = place.map(Arc::new);
     let presence = Presence {
         node,
@@ -52,7 +52,6 @@ pub(super) async fn open(arrival: Arrival) {
         place: place.clone(),
     };
     let Presence { node, connection, .. } = &presence;
-    connection.push(text_frame(&hello(node, connection)).into());
     connection.set_user_agent(welcome.user_agent);
     if let Some(device) = &welcome.device {
         // A new connection has none yet.

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use client::Client;
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub use http::{Answer, request};
 
 /// A condition that does not come true within this has failed.
