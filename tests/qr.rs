@@ -1,5 +1,7 @@
 //! QR login from both sides over real sockets: the PC on its WebSocket, phones over HTTP.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what must hold")]
+
 mod common;
 
 use std::sync::Arc;
