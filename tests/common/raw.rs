@@ -1,4 +1,12 @@
 //! A socket without a library in between: exact bytes out, exact bytes in.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test file uses its part"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +16,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Answer, within};
+use crate::common::http::Answer;
+use crate::common::within;
 
 /// The key of RFC 6455 §1.3, and what it is answered with.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -64,14 +73,20 @@ impl Raw {
     pub async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new() }
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     /// With a receive buffer of about so many bytes.
     pub async fn connect_narrow(addr: SocketAddr, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(bytes).unwrap();
-        Self { stream: socket.connect(addr).await.unwrap(), unread: Vec::new() }
+        Self {
+            stream: socket.connect(addr).await.unwrap(),
+            unread: Vec::new(),
+        }
     }
 
     /// A WebSocket past its `hello`.
@@ -107,7 +122,10 @@ impl Raw {
 
     /// Whether nothing comes for a while.
     pub async fn is_quiet(&mut self, span: Duration) -> bool {
-        self.unread.is_empty() && tokio::time::timeout(span, self.stream.read_buf(&mut self.unread)).await.is_err()
+        self.unread.is_empty()
+            && tokio::time::timeout(span, self.stream.read_buf(&mut self.unread))
+                .await
+                .is_err()
     }
 
     /// The next answer; its body when it says how long it is.
@@ -116,11 +134,18 @@ impl Raw {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert!(self.more().await, "ended before an answer: {:?}", String::from_utf8_lossy(&self.unread));
+            assert!(
+                self.more().await,
+                "ended before an answer: {:?}",
+                String::from_utf8_lossy(&self.unread)
+            );
         };
         let head = self.unread.drain(..end).collect::<Vec<_>>();
         let mut answer = Answer::parse(&head);
-        let length = answer.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+        let length = answer
+            .header("content-length")
+            .and_then(|l| l.parse().ok())
+            .unwrap_or(0);
         while self.unread.len() < length {
             assert!(self.more().await, "ended inside a body");
         }
@@ -169,7 +194,9 @@ impl Raw {
         while let Some((opcode, payload)) = self.frame().await {
             if opcode == Opcode::Close {
                 assert_eq!(self.frame().await, None, "nothing follows a close frame");
-                return payload.get(..2).map_or(1005, |c| u16::from_be_bytes([c[0], c[1]]));
+                return payload
+                    .get(..2)
+                    .map_or(1005, |c| u16::from_be_bytes([c[0], c[1]]));
             }
         }
         panic!("ended without a close frame");
