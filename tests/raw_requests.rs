@@ -17,6 +17,7 @@ use std::time::Duration;
 use common::TestServer;
 use countersign_protocol::ErrorCode;
 use raw::{Raw, upgrade_request, upgrade_request_with};
+use tokio::time::Instant;
 
 /// A second request, sent along with a first one that must have ended the connection.
 const SMUGGLED: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -26,6 +26,7 @@ use futures::{SinkExt, StreamExt};
 use raw::{Raw, close, fragment, frame, text, upgrade_request};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 const PING: &str = r#"{"id":7,"type":"ping"}"#;

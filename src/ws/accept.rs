@@ -1,5 +1,5 @@
 //! From a listener to requests: every socket has a place, a deadline for its head, and an end. What becomes a
-//! WebSocket leaves from here to [`super::connection`] in a task of its own, so that the handshake's memory is
+//! WebSocket leaves from here to [`super::open`] in a task of its own, so that the handshake's memory is
 //! not kept by an idle connection.
 
 use std::convert::Infallible;
@@ -27,11 +27,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::connection::Arrival;
+use super::close;
+use super::open::{self, Arrival};
 use super::stream::{HttpStream, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use super::{close, connection};
 use crate::http::{HttpError, Peer};
 use crate::node::{Admission, Node, Refusal};
 
@@ -212,7 +212,7 @@ async fn serve(
                 place,
                 tracked,
             };
-            connection::open(arrival).await;
+            open::open(arrival).await;
         }
         _ => {
             close::linger(stream).await;
