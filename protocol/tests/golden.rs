@@ -265,7 +265,16 @@ fn commands(golden: &mut Golden) {
         golden,
         "refresh",
         client::Refresh<'_>,
-        client::Refresh { token: ACCESS.into() }
+        client::Refresh { token: ACCESS.into(), dpop: None }
+    );
+    command!(
+        golden,
+        "refresh.with.dpop",
+        client::Refresh<'_>,
+        client::Refresh {
+            token: ACCESS.into(),
+            dpop: Some("eyJ0eXAiOiJkcG9wK2p3dCJ9.eyJodG0iOiJHRVQifQ.c2lnbmF0dXJl".into()),
+        }
     );
     command!(golden, "ping", client::Empty, client::Empty {});
     let device = client::Device {
