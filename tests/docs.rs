@@ -227,6 +227,31 @@ fn names_in_the_texts_exist() {
     }
 }
 
+/// A file that a text names is there.
+#[test]
+fn paths_in_the_texts_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/protocol.md",
+        "docs/operations.md",
+    ];
+    let folders = ["src/", "protocol/", "tests/", "web/", "docs/", "loadtest/"];
+    let mut gone = Vec::new();
+    for name in names {
+        for word in document(name).split('`').skip(1).step_by(2) {
+            let is_path = folders.iter().any(|f| word.starts_with(f)) && !word.contains([' ', '*', '<']);
+            if is_path && !root.join(word).exists() {
+                gone.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    assert!(gone.is_empty(), "{gone:#?}");
+}
+
 #[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

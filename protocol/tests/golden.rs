@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use countersign_protocol::client::{self, Command, DeviceKind, FrameError, Position, Priority};
 use countersign_protocol::codec::{command_json, json, ok_json};
@@ -265,7 +266,10 @@ fn commands(golden: &mut Golden) {
         golden,
         "refresh",
         client::Refresh<'_>,
-        client::Refresh { token: ACCESS.into(), dpop: None }
+        client::Refresh {
+            token: ACCESS.into(),
+            dpop: None
+        }
     );
     command!(
         golden,
@@ -1060,14 +1064,18 @@ fn http(golden: &mut Golden) {
     );
 }
 
-fn all() -> Golden {
-    let mut golden = Golden::default();
-    commands(&mut golden);
-    replies(&mut golden);
-    pushes(&mut golden);
-    errors(&mut golden);
-    http(&mut golden);
-    golden
+/// Once for all tests: with `GOLDEN=write` the files are written on the way.
+fn all() -> &'static Golden {
+    static ALL: OnceLock<Golden> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut golden = Golden::default();
+        commands(&mut golden);
+        replies(&mut golden);
+        pushes(&mut golden);
+        errors(&mut golden);
+        http(&mut golden);
+        golden
+    })
 }
 
 /// What `source` says behind each `before`, up to the next `"`, space, `<` or `(`.
@@ -1085,12 +1093,12 @@ fn named(source: &str, before: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_frame_is_its_file_and_every_file_a_frame() {
-    let known = all().files;
+    let known = &all().files;
     let on_disk: BTreeSet<String> = std::fs::read_dir(folder())
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(on_disk, known);
+    assert_eq!(on_disk, *known);
     for name in on_disk {
         let text = std::fs::read_to_string(folder().join(&name)).unwrap();
         assert!(
@@ -1102,7 +1110,7 @@ fn every_frame_is_its_file_and_every_file_a_frame() {
 
 #[test]
 fn every_command_has_its_frame_and_its_reply() {
-    let files = all().files;
+    let files = &all().files;
     for name in Command::NAMES {
         for kind in ["command", "reply"] {
             assert!(
@@ -1115,7 +1123,7 @@ fn every_command_has_its_frame_and_its_reply() {
 
 #[test]
 fn every_push_has_its_frame() {
-    let files = all().files;
+    let files = &all().files;
     for name in named(include_str!("../src/server.rs"), "tag = \"type\", rename = \"") {
         let (own, first) = (format!("push.{name}.json"), format!("push.{name}."));
         assert!(files.iter().any(|f| *f == own || f.starts_with(&first)), "{own}");
