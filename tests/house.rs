@@ -80,11 +80,12 @@ fn is_word(c: char) -> bool {
 
 /// Whether `code` has `word` with no letter of a longer word around it.
 fn has_word(code: &str, word: &str) -> bool {
-    let first = |text: &str| text.chars().next().is_some_and(is_word);
+    let begins = |text: &str| text.chars().next().is_some_and(is_word);
+    let ends = |text: &str| text.chars().next_back().is_some_and(is_word);
     code.match_indices(word).any(|(at, _)| {
-        let before = code[..at].chars().next_back().is_some_and(is_word);
-        let behind = code[at + word.len()..].chars().next().is_some_and(is_word);
-        !(first(word) && before) && !(word.chars().next_back().is_some_and(is_word) && behind)
+        let joined_before = begins(word) && ends(&code[..at]);
+        let joined_behind = ends(word) && begins(&code[at + word.len()..]);
+        !joined_before && !joined_behind
     })
 }
 
