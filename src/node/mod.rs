@@ -18,7 +18,7 @@ use countersign_protocol::RoomName;
 use tokio::sync::mpsc;
 
 pub use admission::Admission;
-pub use qr::{Claim, QrRequest};
+pub use qr::{Claim, QrRequest, no_attempt};
 pub use refusal::Refusal;
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};

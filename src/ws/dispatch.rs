@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use crate::auth::sessions::Proof;
 use crate::config::limits::RateLimit;
 use crate::hub::{Charge, Connection};
-use crate::node::{Claim, Message, Node, Page, QrRequest, Refusal, SignInError};
+use crate::node::{Claim, Message, Node, Page, QrRequest, Refusal, SignInError, no_attempt};
 
 /// A command under way.
 pub struct Pending {
@@ -288,11 +288,10 @@ fn parse_device(text: &str) -> Result<DeviceId, Refusal> {
     DeviceId::parse(text).map_err(|e| Refusal::bad_request(e.to_string()))
 }
 
-/// All but open and watch need the attempt's device, which this connection has said before.
+/// All but open and watch need the attempt's device, which this connection has said before. Without one it cannot
+/// be the PC that asked, and is told what any other stranger is told.
 fn known_device(connection: &Connection) -> Result<DeviceId, Refusal> {
-    connection
-        .device()
-        .ok_or_else(|| Refusal::new(ErrorCode::DeviceMismatch, "open or watch the QR login on this connection first"))
+    connection.device().ok_or_else(no_attempt)
 }
 
 fn qr_request(open: QrOpen<'_>) -> Result<QrRequest, Refusal> {
