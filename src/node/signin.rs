@@ -194,6 +194,8 @@ impl Node {
         let now = self.clock.now();
         let still = self.engine.session(session.id().to_owned(), now).await.map_err(Refusal::from)?;
         if still.is_none() {
+            // It is bound by now, and a connection never goes on with a session that has ended.
+            connection.end(End::Close(CloseCode::Revoked));
             return Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again").into());
         }
         for subscription in connection.subscriptions() {

@@ -1,6 +1,6 @@
 //! What integration tests share: a gateway on ports of the system's choosing, and a client that speaks to it as
 //! anybody's client would.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test file uses its part")]
 
 pub mod client;
 pub mod http;
