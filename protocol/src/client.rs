@@ -105,6 +105,9 @@ pub struct Auth<'a> {
 pub struct Refresh<'a> {
     #[serde(borrow)]
     pub token: Cow<'a, str>,
+    /// A DPoP proof, for a token bound to a key.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub dpop: Option<Cow<'a, str>>,
 }
 
 /// The device asking to be signed in.

@@ -227,10 +227,11 @@ impl Node {
         &self,
         connection: &Arc<Connection>,
         token: &str,
+        proof: Option<Proof<'_>>,
     ) -> Result<Arc<Session>, Refusal> {
         let current = connection.session().ok_or_else(unauthenticated)?;
         let device = connection.device();
-        let fresh = self.authenticate(token, device.as_ref(), None).await?;
+        let fresh = self.authenticate(token, device.as_ref(), proof).await?;
         if fresh.user_id() != current.user_id() || fresh.id() != current.id() {
             return Err(Refusal::new(ErrorCode::NotAllowed, "refresh takes a token of the same user and session"));
         }

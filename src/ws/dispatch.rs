@@ -58,9 +58,11 @@ pub fn start(node: &Arc<Node>, connection: &Arc<Connection>, frame: Frame<'_>) -
             session(async move { reply_to_sign_in(id, sign_in(&node, &connection, auth).await) })
         }
         Command::Refresh(refresh) => {
-            let token = refresh.token.into_owned();
+            let (token, proof) = (refresh.token.into_owned(), refresh.dpop.map(std::borrow::Cow::into_owned));
             session(async move {
-                let fresh = node.refresh_connection(&connection, &token).await;
+                let url = node.socket_url();
+                let proof = socket_proof(proof.as_deref(), &url);
+                let fresh = node.refresh_connection(&connection, &token, proof).await;
                 reply_to_sign_in(id, fresh.map(|s| node.signed_in(&s)).map_err(Into::into))
             })
         }
@@ -258,7 +260,7 @@ async fn sign_in(node: &Node, connection: &Arc<Connection>, auth: OwnedAuth) -> 
     }
     let device = named.or(known);
     let url = node.socket_url();
-    let proof = auth.proof.as_deref().map(|proof| Proof { proof, method: "GET", url: &url });
+    let proof = socket_proof(auth.proof.as_deref(), &url);
     let session = node.authenticate(&auth.token, device.as_ref(), proof).await?;
     if let Some(device) = &device {
         // Checked above, and session commands are in order: it cannot have changed.
@@ -266,6 +268,11 @@ async fn sign_in(node: &Node, connection: &Arc<Connection>, auth: OwnedAuth) -> 
     }
     node.sign_in(connection, Arc::clone(&session)).await?;
     Ok(node.signed_in(&session))
+}
+
+/// On a socket a proof is for the request that opened it.
+fn socket_proof<'a>(proof: Option<&'a str>, url: &'a str) -> Option<Proof<'a>> {
+    proof.map(|proof| Proof { proof, method: "GET", url })
 }
 
 /// The claim as it came, owned.
