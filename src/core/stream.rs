@@ -91,6 +91,18 @@ impl Publication {
         self.body.get().len()
     }
 
+    /// Length of its push, bytes, escapes and the longest room name included: what must fit an outbox.
+    pub fn push_bytes(&self) -> usize {
+        /// Keys, numbers, role, priority and room name.
+        const AROUND: usize = 360;
+        let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
+        let author = self
+            .from
+            .as_ref()
+            .map_or(0, |from| from.id.as_str().len() + text(&from.name) + text(&from.avatar));
+        AROUND + author + self.cid.as_deref().map_or(0, escaped) + self.body_bytes()
+    }
+
     /// Memory it may keep alive, bytes: what the budget of a node counts. The author is counted in full,
     /// though messages of one session share it.
     pub fn weight(&self) -> usize {
@@ -340,13 +352,15 @@ impl Stream {
         if there != missed || missed > max.messages as u64 {
             return newest();
         }
-        let bytes: usize = self.history.range(from..).map(|p| p.body_bytes()).sum();
-        if bytes > max.bytes {
+        let missed = || self.history.range(from..);
+        let bodies: usize = missed().map(|p| p.body_bytes()).sum();
+        let pushes: usize = missed().map(|p| p.push_bytes()).sum();
+        if bodies > max.bytes || pushes > ANSWER_BYTES_MAX {
             return newest();
         }
         Recovery {
             recovered: true,
-            messages: self.history.range(from..).cloned().collect(),
+            messages: missed().cloned().collect(),
         }
     }
 
@@ -414,15 +428,30 @@ fn too_old(publication: &Publication, age_ms: u64, now: u64) -> bool {
     publication.at_ms.saturating_add(age_ms) <= now
 }
 
+/// Most bytes of pushes in one answer. Reached only where names, pictures and `cid`s are longer than bodies: an
+/// answer is never dropped, so it must fit an outbox whatever others have put into the room.
+const ANSWER_BYTES_MAX: usize = RECOVERY_BYTES_MAX / 2 * 3;
+
+/// Length of a text in JSON, without its quotes.
+fn escaped(text: &str) -> usize {
+    let length = |b| match b {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(length).sum()
+}
+
 /// How many of `messages` fit: the first always does, unless none is asked for.
 fn fitting<'a>(messages: impl Iterator<Item = &'a Arc<Publication>>, max: PageMax) -> usize {
-    let mut bytes = 0_usize;
+    let (mut bodies, mut pushes) = (0_usize, 0_usize);
     messages
         .take(max.messages)
         .enumerate()
         .take_while(|(at, publication)| {
-            bytes = bytes.saturating_add(publication.body_bytes());
-            *at == 0 || bytes <= max.bytes
+            bodies = bodies.saturating_add(publication.body_bytes());
+            pushes = pushes.saturating_add(publication.push_bytes());
+            *at == 0 || (bodies <= max.bytes && pushes <= ANSWER_BYTES_MAX)
         })
         .count()
 }

@@ -83,6 +83,17 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }
 }
 
+/// The one DPoP proof of a request (RFC 9449 §4.3).
+fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all("dpop").iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    let malformed = || Refusal::new(ErrorCode::InvalidToken, "DPoP is one proof");
+    match (first.to_str(), values.next()) {
+        (Ok(proof), None) => Ok(Some(proof)),
+        _ => Err(malformed()),
+    }
+}
+
 /// A caller with no need of a session.
 pub(super) struct Anyone(pub(super) Caller);
 
@@ -106,11 +117,7 @@ impl FromRequestParts<Arc<Node>> for User {
         let token = bearer(&parts.headers)?.ok_or_else(unauthenticated)?;
         let device = device(&parts.headers)?;
         let url = format!("{}{}", node.origins.public(), parts.uri.path());
-        let proof = parts
-            .headers
-            .get("dpop")
-            .and_then(|v| v.to_str().ok())
-            .map(|proof| Proof { proof, method: parts.method.as_str(), url: &url });
+        let proof = proof(&parts.headers)?.map(|proof| Proof { proof, method: parts.method.as_str(), url: &url });
         let session = node.authenticate(token, device.as_ref(), proof).await?;
         Ok(Self(Caller { address, session: Some(Arc::clone(&session)) }, session))
     }

@@ -132,15 +132,15 @@ impl Node {
         self.limiters.qr_open.check(&network_of(connection.address))?;
         let claim = secret::token().map_err(|_| no_entropy())?;
         let opening = self.opening(connection, request, &claim)?;
-        if let Some(former) = connection.set_watched(None) {
-            self.supersede(connection, former, now).await;
-        }
         let watched = Watched { key: opening.key, claim: opening.claim, device: opening.device.digest };
         let opened = attempt::open(opening, now, &self.policy());
+        // Refused, it leaves the former one as it was.
         self.engine.open_attempt(opened.clone()).await?;
         let attempt = Arc::new(opened);
         claim_device(connection, &requester)?;
-        connection.set_watched(Some(watched));
+        if let Some(former) = connection.set_watched(Some(watched)) {
+            self.supersede(connection, former, now).await;
+        }
         self.hub.hold_watch(watched.key, connection);
         let qr_id = attempt.qr_id();
         connection.queue(reply(&QrOpened {

@@ -194,6 +194,8 @@ impl Node {
         let now = self.clock.now();
         let still = self.engine.session(session.id().to_owned(), now).await.map_err(Refusal::from)?;
         if still.is_none() {
+            // It is bound by now, and a connection never goes on with a session that has ended.
+            connection.end(End::Close(CloseCode::Revoked));
             return Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again").into());
         }
         for subscription in connection.subscriptions() {
@@ -225,10 +227,11 @@ impl Node {
         &self,
         connection: &Arc<Connection>,
         token: &str,
+        proof: Option<Proof<'_>>,
     ) -> Result<Arc<Session>, Refusal> {
         let current = connection.session().ok_or_else(unauthenticated)?;
         let device = connection.device();
-        let fresh = self.authenticate(token, device.as_ref(), None).await?;
+        let fresh = self.authenticate(token, device.as_ref(), proof).await?;
         if fresh.user_id() != current.user_id() || fresh.id() != current.id() {
             return Err(Refusal::new(ErrorCode::NotAllowed, "refresh takes a token of the same user and session"));
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE};
+use axum::http::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE};
 use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -296,10 +296,13 @@ impl Desk {
 
 fn no_upgrade(refusal: Refusal) -> Response<Body> {
     let mut response = HttpError(refusal).into_response();
-    if response.status() == StatusCode::UPGRADE_REQUIRED {
-        let headers = response.headers_mut();
+    let status = response.status();
+    let headers = response.headers_mut();
+    if status == StatusCode::UPGRADE_REQUIRED {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    } else if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET"));
     }
     response
 }

@@ -26,6 +26,8 @@ use crate::core::session::{Deadlines, Due, Facts, Spans};
 use crate::hub::{Connection, End};
 use crate::node::{Admission, Node, Refusal};
 
+/// Bytes of replies that wait for the end of a wake to leave together.
+const REPLY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes read in one wake; then others have their turn.
 const WAKE_BYTES_MAX: usize = 64 * 1024;
 
@@ -234,7 +236,11 @@ impl Owner {
 
     fn reply(&mut self, json: &[u8]) {
         self.connection.queue(json_frame(json).into());
-        self.unsent = true;
+        // Several large ones would fill a queue from which nobody has been asked to take yet.
+        self.unsent = json.len() <= REPLY_BYTES_MAX;
+        if !self.unsent {
+            self.connection.flush();
+        }
     }
 
     fn conclude(&mut self, outcome: Outcome) {

@@ -189,11 +189,9 @@ async fn authenticate(
         .split_once(' ')
         .ok_or(invalid("Authorization is Bearer or DPoP and a token"))?;
     let proof = only(headers, &HeaderName::from_static("dpop"))?;
-    let bound = scheme.eq_ignore_ascii_case("dpop");
-    if !bound && !scheme.eq_ignore_ascii_case("bearer") {
+    if !scheme.eq_ignore_ascii_case("dpop") && !scheme.eq_ignore_ascii_case("bearer") {
         return Err(invalid("Authorization is Bearer or DPoP and a token"));
     }
-    let proof = proof.filter(|_| bound);
     let url = if proof.is_some() {
         node.socket_url()
     } else {

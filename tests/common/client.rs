@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use futures::{SinkExt, StreamExt};
+use countersign_protocol::codec::{Opcode, write_frame};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use super::within;
 
@@ -46,6 +49,20 @@ impl Client {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (socket, _) = within("the upgrade", connect_async(request)).await?;
+        Ok(Self::greeted(socket).await)
+    }
+
+    /// Connects with a small receive buffer: while nobody reads, little is on its way.
+    pub async fn connect_narrow(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(addr).await.unwrap());
+        let upgrade = client_async(format!("ws://{addr}/v1/ws"), stream);
+        let (socket, _) = within("the upgrade", upgrade).await.expect("the upgrade is accepted");
+        Self::greeted(socket).await
+    }
+
+    async fn greeted(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         let mut client = Self {
             socket,
             next_id: 1,
@@ -55,7 +72,7 @@ impl Client {
             hello: Value::Null,
         };
         client.hello = client.push("hello").await;
-        Ok(client)
+        client
     }
 
     /// Sends a command and answers its id.
@@ -72,6 +89,34 @@ impl Client {
     pub async fn send_text(&mut self, text: &str) {
         // A close under way is seen by whoever reads next.
         let _ = self.socket.send(Message::text(text)).await;
+    }
+
+    /// Sends frames in one write, as a client does that does not wait for replies.
+    pub async fn send_at_once(&mut self, texts: &[String]) {
+        let mut bytes = Vec::new();
+        for text in texts {
+            write_frame(&mut bytes, Opcode::Text, Some([1, 2, 3, 4]), text.as_bytes());
+        }
+        self.send_bytes(&bytes).await;
+    }
+
+    /// Sends bytes below the framing.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        match self.socket.get_mut() {
+            MaybeTlsStream::Plain(stream) => stream.write_all(bytes).await.unwrap(),
+            _ => unreachable!("tests use no TLS"),
+        }
+    }
+
+    /// Sends a binary frame.
+    pub async fn send_binary(&mut self, bytes: &'static [u8]) {
+        let _ = self.socket.send(Message::Binary(Bytes::from_static(bytes))).await;
+    }
+
+    /// Asks to close.
+    pub async fn close(&mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        let _ = self.socket.send(Message::Close(Some(frame))).await;
     }
 
     /// Sends a command and waits for its reply; pushes that come first are kept.
@@ -187,6 +232,18 @@ impl Client {
                     });
                     return None;
                 }
+            }
+        }
+    }
+
+    /// The next push of a type as it was sent; what comes before it is dropped.
+    pub async fn read_text(&mut self, kind: &str) -> String {
+        let mark = format!(r#""type":"{kind}""#);
+        loop {
+            match within("a frame", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) if text.contains(&mark) => return text.to_string(),
+                Some(Ok(_)) => {}
+                other => panic!("no {kind}: {other:?}"),
             }
         }
     }

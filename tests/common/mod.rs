@@ -2,6 +2,7 @@
 //! anybody's client would.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,7 +26,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use client::Client;
-#[allow(unused_imports, reason = "each test file uses its part")]
 pub use http::{Answer, request};
 
 /// A condition that does not come true within this has failed.

@@ -31,9 +31,11 @@ impl Call {
     }
 
     pub(super) fn refresh(self, refresh: Refresh<'_>) -> Pending {
-        let token = refresh.token.into_owned();
+        let (token, proof) = (refresh.token.into_owned(), refresh.dpop.map(Cow::into_owned));
         session(async move {
-            let fresh = self.node.refresh_connection(&self.connection, &token).await;
+            let url = self.node.socket_url();
+            let proof = socket_proof(proof.as_deref(), &url);
+            let fresh = self.node.refresh_connection(&self.connection, &token, proof).await;
             self.reply_to_sign_in(fresh.map(|s| self.node.signed_in(&s)).map_err(Into::into))
         })
     }
@@ -94,7 +96,7 @@ impl Call {
         }
         let device = named.or(known);
         let url = node.socket_url();
-        let proof = credentials.proof.as_deref().map(|proof| Proof { proof, method: "GET", url: &url });
+        let proof = socket_proof(credentials.proof.as_deref(), &url);
         let session = node.authenticate(&credentials.token, device.as_ref(), proof).await?;
         node.sign_in(connection, Arc::clone(&session)).await?;
         if let Some(device) = &device {
@@ -116,6 +118,11 @@ impl Call {
             },
         }
     }
+}
+
+/// On a socket a proof is for the request that opened it.
+fn socket_proof<'a>(proof: Option<&'a str>, url: &'a str) -> Option<Proof<'a>> {
+    proof.map(|proof| Proof { proof, method: "GET", url })
 }
 
 /// What `auth` was given.
