@@ -141,6 +141,8 @@ verbs! {
     enter(room: RoomName, presence: Present, create: Create, now: u64) -> RoomView;
     /// A connection is no longer in the room.
     leave(room: RoomName, connection: u64, now: u64) -> ();
+    /// A room as a joiner would see it, for one who stays outside or missed an event. `None`: there is none.
+    view(room: RoomName, now: u64) -> Option<RoomView>;
     /// Who is signed in there, ordered by id.
     members(room: RoomName, cursor: Option<String>, limit: usize) -> MembersPage;
     /// Raises a counter and answers its value after this.

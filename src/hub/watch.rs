@@ -88,6 +88,11 @@ impl Hub {
             .is_some()
     }
 
+    /// Whether a connection here watches an attempt.
+    pub fn is_watched(&self, key: AttemptKey) -> bool {
+        self.watchers.contains_key(&key)
+    }
+
     /// Attempts watched on this node.
     pub fn watch_count(&self) -> usize {
         self.watchers.len()

@@ -20,7 +20,7 @@ use crate::core::attempt::{
     self, Attempt, AttemptKey, CancelReason, Command, Device, Digest, Digits, Opening, Outcome, P256Key, Phone,
     Policy, QrId, Sealed, Secret,
 };
-use crate::engine::{AttemptRef, Decided, SessionRecord};
+use crate::engine::{AttemptRef, Decided, SessionRecord, Topic};
 use crate::hub::{Connection, ConnectionId, Watched};
 
 /// Domain of the result kept for a repeated redeem.
@@ -133,15 +133,26 @@ impl Node {
         let claim = secret::token().map_err(|_| no_entropy())?;
         let opening = self.opening(connection, request, &claim)?;
         let watched = Watched { key: opening.key, claim: opening.claim, device: opening.device.digest };
-        let opened = attempt::open(opening, now, &self.policy());
-        // Refused, it leaves the former one as it was.
-        self.engine.open_attempt(opened.clone()).await?;
-        let attempt = Arc::new(opened);
-        claim_device(connection, &requester)?;
-        if let Some(former) = connection.set_watched(Some(watched)) {
+        let attempt = Arc::new(attempt::open(opening, now, &self.policy()));
+        let topic = Topic::Attempt(watched.key);
+        let turn = self.turns.turn(&topic).await;
+        self.engine.follow(topic.clone()).await?;
+        let kept = match self.engine.open_attempt(Attempt::clone(&attempt)).await {
+            Ok(()) => claim_device(connection, &requester),
+            Err(e) => Err(e.into()),
+        };
+        if let Err(refusal) = kept {
+            // It leaves the former one as it was.
+            drop(turn);
+            self.unfollow_unless_needed(topic).await;
+            return Err(refusal);
+        }
+        let former = connection.set_watched(Some(watched));
+        self.hub.hold_watch(watched.key, connection);
+        drop(turn);
+        if let Some(former) = former {
             self.supersede(connection, former, now).await;
         }
-        self.hub.hold_watch(watched.key, connection);
         let qr_id = attempt.qr_id();
         connection.queue(reply(&QrOpened {
             qr_id: qr_id.to_string(),
@@ -200,6 +211,7 @@ impl Node {
             tracing::debug!(code = refusal.code.name(), "the former QR login had ended");
         }
         self.hub.unwatch(key, connection.id);
+        self.unfollow_unless_needed(Topic::Attempt(key)).await;
     }
 
     fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
@@ -230,14 +242,23 @@ impl Node {
         if let Some(former) = connection.set_watched(Some(watched)).filter(|f| f.key != watched.key) {
             self.unwatch_qr(connection, former.key, now).await;
         }
+        let topic = Topic::Attempt(watched.key);
+        let turn = self.turns.turn(&topic).await;
         self.hub.hold_watch(watched.key, connection);
+        let followed = self.engine.follow(topic.clone()).await;
+        drop(turn);
         // Read again now that nothing can be missed.
         let poll = || Command::Poll { claim: digest, device };
-        let attempt = match self.update(AttemptRef::Key(watched.key), now, &poll).await {
+        let read = match followed {
+            Ok(()) => self.update(AttemptRef::Key(watched.key), now, &poll).await,
+            Err(e) => Err(e.into()),
+        };
+        let attempt = match read {
             Ok(decided) => decided.attempt,
             Err(refusal) => {
                 self.hub.unwatch(watched.key, connection.id);
                 connection.set_watched(None);
+                self.unfollow_unless_needed(topic).await;
                 return Err(refusal);
             }
         };
@@ -253,6 +274,7 @@ impl Node {
     async fn unwatch_qr(&self, connection: &Connection, key: AttemptKey, now: u64) {
         self.hub.unwatch(key, connection.id);
         self.forget_watch(connection.id, key, now).await;
+        self.unfollow_unless_needed(Topic::Attempt(key)).await;
     }
 
     /// A connection no longer watches; another may.

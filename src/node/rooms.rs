@@ -5,19 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_protocol::client::{Position, Priority};
 use countersign_protocol::limits::{BODY_BYTES_MAX, CID_BYTES_MAX, HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX};
-use countersign_protocol::server::{HistoryPage, Joined, LeftPush, LeftReason, Liked, Me, MembersPage, Role, Sent};
+use countersign_protocol::server::{
+    HistoryPage, Joined, LeftPush, LeftReason, Liked, Me, MembersPage, PresencePush, Role, Sent,
+};
 use countersign_protocol::{ErrorCode, RoomName, codec};
 use serde_json::value::RawValue;
 
+use super::sink::{self, Repaired};
 use super::Node;
 use super::refusal::Refusal;
 use super::signin::{present, unauthenticated};
 use crate::auth::sessions::Session;
 use crate::config::Namespace;
+use crate::core::outbox::Class;
 use crate::core::stream::Draft;
 use crate::engine::{Create, EngineError, History, Read, RoomView, Topic};
 use crate::hub::room::{PENDING_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX};
-use crate::hub::{Connection, Subscription};
+use crate::hub::{Connection, Source, Subscription};
 
 /// A room's pending frames are gone within this time, unless the machine is overloaded, ms.
 const PENDING_AFTER_MS: u64 = 200;
@@ -73,6 +77,8 @@ impl Node {
         if session.is_none() && !namespace.anonymous {
             return Err(unauthenticated());
         }
+        let topic = Topic::Room(room.clone());
+        let turn = self.turns.turn(&topic).await;
         if connection.subscription(&room).is_some() {
             return Err(Refusal::new(ErrorCode::AlreadyJoined, "joined already; use history to fill a gap"));
         }
@@ -82,12 +88,15 @@ impl Node {
         }
         let create = if namespace.create_on_join { Create::Allowed } else { Create::Refused };
         let subscription = self.hub.hold(&room, connection);
-        let entered = self.enter_and_release(&subscription, session.as_deref(), create, after, &reply).await;
+        let followed = self.engine.follow(topic).await;
+        drop(turn);
+        let entered = match followed {
+            Ok(()) => self.enter_and_release(&subscription, session.as_deref(), create, after, &reply).await,
+            Err(e) => Err(e.into()),
+        };
         if let Err(refusal) = entered {
-            self.hub.leave(&subscription);
-            let now = self.clock.now();
             // The engine may or may not have counted the connection in.
-            let _ = self.engine.leave(room, connection.id, now).await;
+            let _ = self.part(&subscription).await;
             return Err(refusal);
         }
         Ok(())
@@ -102,7 +111,6 @@ impl Node {
         reply: &(impl Fn(&Joined<'_>) -> Bytes + Send + Sync),
     ) -> Result<(), Refusal> {
         let (connection, room) = (&subscription.connection, subscription.room.name());
-        self.engine.follow(Topic::Room(room.clone())).await?;
         let presence = present(connection, session);
         let view = self.engine.enter(room.clone(), presence, create, self.clock.now()).await.map_err(|e| match e {
             EngineError::Missing => Refusal::new(ErrorCode::NotFound, "no such room"),
@@ -124,22 +132,16 @@ impl Node {
     /// # Errors
     /// `not_joined`.
     pub async fn leave(&self, connection: &Arc<Connection>, room: &str) -> Result<(), Refusal> {
-        let (room, subscription) = self.joined(connection, room)?;
-        self.hub.leave(&subscription);
-        self.engine.leave(room.clone(), connection.id, self.clock.now()).await?;
-        if self.hub.room(&room).is_none() {
-            self.engine.unfollow(Topic::Room(room)).await?;
-        }
-        Ok(())
+        let (_, subscription) = self.joined(connection, room)?;
+        Ok(self.part(&subscription).await?)
     }
 
     /// Takes a connection out of a room and tells it why.
     pub(super) async fn expel(&self, subscription: &Arc<Subscription>, reason: LeftReason) {
         let room = subscription.room.name().clone();
-        let connection = &subscription.connection;
         self.hub.leave(subscription);
-        connection.push(codec::text_frame(&LeftPush { room: room.clone(), reason }).into());
-        let _ = self.engine.leave(room, connection.id, self.clock.now()).await;
+        subscription.connection.push(codec::text_frame(&LeftPush { room, reason }).into());
+        let _ = self.part(subscription).await;
     }
 
     /// Says something in a room, as the session's user. There is no other way to say it, and no way to say it as
@@ -234,7 +236,24 @@ impl Node {
     }
 
     /// Reads a room again after a suspicion and delivers what its members here have not seen.
-    pub(super) async fn repair_room(&self, room: &RoomName) -> Result<(), Refusal> {
+    pub(super) async fn repair_room(&self, room: &RoomName) -> Result<Repaired, Refusal> {
+        if self.hub.room(room).is_none() {
+            return Ok(Repaired::Done);
+        }
+        if let Some(view) = self.engine.view(room.clone(), self.clock.now()).await? {
+            sink::publish_counts(&self.hub, room, view.counts, Source::Read);
+            sink::publish_info(&self.hub, room, view.info, Source::Read);
+            let (joined, left) = (Vec::new(), Vec::new());
+            let reset = || codec::text_frame(&PresencePush { room: room.clone(), joined, left, reset: true });
+            self.hub.publish(room, reset, Class::Presence);
+        }
+        self.repair_messages(room).await?;
+        // The first to join may have read the room before what was missed, and not be answered yet.
+        let joining = self.hub.room(room).is_some() && self.hub.last_offset(room).is_none();
+        Ok(if joining { Repaired::Later } else { Repaired::Done })
+    }
+
+    async fn repair_messages(&self, room: &RoomName) -> Result<(), Refusal> {
         while let Some(after) = self.hub.last_offset(room) {
             let part = Read::After { offset: after, limit: HISTORY_PAGE_MAX };
             let history = self.engine.read(room.clone(), part, self.clock.now()).await?;

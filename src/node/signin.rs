@@ -10,12 +10,12 @@ use countersign_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
 use super::limiters::network_of;
 use super::qr::Kept;
 use super::refusal::Refusal;
-use super::Node;
+use super::{Node, sink};
 use crate::auth::device::DeviceDigest;
 use crate::auth::password::PasswordError;
 use crate::auth::sessions::{NewSession, Proof, Session};
 use crate::auth::names;
-use crate::engine::{Account, Create, EngineError, Present};
+use crate::engine::{Account, Create, EngineError, Present, Topic};
 use crate::hub::{Connection, End};
 
 /// Who makes a request: an address, and a session when a token was given.
@@ -186,16 +186,28 @@ impl Node {
             return Err(Refusal::new(ErrorCode::Conflict, message).into());
         }
         let max = self.limits.connections_per_user_max;
+        let topic = Topic::User(session.user_id().clone());
+        let turn = self.turns.turn(&topic).await;
         self.hub
             .bind_user(session.user_id(), connection, max)
             .map_err(|_| SignInError::ConnectionLimit)?;
         connection.set_session(Arc::clone(&session));
-        // A revocation that came before the line above found no session here to close.
+        let followed = self.engine.follow(topic).await;
+        drop(turn);
+        // A revocation that came before this heard of it found no session here to close.
         let now = self.clock.now();
-        let still = self.engine.session(session.id().to_owned(), now).await.map_err(Refusal::from)?;
+        let still = match followed {
+            Ok(()) => self.engine.session(session.id().to_owned(), now).await,
+            Err(e) => Err(e),
+        };
+        let still = still.map_err(|e| {
+            // It would go on as somebody whose end nobody hears of.
+            connection.end(End::Close(CloseCode::TryAgain));
+            Refusal::from(e)
+        })?;
         if still.is_none() {
             // It is bound by now, and a connection never goes on with a session that has ended.
-            connection.end(End::Close(CloseCode::Revoked));
+            connection.end_with(sink::revoked_frame(session.id()), CloseCode::Revoked);
             return Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again").into());
         }
         for subscription in connection.subscriptions() {
@@ -266,7 +278,7 @@ impl Node {
         for connection in self.hub.connections_of(user) {
             let Some(session) = connection.session() else { continue };
             if self.engine.session(session.id().to_owned(), self.clock.now()).await?.is_none() {
-                connection.end(End::Close(CloseCode::Revoked));
+                connection.end_with(sink::revoked_frame(session.id()), CloseCode::Revoked);
             }
         }
         Ok(())
