@@ -162,7 +162,7 @@ pub async fn attempts_are_bounded_in_all_and_per_network(make: Make) {
     assert!(
         one.iter()
             .flat_map(|a| a.as_ref().err())
-            .all(|e| matches!(e, EngineError::Full(_)))
+            .all(|e| matches!(e, EngineError::TooMany(_)))
     );
     // A host with IPv6 has a whole /64 to call from, and counts once.
     let many = at_once(16, |n| open(100 + n, format!("2001:db8::{n}"))).await;
