@@ -211,8 +211,10 @@ impl Node {
             return;
         }
         let command = || Command::Cancel { claim, device, reason: CancelReason::Superseded };
-        if let Err(refusal) = self.update(AttemptRef::Key(key), now, &command).await {
-            tracing::debug!(code = refusal.code.name(), "the former QR login had ended");
+        match self.update(AttemptRef::Key(key), now, &command).await {
+            // Told from here: the engine's event may come when nobody watches any more.
+            Ok(decided) => self.tell_watcher(&decided.attempt),
+            Err(refusal) => tracing::debug!(code = refusal.code.name(), "the former QR login is gone"),
         }
         self.hub.unwatch(key, connection.id);
         self.unfollow_unless_needed(Topic::Attempt(key)).await;
@@ -324,11 +326,14 @@ impl Node {
     pub(super) async fn repair_attempt(&self, key: AttemptKey) -> Result<(), Refusal> {
         let now = self.clock.now();
         if let Some(decided) = self.engine.update_attempt(AttemptRef::Key(key), &mut look, now).await? {
-            self.hub.tell_watcher(&decided.attempt, |attempt, told| {
-                sink::frames(attempt, told, now, self.origins.public())
-            });
+            self.tell_watcher(&decided.attempt);
         }
         Ok(())
+    }
+
+    fn tell_watcher(&self, attempt: &Arc<Attempt>) {
+        let (now, origin) = (self.clock.now(), self.origins.public());
+        self.hub.tell_watcher(attempt, |attempt, told| sink::frames(attempt, told, now, origin));
     }
 }
 

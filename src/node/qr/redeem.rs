@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use countersign_protocol::ErrorCode;
 use countersign_protocol::server::{PublicDevice, QrRedeemed};
+use countersign_protocol::{DeviceId, ErrorCode, UserId};
 
 use super::{Claim, audit, look, no_attempt, unexpected};
 use crate::auth::device::DeviceDigest;
 use crate::auth::jwk::P256Point;
 use crate::auth::sessions::{Minted, NewSession};
 use crate::auth::{jwe, seal};
-use crate::core::attempt::{self, Attempt, Command, Outcome, Sealed};
-use crate::engine::{AttemptRef, SessionRecord};
+use crate::core::attempt::{self, Attempt, Command, Outcome, QrId, Sealed};
+use crate::engine::{AttemptRef, SessionRecord, Topic};
 use crate::hub::Connection;
 use crate::node::signin::SignInError;
 use crate::node::{Node, Refusal};
@@ -40,6 +40,16 @@ struct Kept {
     access_token: String,
 }
 
+/// What a PC asks for, owned by the task that sees it through.
+struct Order {
+    id: QrId,
+    claim: String,
+    device: DeviceId,
+    ticket: String,
+    /// Whom the connection is signed in as already.
+    bound: Option<UserId>,
+}
+
 fn other_user() -> Refusal {
     Refusal::new(ErrorCode::Conflict, "this connection is signed in as another user")
 }
@@ -50,23 +60,51 @@ impl Node {
     /// # Errors
     /// `not_found` for whoever cannot prove the claim; then `conflict`, `already_final`.
     pub async fn redeem_qr(
-        &self,
+        self: &Arc<Self>,
         connection: &Arc<Connection>,
         claim: Claim<'_>,
         ticket: &str,
     ) -> Result<Redeemed, Refusal> {
+        let order = Order {
+            id: claim.id()?,
+            claim: claim.claim.to_owned(),
+            device: claim.device.clone(),
+            ticket: ticket.to_owned(),
+            bound: connection.session().map(|s| s.user_id().clone()),
+        };
+        // A connection that ends takes its commands with it, but an attempt that is redeemed has to have its
+        // session: the PC comes back for it.
+        let node = Arc::clone(self);
+        let settled = tokio::spawn(async move { node.settle_redemption(order).await });
+        let kept = settled.await.map_err(|_| unexpected())??;
+        let session = self.sessions.adopt(&kept.access_token, claim.device, self.clock.now()).await?;
+        match self.sign_in(connection, session).await {
+            Ok(()) => Ok(Redeemed { reply: kept.reply, signed_in: true }),
+            // The tokens are good all the same; only this socket cannot be one of the user's.
+            Err(SignInError::ConnectionLimit) => Ok(Redeemed { reply: kept.reply, signed_in: false }),
+            Err(SignInError::Refused(refusal)) => Err(refusal),
+        }
+    }
+
+    /// Redeems and stores the session. One at a time for an attempt: whoever finds it redeemed finds the session.
+    async fn settle_redemption(&self, order: Order) -> Result<Kept, Refusal> {
         let now = self.clock.now();
-        let (id, (digest, device)) = (claim.id()?, claim.digests());
-        let bound = connection.session().map(|s| s.user_id().clone());
+        let claim = Claim { qr_id: "", claim: &order.claim, device: &order.device };
+        let (digest, device) = claim.digests();
+        let found = self.engine.update_attempt(AttemptRef::Id(order.id), &mut look, now).await?;
+        let key = found.ok_or_else(no_attempt)?.attempt.key();
+        let _turn = self.turns.turn(&Topic::Attempt(key)).await;
         let policy = self.policy();
         let mut prepared: Option<Prepared> = None;
         let mut refused: Option<Refusal> = None;
         let mut decide = |attempt: &Attempt| {
             (prepared, refused) = (None, None);
             // Only what would succeed is worth a signature, and only who proved the claim learns anything.
-            if attempt.would_redeem(digest, device, ticket, now) {
+            if attempt.would_redeem(digest, device, &order.ticket, now) {
                 let ready = match attempt.scanner() {
-                    Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => Err(other_user()),
+                    Some(scanner) if order.bound.as_ref().is_some_and(|b| *b != scanner.user.id) => {
+                        Err(other_user())
+                    }
                     _ => self.prepare(attempt, &claim, now),
                 };
                 match ready {
@@ -81,11 +119,11 @@ impl Node {
                 Some(ready) => (ready.record.id.as_str(), ready.result.clone()),
                 None => ("", Sealed::new(Vec::new())),
             };
-            let redeem = Command::Redeem { claim: digest, device, ticket, session, result: &result };
+            let redeem = Command::Redeem { claim: digest, device, ticket: &order.ticket, session, result: &result };
             attempt::decide(attempt, &redeem, now, &policy)
         };
-        let decided =
-            self.engine.update_attempt(AttemptRef::Id(id), &mut decide, now).await?.ok_or_else(no_attempt)?;
+        let decided = self.engine.update_attempt(AttemptRef::Key(key), &mut decide, now).await?;
+        let decided = decided.ok_or_else(no_attempt)?;
         audit(&decided, "redeem");
         if let Some(refusal) = refused {
             return Err(refusal);
@@ -99,15 +137,8 @@ impl Node {
             Outcome::RedeemedAgain(result) => result,
             _ => return Err(unexpected()),
         };
-        let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
-        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
-        let session = self.sessions.adopt(&kept.access_token, claim.device, now).await?;
-        match self.sign_in(connection, session).await {
-            Ok(()) => Ok(Redeemed { reply: kept.reply, signed_in: true }),
-            // The tokens are good all the same; only this socket cannot be one of the user's.
-            Err(SignInError::ConnectionLimit) => Ok(Redeemed { reply: kept.reply, signed_in: false }),
-            Err(SignInError::Refused(refusal)) => Err(refusal),
-        }
+        let plain = seal::open_kept(&order.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
+        serde_json::from_slice(&plain).map_err(|_| unexpected())
     }
 
     /// Makes the PC's session and tokens, sealed so that only the claim can read them again.
