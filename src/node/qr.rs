@@ -211,11 +211,19 @@ impl Node {
             return;
         }
         let command = || Command::Cancel { claim, device, reason: CancelReason::Superseded };
-        if let Err(refusal) = self.update(AttemptRef::Key(key), now, &command).await {
-            tracing::debug!(code = refusal.code.name(), "the former QR login had ended");
+        match self.update(AttemptRef::Key(key), now, &command).await {
+            // Its event may come later than the end of the watch.
+            Ok(decided) => self.tell_watcher(&decided.attempt),
+            Err(refusal) => tracing::debug!(code = refusal.code.name(), "the former QR login had ended"),
         }
         self.hub.unwatch(key, connection.id);
         self.unfollow_unless_needed(Topic::Attempt(key)).await;
+    }
+
+    fn tell_watcher(&self, attempt: &Arc<Attempt>) {
+        self.hub.tell_watcher(attempt, |attempt, told| {
+            sink::frames(attempt, told, self.clock.now(), self.origins.public())
+        });
     }
 
     fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
@@ -324,9 +332,7 @@ impl Node {
     pub(super) async fn repair_attempt(&self, key: AttemptKey) -> Result<(), Refusal> {
         let now = self.clock.now();
         if let Some(decided) = self.engine.update_attempt(AttemptRef::Key(key), &mut look, now).await? {
-            self.hub.tell_watcher(&decided.attempt, |attempt, told| {
-                sink::frames(attempt, told, now, self.origins.public())
-            });
+            self.tell_watcher(&decided.attempt);
         }
         Ok(())
     }

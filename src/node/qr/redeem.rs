@@ -11,7 +11,7 @@ use crate::auth::jwk::P256Point;
 use crate::auth::sessions::{Minted, NewSession};
 use crate::auth::{jwe, seal};
 use crate::core::attempt::{self, Attempt, Command, Outcome, Sealed};
-use crate::engine::{AttemptRef, SessionRecord};
+use crate::engine::{self, AttemptRef, SessionRecord};
 use crate::hub::Connection;
 use crate::node::signin::SignInError;
 use crate::node::{Node, Refusal};
@@ -73,7 +73,7 @@ impl Node {
                     Ok(ready) => prepared = Some(ready),
                     Err(refusal) => {
                         refused = Some(refusal);
-                        return look(attempt);
+                        return (look(attempt), None);
                     }
                 }
             }
@@ -82,21 +82,22 @@ impl Node {
                 None => ("", Sealed::new(Vec::new())),
             };
             let redeem = Command::Redeem { claim: digest, device, ticket, session, result: &result };
-            attempt::decide(attempt, &redeem, now, &policy)
+            let step = attempt::decide(attempt, &redeem, now, &policy);
+            let first = matches!(step.outcome, Ok(Outcome::Redeemed(_)));
+            let opened = prepared.as_ref().filter(|_| first).map(|ready| ready.record.clone());
+            (step, opened)
         };
-        let decided =
-            self.engine.update_attempt(AttemptRef::Id(id), &mut decide, now).await?.ok_or_else(no_attempt)?;
+        let redeemed = self.engine.redeem_attempt(AttemptRef::Id(id), &mut decide, now).await?;
+        let engine::Redeemed { decided, evicted } = redeemed.ok_or_else(no_attempt)?;
+        for session in &evicted {
+            self.end_scans_of(session).await?;
+        }
         audit(&decided, "redeem");
         if let Some(refusal) = refused {
             return Err(refusal);
         }
         let result = match decided.step.outcome? {
-            Outcome::Redeemed(result) => {
-                let record = prepared.ok_or_else(unexpected)?.record;
-                self.open_session(record, now).await?;
-                result
-            }
-            Outcome::RedeemedAgain(result) => result,
+            Outcome::Redeemed(result) | Outcome::RedeemedAgain(result) => result,
             _ => return Err(unexpected()),
         };
         let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
