@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::{Client, Person, TestServer, until, within};
+use common::{Client, Person, TestServer, engine_is_exact, until, within};
 use countersign::config::{Config, Profile};
 use serde_json::{Value, json};
 
@@ -112,21 +113,23 @@ async fn signing_in_counts_in_every_joined_room() {
         assert_eq!(present(&join(&mut client, room).await["counts"]), (2, 0));
     }
     client.ok("auth", json!({"token": alice.tokens.access_token, "device": alice.device})).await;
-    let (mut counted, mut joined) = (Vec::new(), Vec::new());
+    let (mut counted, mut joined) = (BTreeSet::new(), BTreeSet::new());
     while counted.len() < 2 || joined.len() < 2 {
         let push = watcher.next_push().await;
         match push["type"].as_str().unwrap() {
-            "counts" if present(&push) == (2, 1) => counted.push(push["room"].clone()),
+            "counts" if present(&push) == (2, 1) => {
+                counted.insert(push["room"].to_string());
+            }
             "presence" => {
-                assert_eq!((ids(&push["joined"]), &push["left"]), (vec!["alice"], &json!([])));
-                joined.push(push["room"].clone());
+                if engine_is_exact() || push.get("reset").is_none() {
+                    assert_eq!((ids(&push["joined"]), &push["left"]), (vec!["alice"], &json!([])));
+                }
+                joined.insert(push["room"].to_string());
             }
             "counts" => {}
             other => panic!("{other}: {push}"),
         }
     }
-    assert_ne!(counted[0], counted[1]);
-    assert_ne!(joined[0], joined[1]);
     for room in ["chat:a", "chat:b"] {
         assert_eq!(ids(&client.ok("members", json!({"room": room})).await["members"]), ["alice"]);
         client.ok("send", json!({"room": room, "body": "here"})).await;
@@ -139,6 +142,14 @@ async fn signing_in_counts_in_every_joined_room() {
     assert_eq!(present(&join(&mut second, "chat:a").await["counts"]), (3, 1));
     assert_eq!(second.ok("members", json!({"room": "chat:a"})).await["total"], 1);
     server.stop().await;
+}
+
+/// The next presence says this. Where events are lost and repeated it may come after another, or as a `reset`.
+async fn told(client: &mut Client, joined: &Value, left: &Value) {
+    let says = |p: &Value| &p["joined"] == joined && &p["left"] == left && p.get("reset").is_none();
+    let is_reset = |p: &Value| p["reset"] == true;
+    let push = client.push_where("presence", |p| engine_is_exact() || says(p) || is_reset(p)).await;
+    assert!(says(&push) || (is_reset(&push) && !engine_is_exact()), "{push} instead of {joined} and {left}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,9 +165,8 @@ async fn presence_names_users_and_not_connections() {
 
     let (mut first, mut second) = (alice.connect().await, alice.connect().await);
     join(&mut first, "chat:a").await;
-    let came = watcher.push("presence").await;
-    assert_eq!(came["joined"], json!([{"id": "alice", "name": "alice of test", "role": "member"}]));
-    assert_eq!((&came["left"], came.get("reset")), (&json!([]), None));
+    let alice_here = json!([{"id": "alice", "name": "alice of test", "role": "member"}]);
+    told(&mut watcher, &alice_here, &json!([])).await;
     // A second connection of hers comes and goes, and an anonymous one: nobody's presence changes.
     join(&mut second, "chat:a").await;
     first.cut();
@@ -166,13 +176,14 @@ async fn presence_names_users_and_not_connections() {
     watcher.push_where("counts", |c| present(c) == (2, 1)).await;
     let mut bobs = bob.connect().await;
     join(&mut bobs, "chat:a").await;
-    let next = watcher.push("presence").await;
-    assert_eq!((ids(&next["joined"]), &next["left"]), (vec!["bob"], &json!([])));
+    let bob_here = json!([{"id": "bob", "name": "bob of test", "role": "member"}]);
+    told(&mut watcher, &bob_here, &json!([])).await;
 
     second.ok("leave", json!({"room": "chat:a"})).await;
-    assert_eq!(watcher.push("presence").await["left"], json!(["alice"]));
+    told(&mut watcher, &json!([]), &json!(["alice"])).await;
+    // A cut socket leaves too.
     bobs.cut();
-    assert_eq!(watcher.push("presence").await["left"], json!(["bob"]), "a cut socket leaves too");
+    told(&mut watcher, &json!([]), &json!(["bob"])).await;
 
     // Members are told page by page, in the order of their ids.
     let mut people = Vec::new();

@@ -84,6 +84,14 @@ pub struct Decided {
     pub step: Step,
 }
 
+/// What became of an attempt that may have opened a session.
+#[derive(Debug)]
+pub struct Redeemed {
+    pub decided: Decided,
+    /// The sessions that were revoked to make room for it.
+    pub evicted: Vec<String>,
+}
+
 /// Something whose time has come; the caller does it with the verb for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Due {
@@ -95,6 +103,8 @@ pub enum Due {
 
 /// Decides an attempt's next state. May run more than once for one update; the last run counts.
 pub type DecideAttempt<'a> = &'a mut (dyn FnMut(&Attempt) -> Step + Send);
+/// [`DecideAttempt`] with the session to open, if the step is to be taken with one.
+pub type DecideRedeem<'a> = &'a mut (dyn FnMut(&Attempt) -> (Step, Option<SessionRecord>) + Send);
 /// Decides a session's next record; `None` keeps it. May run more than once for one update.
 pub type DecideSession<'a> = &'a mut (dyn FnMut(&SessionRecord) -> Option<SessionRecord> + Send);
 
@@ -120,6 +130,7 @@ macro_rules! verbs {
                 ///
                 /// # Errors
                 /// What the verb says, and [`EngineError::Unavailable`] when the state cannot be reached.
+                #[allow(clippy::needless_lifetimes, reason = "some verbs' arguments name it")]
                 pub async fn $verb<'a>(&'a self, $($arg: $ty),*) -> Result<$out, EngineError> {
                     match self {
                         Engine::Memory(memory) => memory.$verb($($arg),*),
@@ -153,6 +164,9 @@ verbs! {
     open_attempt(attempt: Attempt) -> ();
     /// One compare-and-set on an attempt. `None`: there is none by that name.
     update_attempt(which: AttemptRef, decide: DecideAttempt<'a>, now: u64) -> Option<Decided>;
+    /// [`Engine::update_attempt`] that may keep a new session in the same step: whoever finds the attempt changed
+    /// finds the session.
+    redeem_attempt(which: AttemptRef, decide: DecideRedeem<'a>, now: u64) -> Option<Redeemed>;
     /// Live attempts scanned by a session.
     attempts_scanned_by(session: String) -> Vec<AttemptKey>;
     /// Keeps a new account.

@@ -45,7 +45,7 @@ struct State {
 pub enum Source {
     /// A publication, which may come late or twice.
     Told,
-    /// A read, which may hold more than the publication of the same version.
+    /// A read, which may hold later counts than the publication of the same version.
     Read,
 }
 
@@ -159,11 +159,11 @@ impl Room {
         source: Source,
     ) {
         let mut state = self.state.lock();
-        let newest = match class {
-            Class::Room => &mut state.info_version,
-            _ => &mut state.counts_version,
+        let (newest, again) = match class {
+            Class::Room => (&mut state.info_version, false),
+            _ => (&mut state.counts_version, source == Source::Read),
         };
-        if version > *newest || (version == *newest && source == Source::Read) {
+        if version > *newest || (version == *newest && again) {
             *newest = version;
             self.append_locked(&mut state, frame, class);
         }

@@ -25,10 +25,14 @@ pub struct LimiterClock(Clock);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(u64);
 
+fn whole_ms(n: Nanos) -> u64 {
+    n.as_u64() / 1_000_000
+}
+
 impl std::ops::Add<Nanos> for Instant {
     type Output = Instant;
     fn add(self, n: Nanos) -> Instant {
-        Instant(self.0.saturating_add(n.as_u64() / 1_000_000))
+        Instant(self.0.saturating_add(whole_ms(n)))
     }
 }
 
@@ -37,7 +41,7 @@ impl Reference for Instant {
         Duration::from_millis(self.0.saturating_sub(earlier.0)).into()
     }
     fn saturating_sub(&self, n: Nanos) -> Self {
-        Instant(self.0.saturating_sub(n.as_u64() / 1_000_000))
+        Instant(self.0.saturating_sub(whole_ms(n)))
     }
 }
 

@@ -212,12 +212,18 @@ impl Node {
         }
         let command = || Command::Cancel { claim, device, reason: CancelReason::Superseded };
         match self.update(AttemptRef::Key(key), now, &command).await {
-            // Told from here: the engine's event may come when nobody watches any more.
+            // Its event may come later than the end of the watch.
             Ok(decided) => self.tell_watcher(&decided.attempt),
-            Err(refusal) => tracing::debug!(code = refusal.code.name(), "the former QR login is gone"),
+            Err(refusal) => tracing::debug!(code = refusal.code.name(), "the former QR login had ended"),
         }
         self.hub.unwatch(key, connection.id);
         self.unfollow_unless_needed(Topic::Attempt(key)).await;
+    }
+
+    fn tell_watcher(&self, attempt: &Arc<Attempt>) {
+        self.hub.tell_watcher(attempt, |attempt, told| {
+            sink::frames(attempt, told, self.clock.now(), self.origins.public())
+        });
     }
 
     fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
@@ -329,11 +335,6 @@ impl Node {
             self.tell_watcher(&decided.attempt);
         }
         Ok(())
-    }
-
-    fn tell_watcher(&self, attempt: &Arc<Attempt>) {
-        let (now, origin) = (self.clock.now(), self.origins.public());
-        self.hub.tell_watcher(attempt, |attempt, told| sink::frames(attempt, told, now, origin));
     }
 }
 

@@ -42,7 +42,7 @@ async fn tick(node: Weak<Node>) {
         let Some(node) = node.upgrade() else { return };
         node.deal_with_due().await;
         ticks = ticks.wrapping_add(1);
-        if ticks % SWEEP_EVERY_TICKS == 0 {
+        if ticks.is_multiple_of(SWEEP_EVERY_TICKS) {
             node.sweep();
         }
     }

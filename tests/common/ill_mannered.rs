@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "each test file uses its part"
 )]
 
@@ -17,14 +18,18 @@ use std::time::Duration;
 use countersign::core::attempt::{Attempt, AttemptKey};
 use countersign::core::stream::Draft;
 use countersign::engine::{
-    Account, AttemptRef, Create, DecideAttempt, DecideSession, Decided, Due, Engine, EngineError, Event,
-    History, Memory, OnceKey, Present, Read, Remote, RoomView, Sequenced, SessionRecord, Sink, Topic,
+    Account, AttemptRef, Create, DecideAttempt, DecideRedeem, DecideSession, Decided, Due, Engine,
+    EngineError, Event, History, Memory, OnceKey, Present, Read, Redeemed, Remote, RoomView, Sequenced,
+    SessionRecord, Sink, Topic,
 };
 use countersign_protocol::server::MembersPage;
 use countersign_protocol::{RoomName, UserId};
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// With more events of a topic on their way than this, none of them waits.
+const BEHIND_MAX: usize = 4;
 
 /// How ill the manners are.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +64,7 @@ impl Manners {
             use std::hash::{BuildHasher, RandomState};
             RandomState::new().hash_one("seed")
         });
-        println!("ill-mannered engine, COUNTERSIGN_TEST_SEED={seed}");
+        eprintln!("ill-mannered engine, COUNTERSIGN_TEST_SEED={seed}");
         Self::ill(seed)
     }
 }
@@ -157,11 +162,16 @@ impl Sink for Entrance {
 async fn carry(line: Arc<Line>, topic: Topic) {
     // Events that may still pass before the suspicion.
     let mut owed: Option<u64> = None;
+    let mut behind = 0;
     loop {
-        line.pause().await;
+        if behind < BEHIND_MAX {
+            line.pause().await;
+        }
         let next = {
             let mut topics = line.topics.lock().unwrap();
-            let next = topics.get_mut(&topic).and_then(VecDeque::pop_front);
+            let queue = topics.entry(topic.clone()).or_default();
+            let next = queue.pop_front();
+            behind = queue.len();
             if next.is_none() && owed.is_none() {
                 topics.remove(&topic);
                 return;
@@ -294,6 +304,35 @@ impl Remote for IllMannered {
             Ok(decided.map(|d| Decided {
                 attempt: by_wire(&d.attempt),
                 step: d.step,
+            }))
+        })
+    }
+
+    fn redeem_attempt<'a>(
+        &'a self,
+        which: AttemptRef,
+        decide: DecideRedeem<'a>,
+        now: u64,
+    ) -> BoxFuture<'a, Result<Option<Redeemed>, EngineError>> {
+        Box::pin(async move {
+            self.line.pause().await;
+            let contended = self.line.draw(4) == 0;
+            let mut decide = |attempt: &Attempt| {
+                let attempt = by_wire(attempt);
+                if contended {
+                    let _ = decide(&attempt);
+                }
+                let (step, session) = decide(&attempt);
+                (step, by_wire(&session))
+            };
+            let answer = self.inner.redeem_attempt(which, &mut decide, now).await;
+            self.line.pause().await;
+            Ok(answer?.map(|r| Redeemed {
+                decided: Decided {
+                    attempt: by_wire(&r.decided.attempt),
+                    step: r.decided.step,
+                },
+                evicted: r.evicted,
             }))
         })
     }

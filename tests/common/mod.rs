@@ -233,6 +233,12 @@ fn engine_from_environment() -> EngineFactory {
     }
 }
 
+/// Whether every event comes at once, once, and before the verb that caused it answers. Where it is not so a client
+/// may be told later, twice, or by a `reset`.
+pub fn engine_is_exact() -> bool {
+    std::env::var("COUNTERSIGN_TEST_ENGINE").as_deref() != Ok("ill-mannered")
+}
+
 /// An engine with the manners of a network in the shape a gateway takes.
 fn ill_mannered(engine: Arc<IllMannered>) -> EngineFactory {
     Box::new(|_, _| {

@@ -1,10 +1,11 @@
 //! Many at once on one QR login.
 
-use countersign::core::attempt::{Command, Digest, Outcome, QrId, Sealed, Secret};
+use countersign::core::attempt::{self, Attempt, Command, Digest, Outcome, Policy, QrId, Sealed, Secret};
 use countersign::engine::AttemptRef;
 use countersign_protocol::server::QrState;
 
 use crate::attempts::{CLAIM, DEVICE, key, opened, phone, scan};
+use crate::sessions::record;
 use crate::stage::{Make, T0, at_once, limits};
 
 /// Tasks released onto one attempt.
@@ -89,20 +90,28 @@ pub async fn one_phone_one_confirmation_one_session(make: Make) {
             let (stage, ticket) = (stage.clone(), ticket.clone());
             async move {
                 let (session, result) = (format!("pc{i}"), Sealed::new(format!("result{i}").into_bytes()));
-                let redeem = || Command::Redeem {
+                let redeem = Command::Redeem {
                     claim: CLAIM,
                     device: DEVICE,
                     ticket: &ticket,
                     session: &session,
                     result: &result,
                 };
-                stage
-                    .decide(which, T0, &redeem)
+                let mut decide = |attempt: &Attempt| {
+                    let step = attempt::decide(attempt, &redeem, T0, &Policy::default());
+                    let first = matches!(step.outcome, Ok(Outcome::Redeemed(_)));
+                    (step, first.then(|| record(&session, "alice", T0)))
+                };
+                let redeemed = stage
+                    .engine
+                    .redeem_attempt(which, &mut decide, T0)
                     .await
                     .unwrap()
-                    .step
-                    .outcome
-                    .unwrap()
+                    .unwrap();
+                // First or not: the session that the attempt names is there.
+                let named = redeemed.decided.attempt.session().unwrap().to_owned();
+                assert!(stage.engine.session(named, T0).await.unwrap().is_some());
+                redeemed.decided.step.outcome.unwrap()
             }
         })
         .await;
@@ -121,6 +130,11 @@ pub async fn one_phone_one_confirmation_one_session(make: Make) {
             again.iter().all(|r| r == result),
             "whoever redeems again gets what the first got"
         );
+        for i in 0..CROWD {
+            let session = stage.engine.session(format!("pc{i}"), T0).await.unwrap();
+            assert_eq!(session.is_some(), i == *redeemer, "one session");
+            stage.engine.revoke_session(format!("pc{i}"), T0).await.unwrap();
+        }
         let look = || Command::Poll {
             claim: CLAIM,
             device: DEVICE,

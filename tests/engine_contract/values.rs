@@ -203,7 +203,7 @@ fn events() {
                 left: vec![alice.clone()],
                 reset: false,
             },
-            Topic::Room(lobby.clone()),
+            Topic::Room(lobby),
         ),
         (
             Event::SignedIn {

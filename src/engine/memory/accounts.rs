@@ -74,7 +74,11 @@ impl Memory {
         }
         live.sort_by_key(|s| s.last_seen_at);
         let excess = (live.len() + 1).saturating_sub(self.limits.sessions_per_user_max);
-        let evicted: Vec<_> = live.iter().take(excess).map(|session| session.id.clone()).collect();
+        let evicted: Vec<_> = live
+            .iter()
+            .take(excess)
+            .map(|session| session.id.clone())
+            .collect();
         for id in &evicted {
             self.revoke(id, now);
         }

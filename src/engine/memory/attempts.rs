@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::super::event::Event;
 use super::super::record::EngineError;
-use super::super::{AttemptRef, DecideAttempt, Decided, Due};
+use super::super::{AttemptRef, DecideAttempt, DecideRedeem, Decided, Due, Redeemed};
 use super::Memory;
 use crate::core::attempt::{Attempt, AttemptKey};
 use crate::core::network::network_of;
@@ -61,6 +61,16 @@ impl Memory {
         decide: DecideAttempt<'_>,
         now: u64,
     ) -> Result<Option<Decided>, EngineError> {
+        let redeemed = self.redeem_attempt(which, &mut |attempt| (decide(attempt), None), now)?;
+        Ok(redeemed.map(|r| r.decided))
+    }
+
+    pub(in crate::engine) fn redeem_attempt(
+        &self,
+        which: AttemptRef,
+        decide: DecideRedeem<'_>,
+        now: u64,
+    ) -> Result<Option<Redeemed>, EngineError> {
         let key = match which {
             AttemptRef::Key(key) => key,
             AttemptRef::Id(id) => match self.attempt_ids.get(&id) {
@@ -75,7 +85,11 @@ impl Memory {
         let Some(before) = slot.clone() else {
             return Ok(None);
         };
-        let step = decide(&before);
+        let (step, session) = decide(&before);
+        let evicted = match session {
+            Some(session) => self.open_session(session, now)?,
+            None => Vec::new(),
+        };
         let after = match &step.next {
             Some(next) => {
                 let after = Arc::new(next.clone());
@@ -96,7 +110,8 @@ impl Memory {
             drop(slot);
             self.forget_attempt(key, &after);
         }
-        Ok(Some(Decided { attempt: after, step }))
+        let decided = Decided { attempt: after, step };
+        Ok(Some(Redeemed { decided, evicted }))
     }
 
     /// Keeps the indexes and the time list in step with a change.

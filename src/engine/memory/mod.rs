@@ -2,7 +2,7 @@
 //!
 //! No guard of a map leaves the function that took it; records are handed out as `Arc`s. The sink is called
 //! under the lock that orders the topic: a room's, an attempt's, and for a user one of a few that all users
-//! share. Lock order: user → session, and any of them → the list of what comes due.
+//! share. Lock order: attempt → user → session, and any of them → the list of what comes due.
 
 mod accounts;
 mod attempts;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use countersign_protocol::ErrorCode;
 use countersign_protocol::server::{PublicDevice, QrRedeemed};
-use countersign_protocol::{DeviceId, ErrorCode, UserId};
 
 use super::{Claim, audit, look, no_attempt, unexpected};
 use crate::auth::device::DeviceDigest;
 use crate::auth::jwk::P256Point;
 use crate::auth::sessions::{Minted, NewSession};
 use crate::auth::{jwe, seal};
-use crate::core::attempt::{self, Attempt, Command, Outcome, QrId, Sealed};
-use crate::engine::{AttemptRef, SessionRecord, Topic};
+use crate::core::attempt::{self, Attempt, Command, Outcome, Sealed};
+use crate::engine::{self, AttemptRef, SessionRecord};
 use crate::hub::Connection;
 use crate::node::signin::SignInError;
 use crate::node::{Node, Refusal};
@@ -40,16 +40,6 @@ struct Kept {
     access_token: String,
 }
 
-/// What a PC asks for, owned by the task that sees it through.
-struct Order {
-    id: QrId,
-    claim: String,
-    device: DeviceId,
-    ticket: String,
-    /// Whom the connection is signed in as already.
-    bound: Option<UserId>,
-}
-
 fn other_user() -> Refusal {
     Refusal::new(ErrorCode::Conflict, "this connection is signed in as another user")
 }
@@ -60,58 +50,30 @@ impl Node {
     /// # Errors
     /// `not_found` for whoever cannot prove the claim; then `conflict`, `already_final`.
     pub async fn redeem_qr(
-        self: &Arc<Self>,
+        &self,
         connection: &Arc<Connection>,
         claim: Claim<'_>,
         ticket: &str,
     ) -> Result<Redeemed, Refusal> {
-        let order = Order {
-            id: claim.id()?,
-            claim: claim.claim.to_owned(),
-            device: claim.device.clone(),
-            ticket: ticket.to_owned(),
-            bound: connection.session().map(|s| s.user_id().clone()),
-        };
-        // A connection that ends takes its commands with it, but an attempt that is redeemed has to have its
-        // session: the PC comes back for it.
-        let node = Arc::clone(self);
-        let settled = tokio::spawn(async move { node.settle_redemption(order).await });
-        let kept = settled.await.map_err(|_| unexpected())??;
-        let session = self.sessions.adopt(&kept.access_token, claim.device, self.clock.now()).await?;
-        match self.sign_in(connection, session).await {
-            Ok(()) => Ok(Redeemed { reply: kept.reply, signed_in: true }),
-            // The tokens are good all the same; only this socket cannot be one of the user's.
-            Err(SignInError::ConnectionLimit) => Ok(Redeemed { reply: kept.reply, signed_in: false }),
-            Err(SignInError::Refused(refusal)) => Err(refusal),
-        }
-    }
-
-    /// Redeems and stores the session. One at a time for an attempt: whoever finds it redeemed finds the session.
-    async fn settle_redemption(&self, order: Order) -> Result<Kept, Refusal> {
         let now = self.clock.now();
-        let claim = Claim { qr_id: "", claim: &order.claim, device: &order.device };
-        let (digest, device) = claim.digests();
-        let found = self.engine.update_attempt(AttemptRef::Id(order.id), &mut look, now).await?;
-        let key = found.ok_or_else(no_attempt)?.attempt.key();
-        let _turn = self.turns.turn(&Topic::Attempt(key)).await;
+        let (id, (digest, device)) = (claim.id()?, claim.digests());
+        let bound = connection.session().map(|s| s.user_id().clone());
         let policy = self.policy();
         let mut prepared: Option<Prepared> = None;
         let mut refused: Option<Refusal> = None;
         let mut decide = |attempt: &Attempt| {
             (prepared, refused) = (None, None);
             // Only what would succeed is worth a signature, and only who proved the claim learns anything.
-            if attempt.would_redeem(digest, device, &order.ticket, now) {
+            if attempt.would_redeem(digest, device, ticket, now) {
                 let ready = match attempt.scanner() {
-                    Some(scanner) if order.bound.as_ref().is_some_and(|b| *b != scanner.user.id) => {
-                        Err(other_user())
-                    }
+                    Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => Err(other_user()),
                     _ => self.prepare(attempt, &claim, now),
                 };
                 match ready {
                     Ok(ready) => prepared = Some(ready),
                     Err(refusal) => {
                         refused = Some(refusal);
-                        return look(attempt);
+                        return (look(attempt), None);
                     }
                 }
             }
@@ -119,26 +81,34 @@ impl Node {
                 Some(ready) => (ready.record.id.as_str(), ready.result.clone()),
                 None => ("", Sealed::new(Vec::new())),
             };
-            let redeem = Command::Redeem { claim: digest, device, ticket: &order.ticket, session, result: &result };
-            attempt::decide(attempt, &redeem, now, &policy)
+            let redeem = Command::Redeem { claim: digest, device, ticket, session, result: &result };
+            let step = attempt::decide(attempt, &redeem, now, &policy);
+            let first = matches!(step.outcome, Ok(Outcome::Redeemed(_)));
+            let opened = prepared.as_ref().filter(|_| first).map(|ready| ready.record.clone());
+            (step, opened)
         };
-        let decided = self.engine.update_attempt(AttemptRef::Key(key), &mut decide, now).await?;
-        let decided = decided.ok_or_else(no_attempt)?;
+        let redeemed = self.engine.redeem_attempt(AttemptRef::Id(id), &mut decide, now).await?;
+        let engine::Redeemed { decided, evicted } = redeemed.ok_or_else(no_attempt)?;
+        for session in &evicted {
+            self.end_scans_of(session).await?;
+        }
         audit(&decided, "redeem");
         if let Some(refusal) = refused {
             return Err(refusal);
         }
         let result = match decided.step.outcome? {
-            Outcome::Redeemed(result) => {
-                let record = prepared.ok_or_else(unexpected)?.record;
-                self.open_session(record, now).await?;
-                result
-            }
-            Outcome::RedeemedAgain(result) => result,
+            Outcome::Redeemed(result) | Outcome::RedeemedAgain(result) => result,
             _ => return Err(unexpected()),
         };
-        let plain = seal::open_kept(&order.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
-        serde_json::from_slice(&plain).map_err(|_| unexpected())
+        let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
+        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
+        let session = self.sessions.adopt(&kept.access_token, claim.device, now).await?;
+        match self.sign_in(connection, session).await {
+            Ok(()) => Ok(Redeemed { reply: kept.reply, signed_in: true }),
+            // The tokens are good all the same; only this socket cannot be one of the user's.
+            Err(SignInError::ConnectionLimit) => Ok(Redeemed { reply: kept.reply, signed_in: false }),
+            Err(SignInError::Refused(refusal)) => Err(refusal),
+        }
     }
 
     /// Makes the PC's session and tokens, sealed so that only the claim can read them again.
