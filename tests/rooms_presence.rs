@@ -1,4 +1,10 @@
-//! Who is there, and how many: counts and presence over real sockets.
+//! Who is there, and how many: counts, likes and presence over real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must hold"
+)]
 
 mod common;
 
@@ -18,11 +24,19 @@ async fn join(client: &mut Client, room: &str) -> Value {
 
 /// Viewers and members.
 fn present(counts: &Value) -> (u64, u64) {
-    (counts["viewers"].as_u64().unwrap(), counts["members"].as_u64().unwrap())
+    (
+        counts["viewers"].as_u64().unwrap(),
+        counts["members"].as_u64().unwrap(),
+    )
 }
 
 fn ids(members: &Value) -> Vec<&str> {
-    members.as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect()
+    members
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_str().unwrap())
+        .collect()
 }
 
 /// With an interval of a minute, what is told at once is told apart from what waits.
@@ -42,16 +56,28 @@ async fn the_first_and_the_last_are_told_at_once_and_the_rest_together() {
     let mut others = Vec::new();
     for n in 2..=5 {
         let mut client = server.anonymous().await;
-        assert_eq!(present(&join(&mut client, "chat:a").await["counts"]), (n, 0), "a reply is never late");
+        assert_eq!(
+            present(&join(&mut client, "chat:a").await["counts"]),
+            (n, 0),
+            "a reply is never late"
+        );
         client.ok("like", json!({"room": "chat:a", "n": 10})).await;
         others.push(client);
     }
     let mut alice = server.signed_in("alice").await;
     join(&mut alice, "chat:a").await;
     let second = watcher.push("counts").await;
-    assert_eq!(present(&second), (6, 1), "the first member at once, and with it what had waited");
+    assert_eq!(
+        present(&second),
+        (6, 1),
+        "the first member at once, and with it what had waited"
+    );
     assert_eq!(second["counters"], json!({"likes": 40}));
-    assert_eq!(second["version"].as_u64(), first["version"].as_u64().map(|v| v + 1), "nothing in between");
+    assert_eq!(
+        second["version"].as_u64(),
+        first["version"].as_u64().map(|v| v + 1),
+        "nothing in between"
+    );
 
     let mut bob = server.signed_in("bob").await;
     assert_eq!(present(&join(&mut bob, "chat:a").await["counts"]), (7, 2));
@@ -60,7 +86,10 @@ async fn the_first_and_the_last_are_told_at_once_and_the_rest_together() {
     alice.ok("leave", json!({"room": "chat:a"})).await;
     let third = watcher.push("counts").await;
     assert_eq!(present(&third), (4, 0), "the last member's leave at once");
-    assert_eq!(third["version"].as_u64(), first["version"].as_u64().map(|v| v + 2));
+    assert_eq!(
+        third["version"].as_u64(),
+        first["version"].as_u64().map(|v| v + 2)
+    );
     server.stop().await;
 }
 
@@ -111,7 +140,12 @@ async fn signing_in_counts_in_every_joined_room() {
         join(&mut watcher, room).await;
         assert_eq!(present(&join(&mut client, room).await["counts"]), (2, 0));
     }
-    client.ok("auth", json!({"token": alice.tokens.access_token, "device": alice.device})).await;
+    client
+        .ok(
+            "auth",
+            json!({"token": alice.tokens.access_token, "device": alice.device}),
+        )
+        .await;
     let (mut counted, mut joined) = (Vec::new(), Vec::new());
     while counted.len() < 2 || joined.len() < 2 {
         let push = watcher.next_push().await;
@@ -128,13 +162,24 @@ async fn signing_in_counts_in_every_joined_room() {
     assert_ne!(counted[0], counted[1]);
     assert_ne!(joined[0], joined[1]);
     for room in ["chat:a", "chat:b"] {
-        assert_eq!(ids(&client.ok("members", json!({"room": room})).await["members"]), ["alice"]);
+        assert_eq!(
+            ids(&client.ok("members", json!({"room": room})).await["members"]),
+            ["alice"]
+        );
         client.ok("send", json!({"room": room, "body": "here"})).await;
         let seen = watcher.push("message").await;
-        assert_eq!((&seen["room"], &seen["from"]["id"]), (&json!(room), &json!("alice")));
+        assert_eq!(
+            (&seen["room"], &seen["from"]["id"]),
+            (&json!(room), &json!("alice"))
+        );
     }
     // The same user once more changes nothing, and the counts are those of one user.
-    client.ok("auth", json!({"token": alice.tokens.access_token, "device": alice.device})).await;
+    client
+        .ok(
+            "auth",
+            json!({"token": alice.tokens.access_token, "device": alice.device}),
+        )
+        .await;
     let mut second = alice.connect().await;
     assert_eq!(present(&join(&mut second, "chat:a").await["counts"]), (3, 1));
     assert_eq!(second.ok("members", json!({"room": "chat:a"})).await["total"], 1);
@@ -155,7 +200,10 @@ async fn presence_names_users_and_not_connections() {
     let (mut first, mut second) = (alice.connect().await, alice.connect().await);
     join(&mut first, "chat:a").await;
     let came = watcher.push("presence").await;
-    assert_eq!(came["joined"], json!([{"id": "alice", "name": "alice of test", "role": "member"}]));
+    assert_eq!(
+        came["joined"],
+        json!([{"id": "alice", "name": "alice of test", "role": "member"}])
+    );
     assert_eq!((&came["left"], came.get("reset")), (&json!([]), None));
     // A second connection of hers comes and goes, and an anonymous one: nobody's presence changes.
     join(&mut second, "chat:a").await;
@@ -172,7 +220,11 @@ async fn presence_names_users_and_not_connections() {
     second.ok("leave", json!({"room": "chat:a"})).await;
     assert_eq!(watcher.push("presence").await["left"], json!(["alice"]));
     bobs.cut();
-    assert_eq!(watcher.push("presence").await["left"], json!(["bob"]), "a cut socket leaves too");
+    assert_eq!(
+        watcher.push("presence").await["left"],
+        json!(["bob"]),
+        "a cut socket leaves too"
+    );
 
     // Members are told page by page, in the order of their ids.
     let mut people = Vec::new();
@@ -197,7 +249,10 @@ async fn presence_names_users_and_not_connections() {
         }
     }
     assert_eq!(found, (0..7).map(|n| format!("user{n}")).collect::<Vec<_>>());
-    for bad in [json!({"room": "chat:a", "limit": 0}), json!({"room": "chat:a", "limit": -1})] {
+    for bad in [
+        json!({"room": "chat:a", "limit": 0}),
+        json!({"room": "chat:a", "limit": -1}),
+    ] {
         assert_eq!(watcher.refused("members", bad).await["code"], "bad_request");
     }
     server.stop().await;
@@ -217,7 +272,9 @@ async fn too_many_changes_are_a_reset() {
     let mut crowd = Vec::new();
     for n in 0..CROWD {
         let server = Arc::clone(&server);
-        crowd.push(tokio::spawn(async move { server.signed_in(&format!("user{n:02}")).await }));
+        crowd.push(tokio::spawn(async move {
+            server.signed_in(&format!("user{n:02}")).await
+        }));
     }
     let mut clients = Vec::new();
     for client in crowd {
@@ -235,7 +292,10 @@ async fn too_many_changes_are_a_reset() {
     }
     let told = watcher.push_where("presence", |p| p.get("reset").is_some()).await;
     assert_eq!((&told["joined"], &told["left"]), (&json!([]), &json!([])));
-    assert_eq!(watcher.ok("members", json!({"room": "chat:a"})).await["total"], CROWD);
+    assert_eq!(
+        watcher.ok("members", json!({"room": "chat:a"})).await["total"],
+        CROWD
+    );
 }
 
 /// Come and go in every way there is: what is counted at the end is exact, and returns to nothing.
@@ -311,9 +371,95 @@ async fn counts_are_exact_after_churn() {
     other.ok("leave", json!({"room": "chat:a"})).await;
     watcher.ok("leave", json!({"room": "chat:a"})).await;
     for room in ["chat:a", "chat:b"] {
-        assert_eq!(present(&join(&mut other, room).await["counts"]), (1, 0), "{room}: nobody was forgotten there");
+        assert_eq!(
+            present(&join(&mut other, room).await["counts"]),
+            (1, 0),
+            "{room}: nobody was forgotten there"
+        );
     }
     assert_eq!(node.hub.room_count(), 2);
     let mut alone = people[0].connect().await;
     assert_eq!(present(&join(&mut alone, "chat:a").await["counts"]), (2, 1));
+}
+
+fn code(reply: &Value) -> &str {
+    reply["code"].as_str().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn likes_add_up() {
+    let server = TestServer::start(|c| {
+        unhurried(c);
+        c.rooms.counts_interval_ms = 20;
+        c.namespaces.get_mut("chat").unwrap().counters = vec!["likes".into(), "claps".into()];
+    })
+    .await;
+    let mut watcher = server.anonymous().await;
+    join(&mut watcher, "chat:a").await;
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let mut client = server.anonymous().await;
+        tasks.push(tokio::spawn(async move {
+            join(&mut client, "chat:a").await;
+            let mut values = Vec::new();
+            for _ in 0..25 {
+                let liked = client.ok("like", json!({"room": "chat:a", "n": 3})).await;
+                values.push(liked["value"].as_u64().unwrap());
+            }
+            client
+                .ok("like", json!({"room": "chat:a", "counter": "claps", "n": 100}))
+                .await;
+            values
+        }));
+    }
+    let mut values = Vec::new();
+    for task in tasks {
+        let mine = common::within("a fan", task).await.unwrap();
+        assert!(mine.is_sorted());
+        values.extend(mine);
+    }
+    values.sort_unstable();
+    assert_eq!(
+        values,
+        (1..=100).map(|n| n * 3).collect::<Vec<u64>>(),
+        "each like has its own value"
+    );
+    let told = watcher
+        .push_where("counts", |c| c["counters"] == json!({"claps": 400, "likes": 300}))
+        .await;
+    assert!(told["version"].as_u64() > Some(0));
+
+    for (fields, refusal) in [
+        (json!({"room": "chat:a", "n": 0}), "bad_request"),
+        (json!({"room": "chat:a", "n": 101}), "bad_request"),
+        (json!({"room": "chat:a", "n": -1}), "bad_request"),
+        (json!({"room": "chat:a", "n": 1.5}), "bad_request"),
+        (json!({"room": "chat:a"}), "bad_request"),
+        (
+            json!({"room": "chat:a", "n": 1, "counter": "viewers"}),
+            "not_found",
+        ),
+        (json!({"room": "chat:a", "n": 1, "counter": ""}), "not_found"),
+        (
+            json!({"room": "chat:a", "n": 1, "counter": "__proto__"}),
+            "not_found",
+        ),
+    ] {
+        assert_eq!(
+            code(&watcher.refused("like", fields.clone()).await),
+            refusal,
+            "{fields}"
+        );
+    }
+    assert_eq!(
+        watcher.ok("like", json!({"room": "chat:a", "n": 1})).await["value"],
+        301
+    );
+    assert_eq!(
+        watcher
+            .ok("like", json!({"room": "chat:a", "counter": "likes", "n": 100}))
+            .await["value"],
+        401
+    );
+    server.stop().await;
 }
