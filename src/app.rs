@@ -42,8 +42,11 @@ pub struct Addresses {
     pub operator: SocketAddr,
 }
 
-/// Builds an engine and the way to attach its sink.
-pub type EngineFactory = Box<dyn FnOnce(&Config, &Clock) -> (Engine, Box<dyn FnOnce(Arc<dyn Sink>) + Send>) + Send>;
+/// An engine, and the way to give it its sink once there is one.
+pub type Attachable = (Engine, Box<dyn FnOnce(Arc<dyn Sink>) + Send>);
+
+/// Builds an engine.
+pub type EngineFactory = Box<dyn FnOnce(&Config, &Clock) -> Attachable + Send>;
 
 impl App {
     /// Binds with the memory engine.
@@ -109,7 +112,7 @@ impl App {
 }
 
 /// The memory engine in the shape [`App::bind_with`] takes.
-pub fn in_memory(memory: Arc<Memory>) -> (Engine, Box<dyn FnOnce(Arc<dyn Sink>) + Send>) {
+pub fn in_memory(memory: Arc<Memory>) -> Attachable {
     let attached = Arc::clone(&memory);
     (Engine::Memory(memory), Box::new(move |sink| attached.attach(sink)))
 }

@@ -230,9 +230,8 @@ export class Client extends Emitter {
 
   #push(frame) {
     if (frame.type === 'qr') {
-      const attempt = this.#attempt;
-      // An id not seen before is the next rotation's. The end of an attempt we replaced is nobody's concern.
-      if (attempt && (attempt.owns(frame.qr_id) || frame.state === 'waiting')) attempt.push(frame);
+      // The end of an attempt that was replaced is nobody's concern.
+      if (this.#attempt?.owns(frame)) this.#attempt.push(frame);
     } else if (frame.type === 'session' && frame.state === 'expiring') this.#renew();
     else if (frame.room) this.#rooms.get(frame.room)?.push(frame);
     this.emit('push', frame);

@@ -68,7 +68,7 @@ function show_request() {
   const kind = words.kinds[request.device?.kind] ?? words.kinds.other;
   const facts = [
     ...fact(words.device, `${request.device?.name || words.unnamed} (${kind})`, 'fact-device'),
-    ...fact(words.ip, `${request.ip ?? words.unknown} ${request.same_network ? words.sameNetwork : words.otherNetwork}`, 'fact-ip'),
+    ...fact(words.ip, request.same_network ? `${request.ip} ${words.sameNetwork}` : request.ip ?? words.unknown, 'fact-ip'),
     ...fact(words.age, words.ageAgo(Math.round((request.age_ms ?? 0) / 1000)), 'fact-age'),
     ...fact(words.agent, request.user_agent || words.unknown, 'fact-agent'),
   ];
@@ -102,7 +102,7 @@ async function confirm() {
   }
   await busy(async () => {
     await client.request('POST', path('confirm'), { scan_token: asked.scan_token, code });
-    result(text.confirm.done, { room: true });
+    result(text.confirm.done, { good: true, room: true });
   }, by_id('decide-error'));
 }
 
@@ -163,9 +163,10 @@ function final_words(body) {
   return text.finals[body?.state] ?? text.refusals.already_final;
 }
 
-function result(words, { again = null, room = false } = {}) {
+function result(words, { again = null, room = false, good = false } = {}) {
   clearInterval(ticker);
   asked = null;
+  by_id('step-result').toggleAttribute('data-good', good);
   say(by_id('result-title'), words.title);
   say(by_id('result-text'), words.text);
   by_id('result-again').hidden = !again;

@@ -6,7 +6,7 @@ import { SignIn } from './page/sign-in.js';
 import { load_session, save_session, this_device } from './page/store.js';
 import { text } from './strings.js';
 
-const NOTICE_MS = 8_000;
+const NOTICE_MS = 6_000;
 
 fill_texts();
 const client = new Client({ url: location.origin, device: this_device(), session: load_session() });
@@ -67,6 +67,8 @@ function connect() {
   // Why it was closed for good comes as a state.
   client.open().catch(() => {});
 }
+
+by_id('notice').addEventListener('click', () => notice(''));
 
 let notice_timer = null;
 function notice(words) {

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use countersign_protocol::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, TryAcquireError};
 use zeroize::Zeroizing;
 
@@ -72,7 +73,10 @@ impl From<NoEntropy> for PasswordError {
 pub struct Hasher(Arc<Pool>);
 
 struct Pool {
-    argon2: Argon2<'static>,
+    params: Params,
+    /// Working memory, used again by the next hash: at most one piece per running hash. Asking the allocator
+    /// each time leaves that much in the arena of every thread that ever hashed.
+    memory: Mutex<Vec<Vec<Block>>>,
     /// Held by a caller from arrival to answer: `running_max + waiting_max` of them.
     admitted: Arc<Semaphore>,
     /// Held by a thread while it computes.
@@ -99,15 +103,10 @@ impl Hasher {
         }
         let bounded = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         // Salt and output are random: 256 bits that no password hashes to.
-        let nobody = format!(
-            "$argon2id$v=19$m={},t={},p=1${}${}",
-            cost.memory_kib,
-            cost.iterations,
-            STANDARD_NO_PAD.encode(secret::bytes::<16>()?),
-            STANDARD_NO_PAD.encode(secret::bytes::<32>()?)
-        );
+        let nobody = phc(&params, &secret::bytes::<16>()?, &secret::bytes::<32>()?);
         Ok(Self(Arc::new(Pool {
-            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            params,
+            memory: Mutex::new(Vec::new()),
             admitted: bounded(cost.running_max.saturating_add(cost.waiting_max)),
             running: bounded(cost.running_max),
             nobody,
@@ -124,8 +123,9 @@ impl Hasher {
         }
         let salt: [u8; 16] = secret::bytes()?;
         self.run(password, move |pool, password| {
-            let hash = pool.argon2.hash_password_with_salt(password, &salt);
-            hash.map(|h| h.to_string()).map_err(|_| PasswordError::Failed)
+            let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+            pool.compute(&pool.params, password, &salt, &mut output)?;
+            Ok(phc(&pool.params, &salt, &output))
         })
         .await
     }
@@ -144,11 +144,16 @@ impl Hasher {
         let stored = stored.unwrap_or(&self.0.nobody).to_owned();
         self.run(password, move |pool, password| {
             let stored = PasswordHash::new(&stored).map_err(|_| PasswordError::Failed)?;
-            match pool.argon2.verify_password(password, &stored) {
-                Ok(()) => Ok(known),
-                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(_) => Err(PasswordError::Failed),
+            let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else {
+                return Err(PasswordError::Failed);
+            };
+            if stored.algorithm.as_str() != Algorithm::Argon2id.as_str() || stored.version != Some(19) {
+                return Err(PasswordError::Failed);
             }
+            let params = Params::try_from(&stored).map_err(|_| PasswordError::Failed)?;
+            let mut output = vec![0; expected.as_bytes().len()];
+            pool.compute(&params, password, salt, &mut output)?;
+            Ok(secret::same(&output, expected.as_bytes()) && known)
         })
         .await
     }
@@ -183,10 +188,44 @@ impl Hasher {
     }
 }
 
+impl Pool {
+    /// Argon2id into `output`, in memory that was used before where it fits.
+    fn compute(
+        &self,
+        params: &Params,
+        password: &[u8],
+        salt: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), PasswordError> {
+        let blocks = params.block_count();
+        let mut memory = self.memory.lock().pop().unwrap_or_default();
+        memory.resize(blocks, Block::default());
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let computed = argon2.hash_password_into_with_memory(password, salt, output, &mut memory);
+        // Only as large as the configured cost asks for: a stored hash may have had a larger one.
+        if memory.len() <= self.params.block_count() {
+            self.memory.lock().push(memory);
+        }
+        computed.map_err(|_| PasswordError::Failed)
+    }
+}
+
+/// The string a hash is stored as (PHC string format).
+fn phc(params: &Params, salt: &[u8], output: &[u8]) -> String {
+    format!(
+        "$argon2id$v=19$m={},t={},p={}${}${}",
+        params.m_cost(),
+        params.t_cost(),
+        params.p_cost(),
+        STANDARD_NO_PAD.encode(salt),
+        STANDARD_NO_PAD.encode(output)
+    )
+}
+
 impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hasher")
-            .field("params", self.0.argon2.params())
+            .field("params", &self.0.params)
             .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,15 @@
 //! shared state lives; the node joins it to the engine.
 
 pub mod connection;
+mod flusher;
+mod pending;
 pub mod room;
+mod subscription;
 mod watch;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -12,8 +18,9 @@ use bytes::Bytes;
 use countersign_protocol::{CloseCode, RoomName, UserId};
 use dashmap::DashMap;
 
-pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standing, Subscription, Watched};
+pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standing, Watched};
 pub use room::{Appended, Room};
+pub use subscription::Subscription;
 pub use wire::{MemoryWire, Wire};
 
 use crate::core::attempt::AttemptKey;
@@ -52,10 +59,10 @@ impl Hub {
     /// Takes a connection out of everything local. Answers what the engine has to be told.
     pub fn unregister(&self, connection: &Arc<Connection>) -> Vec<RoomName> {
         self.connections.remove(&connection.id);
-        if let Some(session) = connection.session() {
+        let (session, subscriptions) = connection.set_departed();
+        if let Some(session) = session {
             self.unbind_user(session.user_id(), connection);
         }
-        let subscriptions = connection.subscriptions();
         subscriptions.iter().for_each(|s| self.leave(s));
         subscriptions.iter().map(|s| s.room.name().clone()).collect()
     }
@@ -70,6 +77,8 @@ impl Hub {
             return Ok(());
         }
         if bound.len() >= max {
+            drop(bound);
+            self.users.remove_if(user, |_, bound| bound.is_empty());
             return Err(TooMany);
         }
         bound.push(Arc::clone(connection));
@@ -85,17 +94,26 @@ impl Hub {
 
     /// This user's connections here.
     pub fn connections_of(&self, user: &UserId) -> Vec<Arc<Connection>> {
-        self.users.get(user).map(|bound| bound.clone()).unwrap_or_default()
+        self.users
+            .get(user)
+            .map(|bound| bound.clone())
+            .unwrap_or_default()
     }
 
-    /// Join, step one: the connection is a member whose frames are held.
+    /// Join, step one: the connection is a member whose frames are held. One that has been unregistered gets a
+    /// membership that has ended.
     pub fn hold(&self, name: &RoomName, connection: &Arc<Connection>) -> Arc<Subscription> {
         loop {
             let room = Arc::clone(
-                self.rooms.entry(name.clone()).or_insert_with(|| Room::new(name.clone())).value(),
+                self.rooms
+                    .entry(name.clone())
+                    .or_insert_with(|| Room::new(name.clone()))
+                    .value(),
             );
             if let Some(subscription) = room.hold(connection) {
-                connection.remember(&subscription);
+                if !connection.remember(&subscription) {
+                    self.leave(&subscription);
+                }
                 return subscription;
             }
             self.rooms.remove_if(name, |_, known| Arc::ptr_eq(known, &room));
@@ -119,7 +137,8 @@ impl Hub {
         connection.forget(subscription);
         let room = &subscription.room;
         if room.remove(subscription) {
-            self.rooms.remove_if(room.name(), |_, known| Arc::ptr_eq(known, room) && room.retire());
+            self.rooms
+                .remove_if(room.name(), |_, known| Arc::ptr_eq(known, room) && room.retire());
         }
     }
 
@@ -129,7 +148,13 @@ impl Hub {
     }
 
     /// A message frame for everyone in a room.
-    pub fn publish_message(&self, name: &RoomName, frame: impl FnOnce() -> Vec<u8>, offset: u64, class: Class) -> Appended {
+    pub fn publish_message(
+        &self,
+        name: &RoomName,
+        frame: impl FnOnce() -> Vec<u8>,
+        offset: u64,
+        class: Class,
+    ) -> Appended {
         match self.room(name) {
             Some(room) => room.append_message(&frame(), offset, class),
             None => Appended::Done,

@@ -1,25 +1,22 @@
-//! A room's local members, its pending frames, and its one flusher.
+//! A room's local members, and what is pending for them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use countersign_protocol::RoomName;
-use countersign_protocol::codec;
-use countersign_protocol::server::GapPush;
 use parking_lot::Mutex;
 
-use super::connection::{Connection, ConnectionId, Subscription};
-use crate::core::outbox::{Batch, Class, Mark};
+use super::connection::Connection;
+use super::flusher::Flusher;
+pub use super::pending::{
+    PENDING_BYTES_MAX, PENDING_CUT_OFF_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX,
+};
+use super::pending::{Pending, Taken};
+use super::subscription::Subscription;
+use crate::core::outbox::Class;
 
-/// Pending bytes of a room above which `low` messages are refused; `normal` at twice this.
-pub const PENDING_LOW_BYTES_MAX: usize = 128 * 1024;
-/// Pending bytes of a room above which `normal` messages are refused.
-pub const PENDING_BYTES_MAX: usize = 256 * 1024;
-/// Pending bytes above which everything is refused, and what arrives all the same becomes a `gap`.
-pub const PENDING_HARD_BYTES_MAX: usize = 512 * 1024;
-/// Members served between two yields of a flusher.
-const FLUSH_CHUNK: usize = 256;
+/// A list of members shorter than this is not shrunk.
+const SHRINK_FROM: usize = 64;
 
 /// A room as this process's sockets know it.
 #[derive(Debug)]
@@ -31,11 +28,9 @@ pub struct Room {
 #[derive(Debug, Default)]
 struct State {
     members: Vec<Arc<Subscription>>,
-    positions: HashMap<ConnectionId, usize>,
-    pending: BytesMut,
-    marks: Vec<Mark>,
-    /// Messages that found `pending` over its hard bound, told as one gap before the next frame.
-    dropped: Option<(u64, u64)>,
+    /// Rises with every change of `members`: a flusher copies them again only when there was one.
+    changes: u64,
+    pending: Pending,
     flushing: bool,
     retired: bool,
     /// The newest offset appended here; what is not its successor shows that something was missed.
@@ -60,7 +55,10 @@ pub enum Appended {
 
 impl Room {
     pub(super) fn new(name: RoomName) -> Arc<Self> {
-        Arc::new(Self { name, state: Mutex::new(State::default()) })
+        Arc::new(Self {
+            name,
+            state: Mutex::new(State::default()),
+        })
     }
 
     /// The room's name.
@@ -70,7 +68,7 @@ impl Room {
 
     /// Bytes waiting to be flushed.
     pub fn pending_bytes(&self) -> usize {
-        self.state.lock().pending.len()
+        self.state.lock().pending.bytes()
     }
 
     /// Local members, those still joining included.
@@ -83,6 +81,12 @@ impl Room {
         self.len() == 0
     }
 
+    /// Whether a flusher is at work.
+    #[cfg(test)]
+    pub(super) fn is_flushing(&self) -> bool {
+        self.state.lock().flushing
+    }
+
     /// Adds a member whose frames are held. `None`: the room has been retired, look it up again.
     pub(super) fn hold(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Arc<Subscription>> {
         let subscription = Subscription::new(Arc::clone(connection), Arc::clone(self));
@@ -91,30 +95,27 @@ impl Room {
             return None;
         }
         connection.begin_hold(&subscription);
-        let at = state.members.len();
+        subscription.set_place(Some(state.members.len()));
         state.members.push(Arc::clone(&subscription));
-        state.positions.insert(connection.id, at);
+        state.changes += 1;
         Some(subscription)
     }
 
     /// Takes a member out; `true` when nobody is left.
     pub(super) fn remove(&self, subscription: &Arc<Subscription>) -> bool {
         let mut state = self.state.lock();
-        let id = subscription.connection.id;
-        let Some(&at) = state.positions.get(&id) else {
-            return state.members.is_empty();
-        };
-        if !state.members.get(at).is_some_and(|m| Arc::ptr_eq(m, subscription)) {
-            return false;
-        }
-        state.positions.remove(&id);
-        state.members.swap_remove(at);
-        if let Some(moved) = state.members.get(at).map(|m| m.connection.id) {
-            state.positions.insert(moved, at);
-        }
-        if state.members.capacity() > 64 && state.members.len() < state.members.capacity() / 4 {
-            state.members.shrink_to_fit();
-            state.positions.shrink_to_fit();
+        // Its own place, not that of its connection: that may have joined again before this leave is through.
+        if let Some(at) = subscription.place() {
+            subscription.set_place(None);
+            state.members.swap_remove(at);
+            if let Some(moved) = state.members.get(at) {
+                moved.set_place(Some(at));
+            }
+            state.changes += 1;
+            let (len, capacity) = (state.members.len(), state.members.capacity());
+            if capacity >= SHRINK_FROM && len < capacity / 4 {
+                state.members.shrink_to(len * 2);
+            }
         }
         state.members.is_empty()
     }
@@ -132,9 +133,7 @@ impl Room {
         if state.members.is_empty() {
             return;
         }
-        if state.pending.len() < PENDING_HARD_BYTES_MAX {
-            state.add(frame, 0, class);
-        }
+        state.pending.push(&self.name, frame, 0, class);
         self.start(&mut state);
     }
 
@@ -147,32 +146,28 @@ impl Room {
             _ => {}
         }
         state.last = Some(offset);
-        if state.members.is_empty() {
-            return Appended::Done;
+        if !state.members.is_empty() {
+            state.pending.push(&self.name, frame, offset, class);
+            self.start(&mut state);
         }
-        if state.pending.len() >= PENDING_HARD_BYTES_MAX && class != Class::High {
-            let from = state.dropped.map_or(offset, |(from, _)| from);
-            state.dropped = Some((from, offset));
-            return Appended::Done;
-        }
-        if let Some((from, to)) = state.dropped.take() {
-            let gap = codec::text_frame(&GapPush { room: self.name.clone(), from, to });
-            state.add(&gap, 0, Class::Own);
-        }
-        state.add(frame, offset, class);
-        self.start(&mut state);
         Appended::Done
     }
 
-    /// A joiner has read the room up to `offset`. `false`: another joiner's read went further before anything
-    /// was appended here, so what lies between will not come; read again.
-    pub(super) fn read_up_to(&self, offset: u64) -> bool {
+    /// A joiner has read the room up to `offset`. `false`: what lies behind that was never appended here, or has
+    /// been told as a gap already, so it will not come; read again.
+    pub(super) fn read_up_to(self: &Arc<Self>, offset: u64) -> bool {
         let mut state = self.state.lock();
         if state.last.is_none() {
             state.last = Some(offset);
             state.floor = offset;
         }
-        offset >= state.floor
+        if offset < state.floor.max(state.pending.gap_end()) {
+            return false;
+        }
+        if state.pending.part_gap(&self.name, offset) {
+            self.start(&mut state);
+        }
+        true
     }
 
     /// The newest offset appended here.
@@ -181,79 +176,50 @@ impl Room {
     }
 
     /// A read of the room found it at `top`, with nothing in between that could still be had.
-    pub(super) fn skip_to(&self, top: u64) {
+    pub(super) fn skip_to(self: &Arc<Self>, top: u64) {
         let mut state = self.state.lock();
-        if let Some(last) = state.last
-            && top > last
-        {
-            let from = state.dropped.map_or(last + 1, |(from, _)| from);
-            state.dropped = Some((from, top));
-            state.last = Some(top);
+        let Some(last) = state.last.filter(|&last| top > last) else {
+            return;
+        };
+        state.last = Some(top);
+        if !state.members.is_empty() {
+            state.pending.miss(last + 1, top);
+            self.start(&mut state);
         }
+    }
+
+    /// Queues a member's answer if a flush that it is part of is still to come, and writes it at once if not.
+    pub(super) fn answer(&self, subscription: &Subscription, frame: Bytes) {
+        let state = self.state.lock();
+        if state.flushing && !state.pending.is_empty() && subscription.place().is_some() {
+            // Queued under the room's lock: that flush cannot be over before this is there.
+            subscription.connection.queue(frame);
+            return;
+        }
+        drop(state);
+        subscription.connection.push(frame);
     }
 
     fn start(self: &Arc<Self>, state: &mut State) {
         if !state.flushing {
-            state.flushing = true;
-            tokio::spawn(flush(Arc::clone(self)));
+            state.flushing = Flusher::start(self);
         }
     }
 
-    /// The next batch and who is to get it, or the end of this flusher.
-    fn take(&self) -> Option<(Arc<Batch>, Vec<Arc<Subscription>>)> {
+    /// What a flusher is to do next and who is to get it. [`Taken::Nothing`] is the end of the flusher.
+    pub(super) fn take(&self, members: &mut Vec<Arc<Subscription>>, changes: &mut Option<u64>) -> Taken {
         let mut state = self.state.lock();
-        if state.marks.is_empty() {
+        let taken = state.pending.take(&self.name);
+        if matches!(taken, Taken::Nothing) {
             // Only here, under the lock and with nothing pending, does a flusher end: two flushers in one
             // room would overtake each other.
             state.flushing = false;
-            if state.pending.capacity() > PENDING_LOW_BYTES_MAX {
-                state.pending = BytesMut::new();
-            }
-            return None;
+        } else if *changes != Some(state.changes) {
+            // A plain copy: walked in pieces, the list itself would hide whom a leave moves forward.
+            members.clear();
+            members.extend_from_slice(&state.members);
+            *changes = Some(state.changes);
         }
-        let bytes = state.pending.split().freeze();
-        let marks = std::mem::take(&mut state.marks);
-        let batch = Arc::new(Batch::new(self.name.clone(), bytes, marks));
-        Some((batch, state.members.clone()))
-    }
-}
-
-impl State {
-    fn add(&mut self, frame: &[u8], offset: u64, class: Class) {
-        self.pending.extend_from_slice(frame);
-        let end = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
-        self.marks.push(Mark { end, offset, class });
-    }
-}
-
-/// The one flusher of a room: what is pending goes to each member as one buffer, until nothing is pending.
-async fn flush(room: Arc<Room>) {
-    let mut guard = Handover(Some(room));
-    let Some(room) = guard.0.as_ref() else { return };
-    // Publishers that are ready append to the same batch.
-    tokio::task::yield_now().await;
-    while let Some((batch, members)) = room.take() {
-        for (i, subscription) in members.iter().enumerate() {
-            subscription.connection.offer(subscription, &batch);
-            if (i + 1) % FLUSH_CHUNK == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        drop(members);
-        tokio::task::yield_now().await;
-    }
-    guard.0 = None;
-}
-
-/// If a flusher panics its room would be frozen: another takes over.
-struct Handover(Option<Arc<Room>>);
-
-impl Drop for Handover {
-    fn drop(&mut self) {
-        if let Some(room) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(flush(room));
-        }
+        taken
     }
 }

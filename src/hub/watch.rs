@@ -21,7 +21,11 @@ impl Hub {
     /// Makes a connection the one watcher of an attempt. Nothing is told until
     /// [`Hub::release_watch`]. Answers the connection it replaces.
     pub fn hold_watch(&self, key: AttemptKey, connection: &Arc<Connection>) -> Option<Arc<Connection>> {
-        let watch = Watch { connection: Arc::clone(connection), told: None, newest: None };
+        let watch = Watch {
+            connection: Arc::clone(connection),
+            told: None,
+            newest: None,
+        };
         let old = self.watchers.insert(key, watch)?;
         (old.connection.id != connection.id).then_some(old.connection)
     }
@@ -35,7 +39,9 @@ impl Hub {
         render: impl Fn(&Attempt, u32) -> Vec<(u32, Bytes)>,
     ) {
         let newest = {
-            let Some(mut watch) = self.watchers.get_mut(&attempt.key()) else { return };
+            let Some(mut watch) = self.watchers.get_mut(&attempt.key()) else {
+                return;
+            };
             if watch.connection.id != connection {
                 return;
             }
@@ -50,7 +56,9 @@ impl Hub {
     pub fn tell_watcher(&self, attempt: &Arc<Attempt>, render: impl Fn(&Attempt, u32) -> Vec<(u32, Bytes)>) {
         let key = attempt.key();
         let connection = {
-            let Some(mut watch) = self.watchers.get_mut(&key) else { return };
+            let Some(mut watch) = self.watchers.get_mut(&key) else {
+                return;
+            };
             let Some(told) = watch.told else {
                 if watch.newest.as_ref().is_none_or(|n| n.seq() < attempt.seq()) {
                     watch.newest = Some(Arc::clone(attempt));
@@ -66,13 +74,18 @@ impl Hub {
         };
         connection.flush();
         if attempt.state().is_final() {
-            self.unwatch(key, connection.id);
+            // A watch of the same connection that begins just now has yet to be told.
+            self.watchers.remove_if(&key, |_, watch| {
+                watch.connection.id == connection.id && watch.told.is_some()
+            });
         }
     }
 
     /// Ends a watch, if this connection holds it.
     pub fn unwatch(&self, key: AttemptKey, connection: ConnectionId) -> bool {
-        self.watchers.remove_if(&key, |_, watch| watch.connection.id == connection).is_some()
+        self.watchers
+            .remove_if(&key, |_, watch| watch.connection.id == connection)
+            .is_some()
     }
 
     /// Attempts watched on this node.

@@ -35,27 +35,33 @@ impl Wire {
 #[derive(Debug, Clone)]
 pub struct MemoryWire(Arc<Mutex<MemoryState>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct MemoryState {
     allowance: usize,
     keep: bool,
+    severed: bool,
     taken: Vec<u8>,
     total: u64,
+    writes: u64,
+    #[cfg(test)]
+    panics: bool,
 }
 
 impl MemoryWire {
     /// A wire that takes `allowance` bytes and keeps them to be read by [`MemoryWire::taken`].
     pub fn new(allowance: usize) -> Self {
-        Self(Arc::new(Mutex::new(MemoryState { allowance, keep: true, taken: Vec::new(), total: 0 })))
+        Self(Arc::new(Mutex::new(MemoryState {
+            allowance,
+            keep: true,
+            ..MemoryState::default()
+        })))
     }
 
     /// A wire that takes everything and only counts, for benchmarks.
     pub fn counting() -> Self {
         Self(Arc::new(Mutex::new(MemoryState {
             allowance: usize::MAX,
-            keep: false,
-            taken: Vec::new(),
-            total: 0,
+            ..MemoryState::default()
         })))
     }
 
@@ -65,9 +71,30 @@ impl MemoryWire {
         state.allowance = state.allowance.saturating_add(bytes);
     }
 
-    /// All bytes taken so far; empty for a counting wire.
+    /// Lets `bytes` pass and no more, whatever was allowed before.
+    pub fn allow_only(&self, bytes: usize) {
+        self.0.lock().allowance = bytes;
+    }
+
+    /// Fails every write from here on.
+    pub fn sever(&self) {
+        self.0.lock().severed = true;
+    }
+
+    /// Panics at the next write.
+    #[cfg(test)]
+    pub(super) fn panic_once(&self) {
+        self.0.lock().panics = true;
+    }
+
+    /// All bytes taken and not yet [drained](MemoryWire::drain); empty for a counting wire.
     pub fn taken(&self) -> Vec<u8> {
         self.0.lock().taken.clone()
+    }
+
+    /// The bytes taken since the last call.
+    pub fn drain(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().taken)
     }
 
     /// How many bytes were taken.
@@ -75,8 +102,21 @@ impl MemoryWire {
         self.0.lock().total
     }
 
+    /// How many writes took something.
+    pub fn writes(&self) -> u64 {
+        self.0.lock().writes
+    }
+
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.0.lock();
+        #[cfg(test)]
+        assert!(
+            !std::mem::take(&mut state.panics),
+            "a wire that was told to panic"
+        );
+        if state.severed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut written = 0;
         for slice in slices {
             let n = slice.len().min(state.allowance);
@@ -84,17 +124,18 @@ impl MemoryWire {
                 state.allowance -= n;
             }
             if state.keep {
-                state.taken.extend_from_slice(&slice[..n]);
+                state.taken.extend_from_slice(slice.get(..n).unwrap_or_default());
             }
             written += n;
             if n < slice.len() {
                 break;
             }
         }
-        state.total += written as u64;
         if written == 0 && slices.iter().any(|s| !s.is_empty()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        state.total += written as u64;
+        state.writes += 1;
         Ok(written)
     }
 }

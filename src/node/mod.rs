@@ -14,11 +14,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use countersign_protocol::RoomName;
 use tokio::sync::mpsc;
 
 pub use admission::Admission;
-pub use qr::{Claim, QrRequest};
+pub use qr::{Claim, QrRequest, no_attempt};
 pub use refusal::Refusal;
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
@@ -62,7 +63,7 @@ struct Departure {
     connection: ConnectionId,
     rooms: Vec<RoomName>,
     attempt: Option<AttemptKey>,
-    _place: Option<Admission>,
+    _place: Option<Arc<Admission>>,
 }
 
 /// Why a node could not be built.
@@ -208,16 +209,22 @@ impl Node {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Registers a connection that has been upgraded.
-    pub fn open_connection(&self, address: IpAddr, wire: Wire) -> Arc<Connection> {
+    /// Registers a connection that has been upgraded. `greeting` is its first frame: nothing can be told before.
+    pub fn open_connection(
+        &self,
+        address: IpAddr,
+        wire: Wire,
+        greeting: impl FnOnce(&Connection) -> Bytes,
+    ) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::new(id, address, wire, self.limits.outbox_bytes_max);
+        connection.push(greeting(&connection));
         self.hub.register(&connection);
         connection
     }
 
     /// The connection is gone: local membership ends now, the engine is told soon. Call it once.
-    pub fn depart(&self, connection: &Arc<Connection>, place: Option<Admission>) {
+    pub fn depart(&self, connection: &Arc<Connection>, place: Option<Arc<Admission>>) {
         let rooms = self.hub.unregister(connection);
         let attempt = connection.set_watched(None).map(|w| w.key).filter(|key| self.hub.unwatch(*key, connection.id));
         if rooms.is_empty() && attempt.is_none() {

@@ -64,7 +64,7 @@ fn device_digest(device: &DeviceId) -> Digest {
 }
 
 /// The same words for an unknown id, a foreign one and a wrong claim.
-fn no_attempt() -> Refusal {
+pub fn no_attempt() -> Refusal {
     Refusal::new(ErrorCode::NotFound, "no such QR login")
 }
 

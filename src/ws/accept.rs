@@ -1,5 +1,5 @@
 //! From a listener to requests: every socket has a place, a deadline for its head, and an end. What becomes a
-//! WebSocket leaves from here to [`super::connection`] in a task of its own, so that the handshake's memory is
+//! WebSocket leaves from here to [`super::open`] in a task of its own, so that the handshake's memory is
 //! not kept by an idle connection.
 
 use std::convert::Infallible;
@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::http::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE};
 use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use countersign_protocol::ErrorCode;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -26,18 +27,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::connection::Arrival;
+use super::close;
+use super::open::{self, Arrival};
 use super::stream::{HttpStream, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use super::{close, connection};
 use crate::http::{HttpError, Peer};
 use crate::node::{Admission, Node, Refusal};
 
 /// Where the socket is.
 const SOCKET_PATH: &str = "/v1/ws";
 /// Requests of the operator served at once; they use the descriptors kept for them.
-const OPERATORS_MAX: usize = 24;
+const OPERATORS_MAX: usize = 16;
 /// Shortest and longest pause after the system refused a socket.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// A stop waits this long for what has begun.
@@ -199,7 +200,9 @@ async fn serve(
     let welcome = desk.welcome.lock().take();
     match welcome {
         Some(welcome) if ended.is_ok() => {
-            let leftover = parts.read_buf;
+            // Copied, because even an empty rest keeps the whole buffer that hyper read the head into.
+            let leftover = Bytes::copy_from_slice(&parts.read_buf);
+            drop(parts.read_buf);
             let arrival = Arrival {
                 node: Arc::clone(&shared.node),
                 stream,
@@ -209,7 +212,7 @@ async fn serve(
                 place,
                 tracked,
             };
-            connection::open(arrival).await;
+            open::open(arrival).await;
         }
         _ => {
             close::linger(stream).await;

@@ -1,7 +1,6 @@
-//! One socket, from the handshake to its end: a task that reads, starts commands, writes what others could not
+//! One socket, from its greeting to its end: a task that reads, starts commands, writes what others could not
 //! write for it, and keeps its time. It waits in one place and owns no buffer while it waits.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,11 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_protocol::CloseCode;
 use countersign_protocol::client::{self, FrameError};
 use countersign_protocol::codec::{Opcode, json, json_frame, text_frame, write_frame};
-use countersign_protocol::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
-use countersign_protocol::server::{Hello, HelloLimits, SessionPush, SessionState};
-use countersign_protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION};
+use countersign_protocol::server::{SessionPush, SessionState};
 use futures::FutureExt;
 use tokio::time::{Instant, Sleep};
 
@@ -22,100 +20,37 @@ use super::dispatch::{self, Outcome};
 use super::lanes::Lanes;
 use super::meter::Bounds;
 use super::reader::{Event, Intake, Reader};
-use super::stream::Stream;
 use super::tracker::Tracked;
-use super::upgrade::Welcome;
 use crate::core::rate::Gcra;
 use crate::core::session::{Deadlines, Due, Facts, Spans};
-use crate::hub::{Connection, End, Wire};
-use crate::node::{self, Admission, Node, Refusal, SignInError};
+use crate::hub::{Connection, End};
+use crate::node::{Admission, Node, Refusal};
 
 /// Bytes of replies that wait for the end of a wake to leave together.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes read in one wake; then others have their turn.
 const WAKE_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection that has just been upgraded.
-pub(super) struct Arrival {
-    pub(super) node: Arc<Node>,
-    pub(super) stream: Stream,
-    /// What the client sent along with the handshake.
-    pub(super) leftover: Bytes,
-    pub(super) welcome: Welcome,
-    pub(super) peer: SocketAddr,
-    pub(super) place: Option<Admission>,
-    pub(super) tracked: Tracked,
-}
-
-/// Registers a connection, greets it, and gives it its task.
-pub(super) async fn open(arrival: Arrival) {
-    let Arrival {
-        node,
-        stream,
-        leftover,
-        welcome,
-        peer,
-        place,
-        tracked,
-    } = arrival;
-    let (wire, transport) = match stream {
-        Stream::Tcp(stream) => (Wire::Direct(stream), Transport::Direct),
-        Stream::Other(stream) => (Wire::Woken, Transport::Woken(stream)),
-    };
-    let connection = node.open_connection(peer.ip(), wire);
-    let presence = Presence { node, connection };
-    let Presence { node, connection } = &presence;
-    connection.push(text_frame(&hello(node, connection)).into());
-    connection.set_user_agent(welcome.user_agent);
-    if let Some(device) = &welcome.device {
-        // A new connection has none yet.
-        let _ = connection.set_device(device);
-    }
-    if let Some(session) = welcome.session {
-        match node.sign_in(connection, session).await {
-            Ok(()) => {}
-            Err(SignInError::ConnectionLimit) => connection.end(End::Close(CloseCode::ConnectionLimit)),
-            Err(SignInError::Refused(refusal)) => connection.end(End::Close(match refusal.code {
-                ErrorCode::Unavailable => CloseCode::TryAgain,
-                _ => CloseCode::InvalidToken,
-            })),
-        }
-    }
-    tokio::spawn(serve(presence, transport, leftover, place, tracked));
-}
-
-fn hello(node: &Node, connection: &Connection) -> Hello {
-    Hello {
-        protocol: PROTOCOL_VERSION,
-        connection: node::connection_name(connection.id),
-        ping_interval_ms: node.limits.ping_interval_ms,
-        limits: HelloLimits {
-            frame_bytes_max: FRAME_BYTES_MAX,
-            body_bytes_max: BODY_BYTES_MAX,
-            subscriptions_max: node.limits.subscriptions_max,
-            like_max: node.limits.like_max,
-        },
-    }
-}
-
 /// A connection's part in the hub and the engine, which ends with this value however the task ends.
-struct Presence {
-    node: Arc<Node>,
-    connection: Arc<Connection>,
+pub(super) struct Presence {
+    pub(super) node: Arc<Node>,
+    pub(super) connection: Arc<Connection>,
+    /// Kept until the engine knows that the connection is gone.
+    pub(super) place: Option<Arc<Admission>>,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.node.depart(&self.connection, None);
+        self.node.depart(&self.connection, self.place.take());
     }
 }
 
 /// The task of a connection. Its size is what every idle connection costs, so what is rare is boxed.
-async fn serve(
+pub(super) async fn serve(
     presence: Presence,
     mut transport: Transport,
     leftover: Bytes,
-    place: Option<Admission>,
+    place: Option<Arc<Admission>>,
     tracked: Tracked,
 ) {
     let mut owner = Owner::new(&presence, leftover);
@@ -311,7 +246,6 @@ impl Owner {
     fn conclude(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Reply(json) => self.reply(&json),
-            Outcome::Lazy(json) => self.connection.queue(json_frame(&json).into()),
             Outcome::Replied => {}
             Outcome::BadToken(json) => {
                 self.reply(&json);
@@ -421,7 +355,8 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::engine::Engine;
-    use crate::hub::MemoryWire;
+    use crate::hub::{MemoryWire, Wire};
+    use crate::node;
     use crate::ws::tracker::Tracker;
 
     /// The size of the task is resident memory, times the number of connections.
@@ -434,8 +369,13 @@ mod tests {
         let connection = node.open_connection(
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             Wire::Memory(MemoryWire::counting()),
+            |_| Bytes::new(),
         );
-        let presence = Presence { node, connection };
+        let presence = Presence {
+            node,
+            connection,
+            place: None,
+        };
         let tracked = Tracker::default().track();
         let task = serve(presence, Transport::Direct, Bytes::new(), None, tracked);
         let bytes = std::mem::size_of_val(&task);

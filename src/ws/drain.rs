@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_protocol::CloseCode;
 use countersign_protocol::codec::text_frame;
 use countersign_protocol::server::ReconnectPush;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::hub::{Connection, End};
 use crate::node::Node;
@@ -20,7 +20,11 @@ const STEP: Duration = Duration::from_millis(50);
 pub async fn run(node: &Arc<Node>) {
     let settings = &node.config.drain;
     let hard = Instant::now() + Duration::from_millis(settings.hard_ms);
-    sleep(Duration::from_millis(settings.grace_ms.min(settings.hard_ms))).await;
+    let grace = Instant::now() + Duration::from_millis(settings.grace_ms.min(settings.hard_ms));
+    // With nobody here there is nobody to be graceful to.
+    while Instant::now() < grace && node.sockets() > 0 {
+        sleep_until((Instant::now() + STEP).min(grace)).await;
+    }
 
     let mut leaving = tell_all(node, settings.spread_ms).await;
     let told_at = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! - [`accept`]: the loop, and the requests of one connection. Below hyper, [`stream`] and [`head`] keep the
 //!   head's time and refuse what two servers could read differently.
-//! - [`upgrade`]: the handshake.
+//! - [`upgrade`]: the handshake, and [`open`]: what follows it.
 //! - [`connection`]: the task of one socket; [`reader`] and [`meter`] take its bytes apart, [`lanes`] keeps its
 //!   commands in order, [`dispatch`] says what they mean, [`close`] ends it.
 //! - [`drain`]: how all of them end.
@@ -15,6 +15,7 @@ pub mod drain;
 mod head;
 mod lanes;
 mod meter;
+mod open;
 mod reader;
 mod stream;
 mod tracker;

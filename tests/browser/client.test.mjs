@@ -492,6 +492,20 @@ describe('qr login', () => {
     assert.equal(await over, null);
   });
 
+  test('what happened to a kept attempt under ids nobody here has seen is taken up too', async () => {
+    const { world: before, attempt: old } = await scanned();
+    const kept = JSON.parse(JSON.stringify(old));
+    before.client.close();
+    const world = await make_world().connected();
+    const promise = world.client.resumeAttempt(kept);
+    await world.socket.ok('qr.watch', { state: 'scanned', expires_in_ms: 50_000 });
+    const attempt = await promise;
+    world.socket.say({ type: 'qr', qr_id: 'q7', seq: 8, state: 'scanned', user: { name: 'Alice' }, match: { mode: 'phone_types', code: '47' }, expires_in_ms: 50_000 });
+    assert.deepEqual([attempt.state, attempt.match.code], ['scanned', '47']);
+    world.socket.say({ type: 'qr', qr_id: 'q1', seq: 9, state: 'cancelled', reason: 'superseded' });
+    assert.equal(attempt.state, 'scanned');
+  });
+
   test('cancel proves whose attempt it is', async () => {
     const { world, attempt } = await opened();
     const done = attempt.cancel();

@@ -105,34 +105,6 @@ test('the answer to a message is lost: it is sent again and counts once', async 
   await sees(ben, ['said once', 'and after']);
 });
 
-test('a forged sender is powerless, in the command and in the body', async () => {
-  const room = fresh('chat:forge');
-  const ann = await guest(on, 'ann', { room });
-  const mallory = await guest(on, 'mallory', { room });
-  const { token, device } = await keys_of(mallory);
-  const forged = { id: ann.user_id, name: 'ann', role: 'owner' };
-  const aliases = { from: forged, sender: forged, user: forged, user_id: ann.user_id, author: forged, source: 'server', as: ann.user_id };
-  const replies = await raw_socket(mallory, [
-    { type: 'auth', token, device },
-    { type: 'join', room },
-    { type: 'send', room, ...aliases, body: { text: 'I am ann', ...aliases } },
-    { type: 'send', room, body: { text: 'me too', __proto__: null, from: forged } },
-  ]);
-  assert.deepEqual(replies.map(({ type }) => type), ['ok', 'ok', 'ok', 'ok']);
-  await sees(ann, ['I am ann', 'me too']);
-  assert.deepEqual(await ann.at('message-id').allInnerTexts(), [mallory.user_id, mallory.user_id]);
-  assert.deepEqual(await ann.at('message-name').allInnerTexts(), ['mallory', 'mallory']);
-
-  // Somebody else's token from another device, and no token at all, get nowhere.
-  const anonymous = await raw_socket(mallory, [
-    { type: 'auth', token, device: fresh('other') },
-    { type: 'join', room },
-    { type: 'send', room, body: { text: 'nobody' }, from: forged },
-  ]);
-  assert.deepEqual(anonymous.map(({ type, code }) => code ?? type), ['device_mismatch', 'ok', 'unauthenticated']);
-  assert.deepEqual(await said(ann), ['I am ann', 'me too']);
-});
-
 const PAYLOADS = [
   '<script>alert(1)</script>',
   '<img src=x onerror=alert(1)>',
@@ -214,6 +186,18 @@ test('a reload stays signed in and in the room; signing out ends it', async () =
   assert.equal(await ann.page.evaluate(() => sessionStorage.getItem('countersign.session')), null);
   const [refused] = await raw_socket(ann, [{ type: 'auth', ...keys }]);
   assert.equal(refused.code, 'invalid_token');
+});
+
+test('a session ended elsewhere ends on the page, which says so', async () => {
+  const ann = await guest(on, 'ann', { room: fresh('chat:revoked') });
+  const status = await ann.page.evaluate(async ({ token, device }) => {
+    const headers = { Authorization: `Bearer ${token}`, 'Countersign-Device': device };
+    return (await fetch('/v1/logout', { method: 'POST', headers })).status;
+  }, await keys_of(ann));
+  assert.equal(status, 204);
+  await shows(ann.at('notice'), /ended elsewhere/);
+  await ann.at('qr-image').waitFor();
+  assert.equal(await ann.at('room').isVisible(), false);
 });
 
 test('a room that cannot be is explained', async () => {

@@ -37,7 +37,9 @@ pub struct Client {
 impl Client {
     /// Connects and reads `hello`.
     pub async fn connect(addr: SocketAddr) -> Self {
-        Self::connect_with(addr, &[]).await.expect("the upgrade is accepted")
+        Self::connect_with(addr, &[])
+            .await
+            .expect("the upgrade is accepted")
     }
 
     /// Connects with headers.
@@ -129,7 +131,10 @@ impl Client {
             return self.replies.remove(at).unwrap();
         }
         loop {
-            let frame = self.read().await.unwrap_or_else(|| panic!("closed before reply {id}: {:?}", self.closed));
+            let frame = self
+                .read()
+                .await
+                .unwrap_or_else(|| panic!("closed before reply {id}: {:?}", self.closed));
             match &frame["type"] {
                 t if t == "ok" || t == "error" => {
                     if frame["id"] == json!(id) {
@@ -188,7 +193,10 @@ impl Client {
             return frame;
         }
         loop {
-            let frame = self.read().await.unwrap_or_else(|| panic!("closed: {:?}", self.closed));
+            let frame = self
+                .read()
+                .await
+                .unwrap_or_else(|| panic!("closed: {:?}", self.closed));
             if frame["type"] == "ok" || frame["type"] == "error" {
                 self.replies.push_back(frame);
             } else {
@@ -201,16 +209,27 @@ impl Client {
     pub async fn read(&mut self) -> Option<Value> {
         loop {
             match within("a frame", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).expect("the server sends JSON")),
+                Some(Ok(Message::Text(text))) => {
+                    return Some(serde_json::from_str(&text).expect("the server sends JSON"));
+                }
                 Some(Ok(Message::Close(frame))) => {
-                    self.closed = Some(frame.map_or(Closed { code: 1005, reason: String::new() }, |f| Closed {
-                        code: u16::from(f.code),
-                        reason: f.reason.to_string(),
-                    }));
+                    self.closed = Some(frame.map_or(
+                        Closed {
+                            code: 1005,
+                            reason: String::new(),
+                        },
+                        |f| Closed {
+                            code: u16::from(f.code),
+                            reason: f.reason.to_string(),
+                        },
+                    ));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => {
-                    self.closed.get_or_insert(Closed { code: u16::from(CloseCode::Abnormal), reason: String::new() });
+                    self.closed.get_or_insert(Closed {
+                        code: u16::from(CloseCode::Abnormal),
+                        reason: String::new(),
+                    });
                     return None;
                 }
             }

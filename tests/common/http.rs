@@ -18,7 +18,11 @@ pub struct Request {
 
 /// Starts a request.
 pub fn request(addr: SocketAddr, method: &'static str, path: &str) -> Request {
-    Request { addr, head: format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n"), body: Vec::new() }
+    Request {
+        addr,
+        head: format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n"),
+        body: Vec::new(),
+    }
 }
 
 impl Request {
@@ -71,24 +75,41 @@ pub struct Answer {
 impl Answer {
     /// Reads a whole answer with a content length or an end of stream.
     pub fn parse(raw: &[u8]) -> Self {
-        let end = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| panic!("no head in {raw:?}"));
+        let end = raw
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .unwrap_or_else(|| panic!("no head in {raw:?}"));
         let head = std::str::from_utf8(&raw[..end]).unwrap();
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok()).unwrap();
+        let status = lines
+            .next()
+            .and_then(|l| l.split(' ').nth(1))
+            .and_then(|s| s.parse().ok())
+            .unwrap();
         let headers: Vec<_> = lines
             .filter_map(|l| l.split_once(':'))
             .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
             .collect();
         let mut body = raw[end + 4..].to_vec();
-        if headers.iter().any(|(n, v)| n == "transfer-encoding" && v == "chunked") {
+        if headers
+            .iter()
+            .any(|(n, v)| n == "transfer-encoding" && v == "chunked")
+        {
             body = dechunk(&body);
         }
-        Self { status, headers, body }
+        Self {
+            status,
+            headers,
+            body,
+        }
     }
 
     /// A header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// The body as text.

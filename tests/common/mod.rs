@@ -1,6 +1,14 @@
 //! What integration tests share: a gateway on ports of the system's choosing, and a client that speaks to it as
 //! anybody's client would.
-#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test file uses its part"
+)]
 
 pub mod client;
 pub mod http;
@@ -94,7 +102,12 @@ impl TestServer {
             avatar: None,
         };
         let answer = request(self.addr, "POST", "/v1/accounts").json(&new).send().await;
-        assert!(answer.status == 201 || answer.status == 409, "{}: {}", answer.status, answer.text());
+        assert!(
+            answer.status == 201 || answer.status == 409,
+            "{}: {}",
+            answer.status,
+            answer.text()
+        );
     }
 
     /// Signs a device of a user in.
@@ -102,7 +115,11 @@ impl TestServer {
         let login = Login {
             user_id: user.into(),
             password: "correct horse".into(),
-            device: DeviceBody { id: device.into(), name: Some("test device".into()), kind: DeviceKind::Ios },
+            device: DeviceBody {
+                id: device.into(),
+                name: Some("test device".into()),
+                kind: DeviceKind::Ios,
+            },
         };
         let answer = request(self.addr, "POST", "/v1/login").json(&login).send().await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -114,7 +131,11 @@ impl TestServer {
         self.register(user).await;
         let device = format!("{user}-device");
         let tokens = self.login(user, &device).await;
-        Person { addr: self.addr, device, tokens }
+        Person {
+            addr: self.addr,
+            device,
+            tokens,
+        }
     }
 
     /// A connection that has not said anything.
@@ -147,7 +168,10 @@ impl Person {
     pub async fn connect(&self) -> Client {
         let mut client = Client::connect(self.addr).await;
         client
-            .ok("auth", serde_json::json!({"token": self.tokens.access_token, "device": self.device}))
+            .ok(
+                "auth",
+                serde_json::json!({"token": self.tokens.access_token, "device": self.device}),
+            )
             .await;
         client
     }

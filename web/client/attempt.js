@@ -54,9 +54,9 @@ export class Attempt extends Emitter {
     return FINAL.includes(this.state);
   }
 
-  /** Whether a push with this id is about this attempt; the id changes with each rotation. */
-  owns(qr_id) {
-    return this.#ids.has(qr_id);
+  /** Whether a push is about this attempt. Each rotation brings another id, and so may the time before a reload. */
+  owns({ qr_id, state }) {
+    return state === 'waiting' || this.seq === 0 || this.#ids.has(qr_id);
   }
 
   /** What a reload needs to go on. It holds the claim: keep it where the tokens are kept. */

@@ -45,10 +45,10 @@ export class Room extends Emitter {
   #info_version = 0;
   me = null;
 
-  /** @param {string} name @param {(type: string, fields: object, more?: object) => Promise<object>} call @param {object} clock */
+  /** @param {string} name as `room_name` makes it @param {(type: string, fields: object, more?: object) => Promise<object>} call @param {object} clock */
   constructor(name, call, clock) {
     super();
-    this.name = room_name(name);
+    this.name = name;
     this.#call = call;
     this.#clock = clock;
   }

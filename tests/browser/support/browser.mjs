@@ -10,6 +10,12 @@ export function start_browser() {
   return chromium.launch({ executablePath: CHROMIUM, headless: true, args: QUIET });
 }
 
+/** What a browser writes by itself when the gateway refuses a call, or when a wire was cut. */
+function of_the_network(message) {
+  const { pathname } = new URL(message.location().url || 'about:blank');
+  return /^Failed to load resource: .* 4\d\d /.test(message.text()) ? pathname.startsWith('/v1/') : /^WebSocket connection to /.test(message.text());
+}
+
 /**
  * Somebody with a browser of their own: nothing is shared with any other context. Everything a page must not do is
  * written down in `faults`, and what it asked of the network in `requests` and `sockets`.
@@ -31,12 +37,15 @@ export async function somebody(browser, options = {}) {
     page.on('request', (request) => requests.push(`${request.method()} ${new URL(request.url()).pathname}`));
     page.on('websocket', (socket) => sockets.push(socket.url()));
     page.on('pageerror', (error) => faults.push(`page error: ${error}`));
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type()) && !of_the_network(message)) faults.push(`console: ${message.text()}`);
+    });
     page.on('dialog', (dialog) => {
       faults.push(`dialog: ${dialog.message()}`);
       dialog.dismiss().catch(() => {});
     });
-    await page.goto(url);
-    return { page, requests, sockets, at: (id) => page.getByTestId(id) };
+    const answer = await page.goto(url);
+    return { page, answer, requests, sockets, at: (id) => page.getByTestId(id) };
   };
   return { context, faults, tab, close: () => context.close() };
 }

@@ -1,24 +1,42 @@
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 
 const BINARY = process.env.COUNTERSIGN_BIN ?? fileURLToPath(new URL('../../../target/debug/countersign', import.meta.url));
 const START_MS = 20_000;
 const STOP_MS = 30_000;
+/** Nobody waits for a test's gateway to empty. */
+const DRAIN = '[drain]\ngrace_ms = 0\nspread_ms = 0\nhard_ms = 2_000\n';
+
+/** Gateways that run: whatever ends this process ends them too. */
+const running = new Set();
+process.on('exit', () => { for (const child of running) child.kill('SIGKILL'); });
+for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(signal, () => process.exit(code));
 
 /**
- * Starts a gateway on ports the system picks, with nothing configured but that.
- * @param {Record<string, string>} [more] further environment
+ * Starts a gateway on ports the system picks, otherwise as it comes but for a quick drain.
+ * @param {string} [config] further configuration, TOML
  * @returns {Promise<{url: string, operator: string, stop(): Promise<void>, log(): string}>}
  */
-export async function start_gateway(more = {}) {
-  const env = { ...process.env, COUNTERSIGN_LISTEN: '127.0.0.1:0', COUNTERSIGN_OPERATOR_LISTEN: '127.0.0.1:0', ...more };
+export async function start_gateway(config = '') {
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-test-'));
+  const file = join(folder, 'countersign.toml');
+  writeFileSync(file, DRAIN + config);
+  const env = { ...process.env, COUNTERSIGN_LISTEN: '127.0.0.1:0', COUNTERSIGN_OPERATOR_LISTEN: '127.0.0.1:0', COUNTERSIGN_CONFIG: file };
   const child = spawn(BINARY, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  running.add(child);
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (chunk) => { log += chunk; });
   const ended = new Promise((resolve) => {
     child.once('error', (error) => resolve({ error }));
     child.once('exit', (code, signal) => resolve({ code, signal }));
+  });
+  ended.then(() => {
+    running.delete(child);
+    rmSync(folder, { recursive: true, force: true });
   });
 
   const found = {};
@@ -40,6 +58,7 @@ export async function start_gateway(more = {}) {
     url: found.listening,
     operator: found.operator,
     log: () => log,
+    /** Asks it to go, and expects it to go well. */
     async stop() {
       child.kill('SIGTERM');
       const how = await within(STOP_MS, ended, 'the gateway to stop').catch((error) => {

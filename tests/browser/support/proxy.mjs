@@ -5,14 +5,14 @@ import net from 'node:net';
  * @param {string} target the gateway's URL
  */
 export async function start_proxy(target) {
-  const { hostname, port } = new URL(target);
+  let to = new URL(target);
   const pairs = new Set();
   let refusing = false;
   let deaf = false;
 
   const server = net.createServer((near) => {
     if (refusing) return near.destroy();
-    const far = net.connect(Number(port), hostname);
+    const far = net.connect(Number(to.port), to.hostname);
     const pair = { near, far };
     pairs.add(pair);
     const end = () => {
@@ -42,6 +42,10 @@ export async function start_proxy(target) {
     /** What the gateway says no longer arrives; what the browser says still does. */
     deafen() {
       deaf = true;
+    },
+    /** New connections go to another gateway. */
+    lead_to(other) {
+      to = new URL(other);
     },
     /** New connections work again. */
     mend() {

@@ -6,15 +6,17 @@ import { start_gateway } from './gateway.mjs';
 import { start_proxy } from './proxy.mjs';
 
 /**
- * One gateway and one browser for the tests of a file. Everybody who came on stage during a test leaves after it, and
- * must not have met an error, a dialog or a policy violation.
+ * One gateway and one browser for the tests of a file or a suite. Everybody who came on stage during a test leaves
+ * after it, and must not have met an error, a dialog or a policy violation.
+ * @param {string} [config] of the gateway, TOML
  */
-export function stage() {
+export function stage(config) {
   const on = { gateway: null, browser: null };
   const present = [];
   const proxies = [];
   before(async () => {
-    [on.gateway, on.browser] = await Promise.all([start_gateway(), start_browser()]);
+    on.gateway = await start_gateway(config);
+    on.browser = await start_browser();
   });
   afterEach(async () => {
     const people = present.splice(0);
@@ -25,10 +27,19 @@ export function stage() {
   after(async () => {
     await on.browser?.close();
     await on.gateway?.stop();
+    // Nothing went wrong, and no token (they begin like this) was written down.
+    assert.doesNotMatch(on.gateway?.log() ?? '', /\bERROR\b|panicked|eyJ/);
   });
   return {
     get url() {
       return on.gateway.url;
+    },
+    /** Another gateway takes the place of the one there is, which is told to go. Resolves when that one has gone. */
+    async replace() {
+      const old = on.gateway;
+      on.gateway = await start_gateway(config);
+      for (const proxy of proxies) proxy.lead_to(on.gateway.url);
+      await old.stop();
     },
     async somebody(options) {
       const person = await somebody(on.browser, options);

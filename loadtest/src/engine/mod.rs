@@ -1,0 +1,216 @@
+//! One thread, one epoll, many raw-frame WebSocket clients.
+//!
+//! Frame headers are walked in one read buffer shared by all connections, so an idle connection costs the
+//! tester little and a delivery costs it less than the server it measures. What happens on connections
+//! goes to a [`Handler`]; what a handler wants goes through [`Io`].
+
+mod connection;
+pub mod socket;
+pub mod upgrade;
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+pub use self::connection::{Ended, Io};
+use self::connection::{Phase, Walk};
+use self::socket::Acks;
+use self::upgrade::Answer;
+use crate::clock::{self, MILLI, Nanos, SECOND};
+use crate::error::{Error, Result};
+
+/// Largest frame accepted from a server, bytes.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+/// The shared read buffer, bytes.
+const BUFFER_BYTES: usize = 2 * FRAME_BYTES_MAX;
+/// Events taken at once. Few, so that sends that fall due meanwhile do not wait for long.
+const EVENTS_MAX: usize = 64;
+/// Reads from one connection before the others have their turn.
+const READS_MAX: usize = 4;
+/// Longest wait for the server's side of a close.
+const CLOSE_WAIT: Nanos = 2 * SECOND;
+
+/// Takes what happens. Connections are named by the number given to [`Io::connect`].
+pub trait Handler {
+    /// The upgrade was accepted.
+    fn opened(&mut self, io: &mut Io, member: usize);
+    /// A text message arrived; `at` is when its bytes were read.
+    fn text(&mut self, io: &mut Io, member: usize, payload: &[u8], at: Nanos);
+    /// The connection is no more, or never came to be.
+    fn ended(&mut self, io: &mut Io, member: usize, how: Ended);
+}
+
+/// The event loop and its connections.
+pub struct Engine {
+    /// What handlers act through.
+    pub io: Io,
+    buffer: Vec<u8>,
+    events: Vec<epoll::Event>,
+}
+
+impl Engine {
+    /// An engine without connections.
+    pub fn new(acks: Acks) -> Result<Engine> {
+        Ok(Engine {
+            io: Io::new(acks)?,
+            buffer: vec![0; BUFFER_BYTES],
+            events: Vec::with_capacity(EVENTS_MAX),
+        })
+    }
+
+    /// Writes what is due, waits at most `wait` for something to happen and handles it. Returns how many
+    /// connections something happened on.
+    pub fn turn<H: Handler>(&mut self, handler: &mut H, wait: Nanos) -> Result<usize> {
+        self.flush(handler);
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let room = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(self.io.poll(), room, Some(&clock::timespec(wait))) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(Error::os("epoll_wait")(e)),
+        }
+        let count = events.len();
+        for event in &events {
+            let member = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            self.dispatch(handler, member, event.flags);
+        }
+        self.events = events;
+        self.flush(handler);
+        Ok(count)
+    }
+
+    /// Closes every connection with 1000 and waits, within bounds, until the server has done so too.
+    pub fn close_all(&mut self) -> Result<()> {
+        struct Ignore;
+        impl Handler for Ignore {
+            fn opened(&mut self, io: &mut Io, member: usize) {
+                io.close(member);
+            }
+            fn text(&mut self, _: &mut Io, _: usize, _: &[u8], _: Nanos) {}
+            fn ended(&mut self, _: &mut Io, _: usize, _: Ended) {}
+        }
+        self.io.close_all();
+        let until = clock::now() + CLOSE_WAIT;
+        while self.io.live() > 0 && clock::now() < until {
+            self.turn(&mut Ignore, 10 * MILLI)?;
+        }
+        self.io.drop_all();
+        Ok(())
+    }
+
+    fn flush<H: Handler>(&mut self, handler: &mut H) {
+        while let Some(member) = self.io.next_dirty() {
+            if let Err(how) = self.io.write(member) {
+                self.io.remove(member);
+                handler.ended(&mut self.io, member, how);
+            }
+        }
+    }
+
+    fn dispatch<H: Handler>(&mut self, handler: &mut H, member: usize, flags: epoll::EventFlags) {
+        if self.io.is_connecting(member) {
+            if let Err(how) = self.io.connected(member) {
+                self.io.remove(member);
+                handler.ended(&mut self.io, member, how);
+            }
+            return;
+        }
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.io.mark_dirty(member);
+        }
+        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+            && let Err(how) = self.read(handler, member)
+        {
+            self.io.remove(member);
+            handler.ended(&mut self.io, member, how);
+        }
+    }
+
+    /// Reads and handles what has arrived on one connection.
+    fn read<H: Handler>(&mut self, handler: &mut H, member: usize) -> Result<(), Ended> {
+        let Engine { io, buffer, .. } = self;
+        let mut filled = io.take_partial(member, buffer);
+        for _ in 0..READS_MAX {
+            let Some(fd) = io.descriptor(member) else {
+                return Ok(());
+            };
+            let n = match recv(fd, &mut buffer[filled..], RecvFlags::empty()) {
+                Ok((0, _)) => return Err(Ended::Lost("end of stream".to_owned())),
+                Ok((n, _)) => n,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => continue,
+                Err(e) => return Err(Ended::Lost(e.to_string())),
+            };
+            let at = clock::now();
+            filled += n;
+            let full = filled == buffer.len();
+            let used = walk(io, handler, member, &buffer[..filled], at)?;
+            if used == filled {
+                filled = 0;
+            } else {
+                buffer.copy_within(used..filled, 0);
+                filled -= used;
+            }
+            if !full {
+                break;
+            }
+        }
+        io.keep_partial(member, &buffer[..filled]);
+        Ok(())
+    }
+}
+
+/// Handles all that is whole in `bytes`; returns how much that was.
+fn walk<H: Handler>(
+    io: &mut Io,
+    handler: &mut H,
+    member: usize,
+    bytes: &[u8],
+    at: Nanos,
+) -> Result<usize, Ended> {
+    let mut used = 0;
+    loop {
+        // The common case by far, and the loop that bounds how fast a server can be measured.
+        while let Some((from, to)) = io.plain_text(member, &bytes[used..]) {
+            handler.text(io, member, &bytes[used + from..used + to], at);
+            used += to;
+        }
+        match io.phase(member) {
+            Some(Phase::Open | Phase::Closing) => {}
+            Some(Phase::Upgrading(upgrade)) => match upgrade.answer(&bytes[used..]) {
+                Answer::Unfinished => return Ok(used),
+                Answer::Upgraded(n) => {
+                    used += n;
+                    io.opened(member);
+                    handler.opened(io, member);
+                }
+                Answer::Refused {
+                    status,
+                    after_s,
+                    detail,
+                } => {
+                    return Err(Ended::Refused {
+                        status,
+                        after_s,
+                        detail,
+                    });
+                }
+                Answer::Broken(why) => return Err(Ended::Failed(why.to_owned())),
+            },
+            // Removed by its handler meanwhile: what remains is nobody's.
+            Some(Phase::Connecting(_)) | None => return Ok(bytes.len()),
+        }
+        match io.frame(member, &bytes[used..])? {
+            Walk::More => return Ok(used),
+            Walk::Text { from, to } => {
+                handler.text(io, member, &bytes[used + from..used + to], at);
+                used += to;
+            }
+            Walk::Whole { text, used: n } => {
+                handler.text(io, member, &text, at);
+                used += n;
+            }
+            Walk::Skip(n) => used += n,
+        }
+    }
+}

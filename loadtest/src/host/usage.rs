@@ -1,0 +1,118 @@
+//! What a span of a run cost: the server, the tester, and what the host took from both.
+
+use serde::Serialize;
+
+use super::machine::Ticks;
+use super::process::{CpuSample, CpuSource, CpuSpan, own_waiting};
+use crate::clock::{self, Nanos, seconds};
+use crate::error::Result;
+
+/// Above this share of its core the tester, not the server, may be what is measured.
+pub const SATURATED_SHARE: f64 = 0.90;
+
+/// Above this share of stolen processor time figures are void.
+pub const STEAL_SHARE: f64 = 0.05;
+/// Above this share of waiting for a processor the tester says so.
+const DISTURBED_SHARE: f64 = 0.05;
+
+/// A span of a run that has begun.
+#[derive(Debug)]
+pub struct Watch {
+    at: Nanos,
+    tester: Nanos,
+    waiting: Nanos,
+    ticks: Ticks,
+    server: Option<CpuSample>,
+}
+
+/// What a span cost.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Usage {
+    /// Duration, seconds.
+    pub seconds: f64,
+    /// The server's processor time, seconds; `None` without a pid.
+    pub server_cpu_seconds: Option<f64>,
+    /// Where that came from.
+    pub server_cpu_source: Option<CpuSource>,
+    /// Share of the span in which the server's threads were ready and others had the processor, summed
+    /// over threads.
+    pub server_wait: Option<f64>,
+    /// The same of the tester's thread: latencies contain it.
+    pub tester_wait: f64,
+    /// Share of one core the tester's thread used, 0 to 1.
+    pub tester_share: f64,
+    /// The tester used more than 90 % of its core: the figures are the tester's, not the server's.
+    pub saturated: bool,
+    /// Share of the machine's processor time that its host took away, 0 to 1.
+    pub steal: f64,
+}
+
+impl Watch {
+    /// Begins a span; `pid` is the server's.
+    pub fn begin(pid: Option<u32>) -> Result<Watch> {
+        Ok(Watch {
+            ticks: Ticks::now(),
+            server: pid.map(CpuSample::of).transpose()?,
+            tester: clock::thread_cpu(),
+            waiting: own_waiting(),
+            at: clock::now(),
+        })
+    }
+
+    /// Ends it.
+    pub fn end(&self, pid: Option<u32>) -> Result<Usage> {
+        let wall = clock::now().saturating_sub(self.at);
+        let tester = clock::thread_cpu().saturating_sub(self.tester);
+        let server: Option<CpuSpan> = match (&self.server, pid) {
+            (Some(earlier), Some(pid)) => Some(CpuSample::of(pid)?.since(earlier)),
+            _ => None,
+        };
+        let tester_share = tester as f64 / wall.max(1) as f64;
+        Ok(Usage {
+            seconds: seconds(wall),
+            server_cpu_seconds: server.map(|s| seconds(s.cpu)),
+            server_cpu_source: server.map(|s| s.source),
+            server_wait: server.map(|s| s.waiting as f64 / s.wall.max(1) as f64),
+            tester_wait: own_waiting().saturating_sub(self.waiting) as f64 / wall.max(1) as f64,
+            tester_share,
+            saturated: tester_share > SATURATED_SHARE,
+            steal: Ticks::now().steal_since(&self.ticks),
+        })
+    }
+}
+
+impl Usage {
+    /// What a reader must know before believing the figures of this span.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.saturated {
+            out.push(
+                "SATURATED: the tester used more than 90 % of its core; these figures are its own".to_owned(),
+            );
+        }
+        if self.tester_wait > DISTURBED_SHARE {
+            out.push(format!(
+                "DISTURBED: the tester waited for a processor {:.0} % of the time; latencies contain that",
+                self.tester_wait * 100.0
+            ));
+        }
+        if self.steal > STEAL_SHARE {
+            out.push(format!(
+                "STEAL: the host took {:.0} % of the machine",
+                self.steal * 100.0
+            ));
+        }
+        out
+    }
+
+    /// Server processor time per `n` of something, microseconds.
+    pub fn server_us_per(&self, n: u64) -> Option<f64> {
+        let cpu = self.server_cpu_seconds?;
+        (n > 0).then(|| cpu * 1e6 / n as f64)
+    }
+
+    /// Cores the server used on average.
+    pub fn server_cores(&self) -> Option<f64> {
+        Some(self.server_cpu_seconds? / self.seconds.max(1e-9))
+    }
+}

@@ -1,0 +1,27 @@
+//! Load tester of the Countersign gateway.
+//!
+//! It knows the gateway only by `countersign-protocol`. A scenario is a module that brings a
+//! [`fleet`] of raw-frame clients up on one [`engine`], drives them, and ends in a serialisable result with
+//! named [`metric`]s; tables, JSON and assertions come from those.
+
+pub mod accounts;
+pub mod assertion;
+pub mod cli;
+pub mod clock;
+pub mod engine;
+pub mod error;
+pub mod fleet;
+pub mod floor;
+pub mod host;
+pub mod http;
+pub mod idle;
+pub mod interval;
+pub mod latency;
+pub mod metric;
+pub mod order;
+pub mod output;
+pub mod ratio;
+pub mod room;
+pub mod run;
+pub mod target;
+pub mod wire;

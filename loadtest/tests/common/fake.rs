@@ -1,0 +1,410 @@
+//! A gateway in miniature, a thread per connection: accounts, login, upgrade, hello, join, send. It can be
+//! told to do wrong.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use countersign_loadtest::engine::upgrade::{accept, header};
+use countersign_protocol::ErrorCode;
+use countersign_protocol::client::{Command, Priority, parse};
+use countersign_protocol::codec::{Header, Opcode, json_frame, ok_json, text_frame, write_frame};
+use countersign_protocol::error::ErrorReply;
+use countersign_protocol::http::{AccountCreated, Login, NewAccount, Tokens};
+use countersign_protocol::id::{RoomName, UserId};
+use countersign_protocol::server::{
+    Counts, CountsPush, From, GapPush, Hello, HelloLimits, Joined, Me, MessagePush, Profile, Role, RoomInfo,
+    Sent,
+};
+use serde_json::value::RawValue;
+
+/// What is done wrong, to the second member of each room unless said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Every n-th message is not delivered.
+    Lose(u64),
+    /// Every n-th message is delivered twice.
+    Repeat(u64),
+    /// Every n-th message is delivered after the next one.
+    Swap(u64),
+    /// The n-th message and the two after it wait for the third after it.
+    Delay(u64),
+    /// Every n-th message is not delivered, and a `gap` says so.
+    Shed(u64),
+    /// Every n-th message has another sender.
+    Forge(u64),
+    /// Every n-th message has another body.
+    Alter(u64),
+    /// Every n-th message says the offsets of its neighbour's content, to this member only.
+    Disagree(u64),
+    /// To all: every n-th send is refused.
+    Limit(u64),
+    /// To all: every n-th send is never answered, though delivered.
+    Silent(u64),
+    /// To all: the first n upgrades are answered 503 with Retry-After 0.
+    Busy(u64),
+    /// To all: every n-th message is sequenced twice.
+    Twice(u64),
+    /// The member's connection is closed with 4008 at the n-th message.
+    Close(u64),
+}
+
+struct Member {
+    stream: TcpStream,
+    held: Vec<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Room {
+    offset: u64,
+    sends: u64,
+    members: Vec<Member>,
+}
+
+struct Shared {
+    fault: Fault,
+    upgrades: AtomicU64,
+    logins: AtomicU64,
+    rooms: Mutex<HashMap<String, Room>>,
+}
+
+/// A running fake; its threads end with the process.
+pub(crate) struct Fake {
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Fake {
+    pub(crate) fn start(fault: Fault) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            fault,
+            upgrades: AtomicU64::new(0),
+            logins: AtomicU64::new(0),
+            rooms: Mutex::default(),
+        });
+        let for_clients = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = for_clients.clone();
+                std::thread::spawn(move || serve(&shared, stream));
+            }
+        });
+        Fake { addr, shared }
+    }
+
+    pub(crate) fn logins(&self) -> u64 {
+        self.shared.logins.load(Ordering::SeqCst)
+    }
+}
+
+/// HTTP until an upgrade, then frames. `None`: the connection is over.
+fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut out = stream;
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let path = head.split(' ').nth(1)?.to_owned();
+        if path == "/v1/ws" {
+            return upgrade(shared, reader, out, &head);
+        }
+        let length: usize = header(&head, "content-length")?.parse().ok()?;
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let (status, answer) = account(shared, &path, &body)?;
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        out.write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+fn profile(user: &str) -> Profile {
+    Profile {
+        id: UserId::parse(user).unwrap(),
+        name: None,
+        avatar: None,
+    }
+}
+
+fn account(shared: &Shared, path: &str, body: &[u8]) -> Option<(u16, String)> {
+    match path {
+        "/v1/accounts" => {
+            let new: NewAccount = serde_json::from_slice(body).ok()?;
+            let created = AccountCreated {
+                user: profile(&new.user_id),
+            };
+            Some((201, serde_json::to_string(&created).ok()?))
+        }
+        "/v1/login" => {
+            shared.logins.fetch_add(1, Ordering::SeqCst);
+            let login: Login = serde_json::from_slice(body).ok()?;
+            let tokens = Tokens {
+                access_token: format!("{}!{}", login.user_id, login.device.id),
+                token_type: "Bearer".to_owned(),
+                expires_in_ms: 900_000,
+                refresh_token: "r".to_owned(),
+                user: profile(&login.user_id),
+                session: "s_1".to_owned(),
+            };
+            Some((200, serde_json::to_string(&tokens).ok()?))
+        }
+        _ => Some((404, "{}".to_owned())),
+    }
+}
+
+fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream, head: &str) -> Option<()> {
+    if let Fault::Busy(n) = shared.fault
+        && shared.upgrades.fetch_add(1, Ordering::SeqCst) < n
+    {
+        let busy = "HTTP/1.1 503 X\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        return out.write_all(busy.as_bytes()).ok();
+    }
+    let user = match header(head, "authorization") {
+        Some(value) => {
+            let (user, device) = value.strip_prefix("Bearer ")?.split_once('!')?;
+            if header(head, "countersign-device") != Some(device) {
+                return out
+                    .write_all(b"HTTP/1.1 401 X\r\ncontent-length: 15\r\n\r\ndevice_mismatch")
+                    .ok();
+            }
+            Some(user.to_owned())
+        }
+        None => None,
+    };
+    let key = header(head, "sec-websocket-key")?;
+    let answer = format!(
+        "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {}\r\n\
+         sec-websocket-protocol: countersign.v1.json\r\n\r\n",
+        accept(key)
+    );
+    out.write_all(answer.as_bytes()).ok()?;
+    let hello = Hello {
+        protocol: 1,
+        connection: "c_1".to_owned(),
+        ping_interval_ms: 25_000,
+        limits: HelloLimits {
+            frame_bytes_max: 65_536,
+            body_bytes_max: 16_384,
+            subscriptions_max: 128,
+            like_max: 100,
+        },
+    };
+    out.write_all(&text_frame(&hello)).ok()?;
+    // A ping before anything else: the tester must answer and not count it.
+    let mut ping = Vec::new();
+    write_frame(&mut ping, Opcode::Ping, None, b"p");
+    out.write_all(&ping).ok()?;
+    frames(shared, &mut reader, &out, user.as_deref());
+    // The room still holds a handle: closing is said, not left to dropping.
+    out.shutdown(Shutdown::Both).ok()
+}
+
+fn frames(
+    shared: &Shared,
+    reader: &mut BufReader<TcpStream>,
+    out: &TcpStream,
+    user: Option<&str>,
+) -> Option<()> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        while let Some(header) = Header::parse(&bytes).ok()? {
+            let end = header.len + usize::try_from(header.payload).ok()?;
+            if bytes.len() < end {
+                break;
+            }
+            let key = header.mask?;
+            let payload: Vec<u8> = bytes[header.len..end]
+                .iter()
+                .enumerate()
+                .map(|(i, b)| b ^ key[i & 3])
+                .collect();
+            bytes.drain(..end);
+            match header.opcode {
+                Opcode::Text => command(shared, out, user, std::str::from_utf8(&payload).ok()?)?,
+                Opcode::Close => return None,
+                _ => {}
+            }
+        }
+        let n = reader.read(&mut chunk).ok()?;
+        if n == 0 {
+            return None;
+        }
+        bytes.extend_from_slice(&chunk[..n]);
+    }
+}
+
+fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> Option<()> {
+    let frame = parse(text).ok()?;
+    let mut rooms = shared.rooms.lock().unwrap();
+    match frame.command {
+        Command::Join(join) => {
+            let name = RoomName::parse(&join.room).ok()?;
+            let room = rooms.entry(name.as_str().to_owned()).or_insert_with(|| Room {
+                // Not from zero: bases must be taken from the reply.
+                offset: 95,
+                ..Room::default()
+            });
+            let reply = Joined {
+                room: name.clone(),
+                epoch: "e".to_owned(),
+                offset: room.offset,
+                recovered: None,
+                messages: Vec::new(),
+                counts: Counts::default(),
+                info: RoomInfo::default(),
+                me: Me {
+                    role: Role::Member,
+                    muted_for_ms: None,
+                },
+            };
+            let mut bytes = json_frame(&ok_json(frame.id, &reply));
+            // And a push of another kind behind it.
+            bytes.extend(text_frame(&CountsPush {
+                room: name,
+                version: 1,
+                viewers: 1,
+                members: 1,
+                counters: BTreeMap::new(),
+            }));
+            room.members.push(Member {
+                stream: out.try_clone().ok()?,
+                held: Vec::new(),
+            });
+            (&mut &*out).write_all(&bytes).ok()
+        }
+        Command::Send(send) => {
+            let room = rooms.get_mut(&*send.room)?;
+            let user = user?;
+            room.sends += 1;
+            if let Fault::Limit(n) = shared.fault
+                && room.sends.is_multiple_of(n)
+            {
+                let refusal = ErrorReply {
+                    id: Some(frame.id),
+                    code: ErrorCode::RateLimited,
+                    message: "slow down".to_owned(),
+                    retry: true,
+                    after_ms: Some(5),
+                    state: None,
+                    reason: None,
+                };
+                return (&mut &*out).write_all(&text_frame(&refusal)).ok();
+            }
+            room.offset += 1;
+            if !matches!(shared.fault, Fault::Silent(n) if room.sends.is_multiple_of(n)) {
+                let sent = Sent {
+                    offset: Some(room.offset),
+                    at_ms: Some(1),
+                    ..Sent::default()
+                };
+                (&mut &*out)
+                    .write_all(&json_frame(&ok_json(frame.id, &sent)))
+                    .ok()?;
+            }
+            publish(room, shared.fault, &send.room, user, send.body);
+            if let Fault::Twice(n) = shared.fault
+                && room.sends.is_multiple_of(n)
+            {
+                room.offset += 1;
+                publish(room, Fault::None, &send.room, user, send.body);
+            }
+            Some(())
+        }
+        _ => None,
+    }
+}
+
+fn message(room: &str, offset: u64, user: &str, body: &RawValue) -> Vec<u8> {
+    text_frame(&MessagePush {
+        room: Cow::Borrowed(room),
+        offset,
+        at_ms: 1,
+        from: Some(Cow::Owned(From {
+            id: UserId::parse(user).unwrap(),
+            name: None,
+            avatar: None,
+            role: Role::Member,
+        })),
+        source: None,
+        cid: None,
+        priority: Priority::Normal,
+        body,
+    })
+}
+
+fn publish(room: &mut Room, fault: Fault, name: &str, user: &str, body: &RawValue) {
+    let offset = room.offset;
+    let plain = message(name, offset, user, body);
+    for (i, member) in room.members.iter_mut().enumerate() {
+        let frames = if i == 1 {
+            planted(member, fault, (name, user), offset, body, &plain)
+        } else {
+            plain.clone()
+        };
+        // A member that left is no concern.
+        let _ = member.stream.write_all(&frames);
+    }
+}
+
+/// What the second member gets in place of `plain`.
+fn planted(
+    member: &mut Member,
+    fault: Fault,
+    (name, user): (&str, &str),
+    offset: u64,
+    body: &RawValue,
+    plain: &[u8],
+) -> Vec<u8> {
+    let raw = |text: String| RawValue::from_string(text).unwrap();
+    match fault {
+        Fault::Lose(n) if offset.is_multiple_of(n) => Vec::new(),
+        Fault::Repeat(n) if offset.is_multiple_of(n) => [plain, plain].concat(),
+        Fault::Swap(n) if offset.is_multiple_of(n) => {
+            member.held.push(plain.to_vec());
+            Vec::new()
+        }
+        Fault::Swap(_) => [plain, &member.held.drain(..).flatten().collect::<Vec<u8>>()].concat(),
+        Fault::Delay(n) if (n..n + 3).contains(&offset) => {
+            member.held.push(plain.to_vec());
+            Vec::new()
+        }
+        Fault::Delay(_) => [&member.held.drain(..).flatten().collect::<Vec<u8>>(), plain].concat(),
+        Fault::Shed(n) if offset.is_multiple_of(n) => text_frame(&GapPush {
+            room: RoomName::parse(name).unwrap(),
+            from: offset,
+            to: offset,
+        }),
+        Fault::Forge(n) if offset.is_multiple_of(n) => message(name, offset, "eve", body),
+        Fault::Alter(n) if offset.is_multiple_of(n) => {
+            message(name, offset, user, &raw(body.get().replace("xx", "xy")))
+        }
+        Fault::Disagree(n) if offset.is_multiple_of(n) => {
+            // The same length and form, another message's number.
+            let text = body.get();
+            let at = text.find("cslt:").unwrap() + 14;
+            let other = format!("{}{}{}", &text[..at], "00000fffffff", &text[at + 12..]);
+            message(name, offset, user, &raw(other))
+        }
+        Fault::Close(n) if offset == n => {
+            let mut frame = Vec::new();
+            write_frame(&mut frame, Opcode::Close, None, &4008_u16.to_be_bytes());
+            frame
+        }
+        Fault::Close(n) if offset > n => Vec::new(),
+        _ => plain.to_vec(),
+    }
+}

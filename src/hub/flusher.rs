@@ -1,0 +1,128 @@
+//! The one flusher of a room: what is pending goes to each member as one buffer, until nothing is pending.
+
+use std::sync::Arc;
+
+use countersign_protocol::CloseCode;
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
+
+use super::connection::End;
+use super::pending::Taken;
+use super::room::Room;
+use super::subscription::Subscription;
+use crate::core::outbox::Batch;
+
+/// Members served between two yields, so that a room of thousands does not keep a small one waiting.
+const FLUSH_CHUNK: usize = 256;
+
+/// A room's members as they were when something was taken, and how far that has got.
+#[derive(Debug)]
+pub(super) struct Flusher {
+    room: Arc<Room>,
+    work: Work,
+    members: Vec<Arc<Subscription>>,
+    /// The room's count of changes when `members` was copied.
+    changes: Option<u64>,
+    /// The member to serve next.
+    next: usize,
+    /// Set while members are served: dropped like this, it has panicked.
+    serving: bool,
+    /// At whom the flusher before this one panicked.
+    failed: Option<Arc<Subscription>>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Offer(Arc<Batch>),
+    CutOff,
+    Done,
+}
+
+impl Flusher {
+    /// To be called under the room's lock, when none runs. `false`: there is no runtime to run it.
+    pub(super) fn start(room: &Arc<Room>) -> bool {
+        let Ok(runtime) = Handle::try_current() else {
+            return false;
+        };
+        let flusher = Self {
+            room: Arc::clone(room),
+            work: Work::Done,
+            members: Vec::new(),
+            changes: None,
+            next: 0,
+            serving: false,
+            failed: None,
+        };
+        runtime.spawn(flusher.run());
+        true
+    }
+
+    async fn run(mut self) {
+        if let Some(member) = self.failed.take() {
+            // What has left of the frame is not known.
+            self.serving = true;
+            member.connection.end(End::Broken);
+            self.serving = false;
+        }
+        // Publishers that are ready append to the same batch.
+        yield_now().await;
+        loop {
+            while !matches!(self.work, Work::Done) {
+                self.serve();
+                yield_now().await;
+            }
+            self.next = 0;
+            self.work = match self.room.take(&mut self.members, &mut self.changes) {
+                Taken::Batch(batch) => Work::Offer(batch),
+                Taken::CutOff => Work::CutOff,
+                Taken::Nothing => return,
+            };
+        }
+    }
+
+    /// Serves the next members, at most [`FLUSH_CHUNK`].
+    fn serve(&mut self) {
+        self.serving = true;
+        for _ in 0..FLUSH_CHUNK {
+            let Some(member) = self.members.get(self.next) else {
+                self.work = Work::Done;
+                break;
+            };
+            self.next += 1;
+            match &self.work {
+                Work::Offer(batch) => member.connection.offer(member, batch),
+                Work::CutOff => member.connection.end(End::Close(CloseCode::SlowConsumer)),
+                Work::Done => break,
+            }
+        }
+        self.serving = false;
+    }
+}
+
+/// If serving a member panics, another flusher goes on with the next: else the members behind would miss the
+/// batch without a word, and the room would be frozen.
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        // Not so when the runtime ends: it drops its tasks between two members.
+        if !self.serving {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let heir = Self {
+            room: Arc::clone(&self.room),
+            work: std::mem::replace(&mut self.work, Work::Done),
+            failed: self
+                .next
+                .checked_sub(1)
+                .and_then(|at| self.members.get(at))
+                .cloned(),
+            members: std::mem::take(&mut self.members),
+            changes: self.changes,
+            next: self.next,
+            serving: false,
+        };
+        runtime.spawn(heir.run());
+    }
+}

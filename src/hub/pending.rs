@@ -1,0 +1,219 @@
+//! What a room's flusher has to take next: frames in their order, and in short form what found no place.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_protocol::RoomName;
+use countersign_protocol::codec::text_frame;
+use countersign_protocol::server::{GapPush, PresencePush};
+
+use crate::core::outbox::{Batch, Class, Mark};
+
+/// Pending bytes of a room above which `low` messages are refused; `normal` at twice this.
+pub const PENDING_LOW_BYTES_MAX: usize = 128 * 1024;
+/// Pending bytes of a room above which `normal` messages are refused.
+pub const PENDING_BYTES_MAX: usize = 256 * 1024;
+/// Pending bytes above which everything is refused, and what arrives all the same is told in short form.
+pub const PENDING_HARD_BYTES_MAX: usize = 512 * 1024;
+/// Pending bytes above which even what is never dropped finds no place: the members are cut off.
+pub const PENDING_CUT_OFF_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one batch, unless one frame alone is longer. A quarter of an outbox: a member whose wire has to be
+/// woken first must not lose messages because a room was busy for a moment.
+const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// Frames in the order they are to be flushed. Empty it owns no heap.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Batches that take no more, oldest first. Rarely any.
+    full: VecDeque<Frames>,
+    open: Frames,
+    /// Bytes of all of these.
+    bytes: usize,
+    late: Option<Box<Late>>,
+    /// The newest gap told ends here.
+    gap_end: u64,
+    cut_off: bool,
+}
+
+#[derive(Debug, Default)]
+struct Frames {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+}
+
+/// What was not appended because too much is pending. It stands behind everything that was.
+#[derive(Debug, Default)]
+struct Late {
+    /// Messages, first and last.
+    gap: Option<(u64, u64)>,
+    presence: bool,
+    /// The newest of each.
+    info: Option<Box<[u8]>>,
+    counts: Option<Box<[u8]>>,
+}
+
+/// What a flusher does next.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Offers this to every member.
+    Batch(Arc<Batch>),
+    /// Ends every member's connection: what may never be dropped had to be.
+    CutOff,
+    Nothing,
+}
+
+impl Pending {
+    /// Bytes of the frames that are waiting.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether [`Pending::take`] would answer [`Taken::Nothing`].
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0 && self.late.is_none() && !self.cut_off
+    }
+
+    /// Where the newest gap told ends. Messages up to here may never have been appended.
+    pub(super) fn gap_end(&self) -> u64 {
+        self.gap_end
+    }
+
+    /// Appends a frame, or keeps in mind that it had no place. `offset` is 0 for a frame that is no message.
+    pub(super) fn push(&mut self, room: &RoomName, frame: &[u8], offset: u64, class: Class) {
+        let kept = matches!(class, Class::Own | Class::High);
+        let max = if kept {
+            PENDING_CUT_OFF_BYTES_MAX
+        } else {
+            PENDING_HARD_BYTES_MAX
+        };
+        if self.cut_off {
+            return;
+        }
+        if self.bytes < max {
+            self.tell_late(room);
+            self.add(frame, offset, class);
+        } else if kept {
+            *self = Self {
+                cut_off: true,
+                gap_end: self.gap_end,
+                ..Self::default()
+            };
+        } else {
+            let late = self.late.get_or_insert_default();
+            match class {
+                Class::Presence => late.presence = true,
+                Class::Room => late.info = Some(frame.into()),
+                Class::Counts => late.counts = Some(frame.into()),
+                _ => late.miss(offset, offset),
+            }
+        }
+    }
+
+    /// Messages `from` to `to` will never be appended.
+    pub(super) fn miss(&mut self, from: u64, to: u64) {
+        self.late.get_or_insert_default().miss(from, to);
+    }
+
+    /// A joiner has been given everything up to `offset`: a gap that begins before it is told in two, so that
+    /// the joiner's says exactly what it misses. `true` when that added a frame.
+    pub(super) fn part_gap(&mut self, room: &RoomName, offset: u64) -> bool {
+        let Some(late) = &mut self.late else { return false };
+        let Some((from, to)) = late.gap.filter(|&(from, _)| from <= offset) else {
+            return false;
+        };
+        let end = to.min(offset);
+        late.gap = (end < to).then_some((end + 1, to));
+        if late.is_empty() {
+            self.late = None;
+        }
+        self.add_gap(room, from, end);
+        true
+    }
+
+    /// The oldest batch.
+    pub(super) fn take(&mut self, room: &RoomName) -> Taken {
+        if self.cut_off {
+            self.cut_off = false;
+            return Taken::CutOff;
+        }
+        if self.full.is_empty() {
+            // Nobody waits for the next message to hear of a gap: there may be none for hours.
+            self.tell_late(room);
+        }
+        let frames = self
+            .full
+            .pop_front()
+            .unwrap_or_else(|| std::mem::take(&mut self.open));
+        if self.full.is_empty() {
+            self.full = VecDeque::new();
+        }
+        if frames.marks.is_empty() {
+            return Taken::Nothing;
+        }
+        self.bytes -= frames.bytes.len();
+        // The buffer grew by doubling, so a slow member who keeps the batch keeps at most twice its bytes.
+        Taken::Batch(Arc::new(Batch::new(
+            room.clone(),
+            Bytes::from(frames.bytes),
+            frames.marks,
+        )))
+    }
+
+    fn tell_late(&mut self, room: &RoomName) {
+        let Some(late) = self.late.take() else { return };
+        if let Some((from, to)) = late.gap {
+            self.add_gap(room, from, to);
+        }
+        if late.presence {
+            let (joined, left) = (Vec::new(), Vec::new());
+            let reset = PresencePush {
+                room: room.clone(),
+                joined,
+                left,
+                reset: true,
+            };
+            self.add(&text_frame(&reset), 0, Class::Presence);
+        }
+        if let Some(info) = late.info {
+            self.add(&info, 0, Class::Room);
+        }
+        if let Some(counts) = late.counts {
+            self.add(&counts, 0, Class::Counts);
+        }
+    }
+
+    /// The frame carries the offset it ends with: who was given those messages by a join is not told of a gap.
+    fn add_gap(&mut self, room: &RoomName, from: u64, to: u64) {
+        self.gap_end = self.gap_end.max(to);
+        self.add(
+            &text_frame(&GapPush {
+                room: room.clone(),
+                from,
+                to,
+            }),
+            to,
+            Class::Own,
+        );
+    }
+
+    fn add(&mut self, frame: &[u8], offset: u64, class: Class) {
+        if !self.open.marks.is_empty() && self.open.bytes.len() + frame.len() > BATCH_BYTES_MAX {
+            self.full.push_back(std::mem::take(&mut self.open));
+        }
+        self.open.bytes.extend_from_slice(frame);
+        let end = u32::try_from(self.open.bytes.len()).unwrap_or(u32::MAX);
+        self.open.marks.push(Mark { end, offset, class });
+        self.bytes += frame.len();
+    }
+}
+
+impl Late {
+    fn miss(&mut self, from: u64, to: u64) {
+        self.gap = Some((self.gap.map_or(from, |(first, _)| first), to));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.gap.is_none() && !self.presence && self.info.is_none() && self.counts.is_none()
+    }
+}

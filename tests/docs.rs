@@ -1,0 +1,278 @@
+//! Holds the documents to the program: every limit and field with its default, every code with its properties.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a document that cannot be read has failed"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use countersign::config::{Config, Limits, Namespace};
+use countersign_protocol::client::Command;
+use countersign_protocol::{CloseCode, ErrorCode, server};
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The rows of the table whose first heading is `heading`, cells trimmed and without backticks.
+fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let start = text
+        .find(&format!("\n| {heading} |"))
+        .unwrap_or_else(|| panic!("no table {heading}"))
+        + 1;
+    let rows = text[start..]
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .skip(2);
+    let cell = |cell: &str| cell.trim().replace('`', "");
+    rows.map(|row| row.trim_matches('|').split('|').map(cell).collect())
+        .collect()
+}
+
+/// First column to second.
+fn defaults(text: &str, heading: &str) -> BTreeMap<String, String> {
+    let rows = table(text, heading);
+    let found: BTreeMap<_, _> = rows.iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(found.len(), rows.len(), "a name is there twice");
+    found
+}
+
+/// Splits what `Debug` wrote of a struct into its fields: nothing inside brackets or quotes separates.
+fn fields(debug: &str) -> Vec<(String, String)> {
+    let inner = debug.split_once('{').unwrap().1.rsplit_once('}').unwrap().0;
+    let (mut parts, mut depth, mut quoted) = (vec![String::new()], 0, false);
+    for c in inner.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '{' | '[' | '(' if !quoted => depth += 1,
+            '}' | ']' | ')' if !quoted => depth -= 1,
+            ',' if depth == 0 && !quoted => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(c);
+    }
+    let pair = |part: &String| {
+        part.split_once(": ")
+            .map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()))
+    };
+    parts.iter().filter_map(pair).collect()
+}
+
+/// A default as the documents write it.
+fn shown(value: &str) -> String {
+    if value.starts_with("RateLimit") {
+        let rate: BTreeMap<_, _> = fields(value).into_iter().collect();
+        return format!(
+            "{} per {} ms, {} at once",
+            rate["count"], rate["period_ms"], rate["burst"]
+        );
+    }
+    match value {
+        "None" | "[]" => "none".into(),
+        "Default" => "default".into(),
+        "PhoneTypes" => "phone_types".into(),
+        list if list.starts_with('[') => list.trim_matches(['[', ']']).replace('"', ""),
+        other => other.trim_matches('"').into(),
+    }
+}
+
+#[test]
+fn every_limit_is_in_the_operations_guide() {
+    let written = defaults(&document("docs/operations.md"), "limit");
+    let defaults: BTreeMap<_, _> = fields(&format!("{:?}", Limits::default()))
+        .into_iter()
+        .map(|(name, value)| (name, shown(&value)))
+        .collect();
+    assert_eq!(defaults.len(), Limits::NAMES.len());
+    assert_eq!(written, defaults);
+}
+
+#[test]
+fn every_field_is_in_the_operations_guide() {
+    let mut written = defaults(&document("docs/operations.md"), "field");
+    let mut defaults = BTreeMap::new();
+    for (name, value) in fields(&format!("{:?}", Config::default())) {
+        match name.as_str() {
+            "limits" => {}
+            "namespaces" => {
+                let mut names: Vec<_> = Config::default().namespaces.into_keys().collect();
+                let mut told: Vec<_> = written
+                    .remove("namespaces")
+                    .unwrap()
+                    .split(", ")
+                    .map(str::to_owned)
+                    .collect();
+                names.sort();
+                told.sort();
+                assert_eq!(told, names);
+                for (field, value) in fields(&format!("{:?}", Namespace::default())) {
+                    defaults.insert(format!("namespaces.*.{field}"), shown(&value));
+                }
+            }
+            _ if value.contains(" { ") => {
+                let inner = fields(&value).into_iter();
+                defaults.extend(inner.map(|(field, value)| (format!("{name}.{field}"), shown(&value))));
+            }
+            _ => {
+                defaults.insert(name, shown(&value));
+            }
+        }
+    }
+    assert_eq!(written, defaults);
+}
+
+#[test]
+fn every_code_is_in_the_protocol() {
+    let text = document("docs/protocol.md");
+    let rows = table(&text[text.find("### 7.1").unwrap()..], "code");
+    let written: Vec<_> = rows
+        .iter()
+        .map(|r| (r[0].clone(), r[1].clone(), r[2].clone()))
+        .collect();
+    let known: Vec<_> = ErrorCode::ALL
+        .iter()
+        .map(|c| {
+            (
+                c.name().to_owned(),
+                c.status().to_string(),
+                if c.retry() { "yes" } else { "no" }.to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(written, known);
+
+    let rows = table(&text[text.find("### 7.2").unwrap()..], "code");
+    let written: Vec<_> = rows
+        .iter()
+        .map(|r| (r[0].clone(), r[1].clone(), r[2].clone()))
+        .collect();
+    let known: Vec<_> = CloseCode::ALL
+        .iter()
+        .map(|c| {
+            let back = if CloseCode::reconnect(c.code()) {
+                "yes"
+            } else {
+                "no"
+            };
+            (c.code().to_string(), c.reason().to_owned(), back.to_owned())
+        })
+        .collect();
+    assert_eq!(written, known);
+}
+
+#[test]
+fn every_command_is_in_the_protocol() {
+    let text = document("docs/protocol.md");
+    let rows: Vec<String> = text
+        .lines()
+        .filter(|l| l.starts_with("| `"))
+        .map(str::to_owned)
+        .collect();
+    for name in Command::NAMES {
+        assert!(
+            rows.iter().any(|row| row.starts_with(&format!("| `{name}` |"))),
+            "{name} has no row"
+        );
+    }
+    let hello = serde_json::to_string(&server::HelloLimits {
+        frame_bytes_max: 1,
+        body_bytes_max: 1,
+        subscriptions_max: 1,
+        like_max: 1,
+    });
+    for (name, _) in fields(&hello.unwrap().replace('"', "").replace(':', ": ")) {
+        assert!(
+            text.contains(&format!("| `limits.{name}` |")),
+            "hello.limits.{name}"
+        );
+    }
+}
+
+/// A limit that a text names is a limit there is.
+#[test]
+fn names_in_the_texts_exist() {
+    let operations = document("docs/operations.md");
+    let known: Vec<String> = ["limit", "field"]
+        .iter()
+        .flat_map(|h| defaults(&operations, h).into_keys())
+        .collect();
+    for name in [
+        "docs/protocol.md",
+        "docs/operations.md",
+        "README.md",
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+    ] {
+        for word in document(name).split('`').skip(1).step_by(2) {
+            let is_limit = ["_rate", "_entries"].iter().any(|end| word.ends_with(end))
+                || (word.ends_with("_max")
+                    && !word.contains('.')
+                    && word.chars().all(|c| c.is_lowercase() || c == '_'));
+            let is_field = ["tokens.", "rooms.", "drain.", "accounts.", "qr."]
+                .iter()
+                .any(|p| word.starts_with(p))
+                && word.contains('_');
+            if is_limit || is_field {
+                let exists = known
+                    .iter()
+                    .any(|k| k == word || k.split('.').next_back() == Some(word));
+                assert!(exists, "{name}: `{word}` is neither a limit nor a field");
+            }
+        }
+    }
+}
+
+/// A file that a text names is there.
+#[test]
+fn paths_in_the_texts_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/protocol.md",
+        "docs/operations.md",
+    ];
+    let folders = ["src/", "protocol/", "tests/", "web/", "docs/", "loadtest/"];
+    let mut gone = Vec::new();
+    for name in names {
+        for word in document(name).split('`').skip(1).step_by(2) {
+            let is_path = folders.iter().any(|f| word.starts_with(f)) && !word.contains([' ', '*', '<']);
+            if is_path && !root.join(word).exists() {
+                gone.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    assert!(gone.is_empty(), "{gone:#?}");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "docs/protocol.md",
+        "docs/operations.md",
+    ];
+    for name in names {
+        let text = document(name);
+        let folder = root.join(name).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("https://") || link.starts_with('#') {
+                continue;
+            }
+            let path = link.split('#').next().unwrap_or_default();
+            assert!(folder.join(path).exists(), "{name}: {link}");
+        }
+    }
+}
