@@ -8,6 +8,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::{Client, Person, TestServer, until, within};
@@ -39,6 +40,50 @@ fn ids(members: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// The next counts that are newer than those seen; the latest wins, and what comes again says nothing.
+async fn newer(client: &mut Client, version: &mut u64) -> Value {
+    let is_newer = |c: &Value| c["version"].as_u64().is_some_and(|v| v > *version);
+    let counts = client.push_where("counts", is_newer).await;
+    *version = counts["version"].as_u64().unwrap();
+    counts
+}
+
+/// Who is in which room, as a client knows it from presence.
+#[derive(Default)]
+struct Here(BTreeSet<(String, String)>);
+
+impl Here {
+    /// Follows presence until these are here; nobody else may have been said to leave on the way.
+    async fn becomes(&mut self, client: &mut Client, expected: &[(&str, &str)], leaving: &[&str]) {
+        let expected: BTreeSet<_> = expected
+            .iter()
+            .map(|(room, id)| ((*room).to_owned(), (*id).to_owned()))
+            .collect();
+        while self.0 != expected {
+            let push = client.push("presence").await;
+            let room = push["room"].as_str().unwrap();
+            let mut joined = push["joined"].clone();
+            if push.get("reset").is_some() {
+                self.0.retain(|(here, _)| here != room);
+                joined = client.ok("members", json!({"room": room})).await["members"].clone();
+            }
+            for member in joined.as_array().unwrap() {
+                let id = member["id"].as_str().unwrap();
+                assert_eq!(
+                    *member,
+                    json!({"id": id, "name": format!("{id} of test"), "role": "member"})
+                );
+                self.0.insert((room.to_owned(), id.to_owned()));
+            }
+            for id in push["left"].as_array().unwrap() {
+                let id = id.as_str().unwrap();
+                assert!(leaving.contains(&id), "{id} never left {room}");
+                self.0.remove(&(room.to_owned(), id.to_owned()));
+            }
+        }
+    }
+}
+
 /// With an interval of a minute, what is told at once is told apart from what waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_and_the_last_are_told_at_once_and_the_rest_together() {
@@ -50,7 +95,8 @@ async fn the_first_and_the_last_are_told_at_once_and_the_rest_together() {
     let mut watcher = server.anonymous().await;
     let base = join(&mut watcher, "chat:a").await;
     assert_eq!(present(&base["counts"]), (1, 0), "a reply counts the joiner in");
-    let first = watcher.push("counts").await;
+    let mut version = 0;
+    let first = newer(&mut watcher, &mut version).await;
     assert_eq!(present(&first), (1, 0), "from 0 to 1 at once");
 
     let mut others = Vec::new();
@@ -66,7 +112,7 @@ async fn the_first_and_the_last_are_told_at_once_and_the_rest_together() {
     }
     let mut alice = server.signed_in("alice").await;
     join(&mut alice, "chat:a").await;
-    let second = watcher.push("counts").await;
+    let second = newer(&mut watcher, &mut version).await;
     assert_eq!(
         present(&second),
         (6, 1),
@@ -84,7 +130,7 @@ async fn the_first_and_the_last_are_told_at_once_and_the_rest_together() {
     bob.ok("leave", json!({"room": "chat:a"})).await;
     others.pop().unwrap().ok("leave", json!({"room": "chat:a"})).await;
     alice.ok("leave", json!({"room": "chat:a"})).await;
-    let third = watcher.push("counts").await;
+    let third = newer(&mut watcher, &mut version).await;
     assert_eq!(present(&third), (4, 0), "the last member's leave at once");
     assert_eq!(
         third["version"].as_u64(),
@@ -110,9 +156,7 @@ async fn what_changed_often_is_told_as_it_ended() {
     let mut version = base["counts"]["version"].as_u64().unwrap();
     let (mut pushes, mut likes) = (0, 0);
     while likes < 200 {
-        let counts = watcher.push("counts").await;
-        assert!(counts["version"].as_u64().unwrap() > version, "versions rise");
-        version = counts["version"].as_u64().unwrap();
+        let counts = newer(&mut watcher, &mut version).await;
         let now = counts["counters"]["likes"].as_u64().unwrap_or(0);
         assert!(now >= likes, "absolute values that do not fall");
         likes = now;
@@ -122,7 +166,7 @@ async fn what_changed_often_is_told_as_it_ended() {
     assert!(pushes < 150, "{pushes} pushes for 200 likes");
     // Silence while nothing changes: the next push is the one of the next change.
     fan.ok("leave", json!({"room": "chat:a"})).await;
-    assert_eq!(present(&watcher.push("counts").await), (1, 0));
+    assert_eq!(present(&newer(&mut watcher, &mut version).await), (1, 0));
     server.stop().await;
 }
 
@@ -146,21 +190,15 @@ async fn signing_in_counts_in_every_joined_room() {
             json!({"token": alice.tokens.access_token, "device": alice.device}),
         )
         .await;
-    let (mut counted, mut joined) = (Vec::new(), Vec::new());
-    while counted.len() < 2 || joined.len() < 2 {
-        let push = watcher.next_push().await;
-        match push["type"].as_str().unwrap() {
-            "counts" if present(&push) == (2, 1) => counted.push(push["room"].clone()),
-            "presence" => {
-                assert_eq!((ids(&push["joined"]), &push["left"]), (vec!["alice"], &json!([])));
-                joined.push(push["room"].clone());
-            }
-            "counts" => {}
-            other => panic!("{other}: {push}"),
-        }
+    let mut here = Here::default();
+    here.becomes(&mut watcher, &[("chat:a", "alice"), ("chat:b", "alice")], &[])
+        .await;
+    // Presence and counts are told together; a push of each is newer than the joins were.
+    for room in ["chat:a", "chat:b"] {
+        let mut probe = server.anonymous().await;
+        assert_eq!(present(&join(&mut probe, room).await["counts"]), (3, 1));
+        probe.ok("leave", json!({"room": room})).await;
     }
-    assert_ne!(counted[0], counted[1]);
-    assert_ne!(joined[0], joined[1]);
     for room in ["chat:a", "chat:b"] {
         assert_eq!(
             ids(&client.ok("members", json!({"room": room})).await["members"]),
@@ -199,12 +237,8 @@ async fn presence_names_users_and_not_connections() {
 
     let (mut first, mut second) = (alice.connect().await, alice.connect().await);
     join(&mut first, "chat:a").await;
-    let came = watcher.push("presence").await;
-    assert_eq!(
-        came["joined"],
-        json!([{"id": "alice", "name": "alice of test", "role": "member"}])
-    );
-    assert_eq!((&came["left"], came.get("reset")), (&json!([]), None));
+    let mut here = Here::default();
+    here.becomes(&mut watcher, &[("chat:a", "alice")], &[]).await;
     // A second connection of hers comes and goes, and an anonymous one: nobody's presence changes.
     join(&mut second, "chat:a").await;
     first.cut();
@@ -214,17 +248,14 @@ async fn presence_names_users_and_not_connections() {
     watcher.push_where("counts", |c| present(c) == (2, 1)).await;
     let mut bobs = bob.connect().await;
     join(&mut bobs, "chat:a").await;
-    let next = watcher.push("presence").await;
-    assert_eq!((ids(&next["joined"]), &next["left"]), (vec!["bob"], &json!([])));
+    here.becomes(&mut watcher, &[("chat:a", "alice"), ("chat:a", "bob")], &[])
+        .await;
 
     second.ok("leave", json!({"room": "chat:a"})).await;
-    assert_eq!(watcher.push("presence").await["left"], json!(["alice"]));
+    here.becomes(&mut watcher, &[("chat:a", "bob")], &["alice"]).await;
+    // A cut socket leaves too.
     bobs.cut();
-    assert_eq!(
-        watcher.push("presence").await["left"],
-        json!(["bob"]),
-        "a cut socket leaves too"
-    );
+    here.becomes(&mut watcher, &[], &["alice", "bob"]).await;
 
     // Members are told page by page, in the order of their ids.
     let mut people = Vec::new();
