@@ -11,4 +11,5 @@ pub mod hub;
 pub mod node;
 pub mod ops;
 pub mod origin;
+pub mod refusal;
 pub mod ws;

@@ -111,6 +111,9 @@ pub struct ErrorReply {
     /// With `already_final`: why it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// With `match_failed`: how many more wrong codes are borne.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tries_left: Option<u8>,
 }
 
 /// `application/problem+json` (RFC 9457) with our `code`.
@@ -129,6 +132,8 @@ pub struct Problem {
     pub state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tries_left: Option<u8>,
 }
 
 #[cfg(test)]

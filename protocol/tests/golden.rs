@@ -230,6 +230,7 @@ fn error(code: ErrorCode, message: &str) -> ErrorReply {
         after_ms: None,
         state: None,
         reason: None,
+        tries_left: None,
     }
 }
 
@@ -243,6 +244,7 @@ fn problem(code: ErrorCode, detail: &str) -> Problem {
         after_ms: None,
         state: None,
         reason: None,
+        tries_left: None,
     }
 }
 
@@ -897,6 +899,7 @@ fn errors(golden: &mut Golden) {
         ErrorReply {
             state: Some("expired".into()),
             reason: Some("unredeemed".into()),
+            tries_left: None,
             ..error(ErrorCode::AlreadyFinal, "this QR login has ended; open a new one")
         }
     );
@@ -923,6 +926,7 @@ fn errors(golden: &mut Golden) {
             status: 410,
             state: Some("expired".into()),
             reason: Some("idle".into()),
+            tries_left: None,
             ..problem(ErrorCode::AlreadyFinal, "this QR login has ended; open a new one")
         }
     );

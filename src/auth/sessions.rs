@@ -15,7 +15,7 @@ use super::jwt::{Claims, KeySet, TokenError};
 use super::{dpop, seal, secret};
 use crate::config;
 use crate::engine::{Engine, OnceKey, RefreshState, Replaced, SessionRecord};
-use crate::node::Refusal;
+use crate::refusal::Refusal;
 
 /// Domain of the pair kept for a repeated refresh.
 const REFRESH_AAD: &[u8] = b"countersign refresh v1";

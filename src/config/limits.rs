@@ -187,7 +187,7 @@ limits! {
     /// Keys a keyed limiter remembers; beyond it the oldest idle ones go, and if none is idle the call is refused.
     limiter_keys_max: usize = 100_000;
     /// Password checks waiting for a permit; as many as cores run at once.
-    password_queue_max: usize = 32, count;
+    password_queue_max: usize = 32;
     /// Accounts in memory.
     accounts_max: usize = 100_000;
     /// Sessions of one user; beyond it the one unused for longest is revoked.

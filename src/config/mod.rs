@@ -34,7 +34,8 @@ pub struct Config {
     pub rooms: Rooms,
     pub limits: Limits,
     pub drain: Drain,
-    /// Namespaces by name. Default `default`, `chat` and `live`, the last with `create_on_join = false`.
+    /// Namespaces by name; those of a file are added to `default`, `chat` and `live` (the last with
+    /// `create_on_join = false`), or take their place.
     pub namespaces: BTreeMap<String, Namespace>,
 }
 
@@ -84,7 +85,7 @@ pub struct Qr {
     pub scanned_ms: u64,
     /// Time to redeem after the confirmation. Default 30 s.
     pub confirmed_ms: u64,
-    /// `phone_types`, `pc_types` or `none`. Default `phone_types`.
+    /// `phone_types` or `none`. Default `phone_types`.
     pub match_mode: MatchMode,
 }
 
@@ -224,7 +225,12 @@ impl Config {
     /// # Errors
     /// A sentence with file, line and what was expected.
     pub fn from_toml(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|e| e.to_string())
+        let mut config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        // A file that names one namespace has not forbidden the others.
+        for (name, namespace) in default_namespaces() {
+            config.namespaces.entry(name).or_insert(namespace);
+        }
+        Ok(config)
     }
 
     /// Everything that cannot be run with, each as a sentence that says what to set.
@@ -253,6 +259,10 @@ impl Config {
         for (name, value, low, high) in self.ranges() {
             check((low..=high).contains(&value), format!("{name} = {value} is out of bounds: {low} to {high}"));
         }
+        check(
+            self.qr.match_mode != MatchMode::PcTypes,
+            "qr.match_mode = \"pc_types\" needs the PC to answer, which this version does not take: use phone_types".into(),
+        );
         check(
             self.qr.lifetime_ms / self.qr.rotate_ms.max(1) <= QR_ROTATIONS_MAX,
             format!("qr.rotate_ms = {} gives a code more than {QR_ROTATIONS_MAX} ids: raise it or lower qr.lifetime_ms", self.qr.rotate_ms),
@@ -347,6 +357,20 @@ mod tests {
         for part in ["bench", "public_origin", "a.example/path", "example.com", "access_ms", "rotate_ms", "a:b", "counters"] {
             assert!(problems.iter().any(|p| p.contains(part)), "{part} not in {problems:?}");
         }
+    }
+
+    #[test]
+    fn namespaces_are_added_to_the_defaults() {
+        let config = Config::from_toml("[namespaces.game]\n[namespaces.chat]\nanonymous = false").unwrap();
+        let names: Vec<_> = config.namespaces.keys().map(String::as_str).collect();
+        assert_eq!(names, ["chat", "default", "game", "live"]);
+        assert!(!config.namespaces["chat"].anonymous && config.namespaces["default"].anonymous);
+    }
+
+    #[test]
+    fn what_cannot_be_finished_is_refused() {
+        let config = Config::from_toml("[qr]\nmatch_mode = \"pc_types\"").unwrap();
+        assert!(config.validate().unwrap_err()[0].contains("phone_types"));
     }
 
     #[test]

@@ -361,6 +361,14 @@ impl Attempt {
         self.final_at().map(|at| at.saturating_add(keep_ms))
     }
 
+    /// Whether a redeem with these would succeed now: what it takes to make tokens is worth doing only then.
+    /// Looks at all of them, whichever fails.
+    pub fn would_redeem(&self, claim: Digest, device: Digest, ticket: &str, now: u64) -> bool {
+        let holder = (self.claim == claim) & (self.device.digest == device);
+        let ticket = self.ticket.as_ref().is_some_and(|t| t.is(ticket));
+        (self.state == QrState::Confirmed) & holder & ticket & (now < self.expires_at())
+    }
+
     fn current(&self) -> Minted {
         // `open` puts the first id in and nothing takes one out.
         let none = Minted {

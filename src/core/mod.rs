@@ -4,5 +4,6 @@ pub mod attempt;
 pub mod counter;
 pub mod outbox;
 pub mod rate;
+pub mod room;
 pub mod session;
 pub mod stream;

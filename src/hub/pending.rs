@@ -9,13 +9,8 @@ use countersign_protocol::codec::text_frame;
 use countersign_protocol::server::{GapPush, PresencePush};
 
 use crate::core::outbox::{Batch, Class, Mark};
+use crate::core::room::PENDING_HARD_BYTES_MAX;
 
-/// Pending bytes of a room above which `low` messages are refused; `normal` at twice this.
-pub const PENDING_LOW_BYTES_MAX: usize = 128 * 1024;
-/// Pending bytes of a room above which `normal` messages are refused.
-pub const PENDING_BYTES_MAX: usize = 256 * 1024;
-/// Pending bytes above which everything is refused, and what arrives all the same is told in short form.
-pub const PENDING_HARD_BYTES_MAX: usize = 512 * 1024;
 /// Pending bytes above which even what is never dropped finds no place: the members are cut off.
 pub const PENDING_CUT_OFF_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one batch, unless one frame alone is longer. A quarter of an outbox: a member whose wire has to be

@@ -8,9 +8,7 @@ use parking_lot::Mutex;
 
 use super::connection::Connection;
 use super::flusher::Flusher;
-pub use super::pending::{
-    PENDING_BYTES_MAX, PENDING_CUT_OFF_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX,
-};
+pub use super::pending::PENDING_CUT_OFF_BYTES_MAX;
 use super::pending::{Pending, Taken};
 use super::subscription::Subscription;
 use crate::core::outbox::Class;

@@ -4,7 +4,6 @@
 pub mod admission;
 pub mod limiters;
 mod qr;
-mod refusal;
 mod rooms;
 mod signin;
 mod sink;
@@ -20,7 +19,8 @@ use tokio::sync::mpsc;
 
 pub use admission::Admission;
 pub use qr::{Claim, QrRequest, no_attempt};
-pub use refusal::Refusal;
+pub use crate::refusal::Refusal;
+use crate::refusal;
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
 pub use sink::NodeSink;

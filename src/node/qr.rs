@@ -92,6 +92,7 @@ impl From<attempt::Refusal> for Refusal {
             after_ms: None,
             state: r.state,
             reason: r.reason.map(attempt::Reason::name),
+            tries_left: r.tries_left,
             status: gone.then_some(410),
         }
     }

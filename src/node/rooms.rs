@@ -16,7 +16,7 @@ use crate::auth::sessions::Session;
 use crate::config::Namespace;
 use crate::core::stream::Draft;
 use crate::engine::{Create, EngineError, History, Read, RoomView, Topic};
-use crate::hub::room::{PENDING_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX};
+use crate::core::room::{PENDING_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX};
 use crate::hub::{Connection, Subscription};
 
 /// A room's pending frames are gone within this time, unless the machine is overloaded, ms.

@@ -3,7 +3,8 @@
 use countersign_protocol::CloseCode;
 
 use super::*;
-use crate::hub::room::{PENDING_CUT_OFF_BYTES_MAX, PENDING_HARD_BYTES_MAX};
+use crate::core::room::PENDING_HARD_BYTES_MAX;
+use crate::hub::room::PENDING_CUT_OFF_BYTES_MAX;
 
 /// Longer than a frame has to be for a few hundred to fill a room.
 fn long(room: &RoomName, offset: u64) -> Vec<u8> {

@@ -19,6 +19,8 @@ pub struct Refusal {
     /// With `already_final`.
     pub state: Option<QrState>,
     pub reason: Option<&'static str>,
+    /// With `match_failed`.
+    pub tries_left: Option<u8>,
     /// HTTP status where it differs from the code's own.
     pub status: Option<u16>,
 }
@@ -26,7 +28,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a sentence.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), after_ms: None, state: None, reason: None, status: None }
+        Self { code, message: message.into(), after_ms: None, state: None, reason: None, tries_left: None, status: None }
     }
 
     /// The command is malformed.
@@ -54,6 +56,7 @@ impl Refusal {
             after_ms: self.after_ms,
             state: self.state.map(|s| s.name().to_owned()),
             reason: self.reason.map(str::to_owned),
+            tries_left: self.tries_left,
         }
     }
 
@@ -74,6 +77,7 @@ impl Refusal {
             after_ms: self.after_ms,
             state: self.state.map(|s| s.name().to_owned()),
             reason: self.reason.map(str::to_owned),
+            tries_left: self.tries_left,
         }
     }
 }
