@@ -316,6 +316,8 @@ async fn a_slow_member_is_told_what_it_missed() {
         unhurried(c);
         c.limits.outbox_bytes_max = 64 * 1024;
         c.limits.write_ms = 60_000;
+        c.rooms.history_bytes = 16 << 20;
+        c.rooms.history_messages = 5_000;
     })
     .await;
     let mut alice = server.signed_in("alice").await;
