@@ -90,6 +90,7 @@ impl From<EngineError> for Refusal {
                 status: Some(503),
                 ..Refusal::unavailable(format!("this node's bound of {what} is reached"), 5_000)
             },
+            EngineError::TooMany(what) => Refusal::rate_limited(format!("too many {what}"), 5_000),
             EngineError::CidConflict => {
                 Refusal::new(ErrorCode::Conflict, "this cid was used with another body; use a new one for each message")
             }

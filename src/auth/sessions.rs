@@ -180,16 +180,6 @@ impl Sessions {
         })
     }
 
-    /// Opens and stores a session.
-    ///
-    /// # Errors
-    /// As [`Sessions::mint`], and `unavailable`.
-    pub async fn open(&self, new: NewSession, now: u64) -> Result<Tokens, Refusal> {
-        let minted = self.mint(new, now)?;
-        self.engine.open_session(minted.record, now).await?;
-        Ok(minted.tokens)
-    }
-
     /// Checks a token together with the device it is used on, or with a proof of the key it is bound to.
     ///
     /// # Errors
@@ -258,11 +248,11 @@ impl Sessions {
     }
 
     /// Exchanges a refresh token for a new pair. The same token again within the grace and from the same
-    /// device gets the same pair; later, or from another device, the session is revoked.
+    /// device gets the same pair; later, or from another device, the caller has to end the session.
     ///
     /// # Errors
     /// `invalid_token`.
-    pub async fn refresh(&self, token: &str, device: &DeviceId, now: u64) -> Result<Tokens, Refusal> {
+    pub async fn refresh(&self, token: &str, device: &DeviceId, now: u64) -> Result<Refreshed, Refusal> {
         let refused = || Refusal::new(ErrorCode::InvalidToken, "this refresh token does not work; sign in again");
         let id = session_of(token).ok_or_else(refused)?;
         let digest = secret::digest(token);
@@ -306,17 +296,14 @@ impl Sessions {
         };
         self.engine.update_session(id.to_owned(), &mut decide, now).await?;
         match verdict {
-            Verdict::Fresh(tokens) => Ok(*tokens),
+            Verdict::Fresh(tokens) => Ok(Refreshed::Pair(tokens)),
             Verdict::Repeated(sealed) => {
                 let opened = seal::open_kept(token, &sealed, REFRESH_AAD).map_err(|_| refused())?;
-                serde_json::from_slice(&opened).map_err(|_| refused())
+                serde_json::from_slice(&opened).map(Refreshed::Pair).map_err(|_| refused())
             }
             Verdict::Failed(refusal) => Err(refusal),
             Verdict::Unknown => Err(refused()),
-            Verdict::Reused => {
-                self.engine.revoke_session(id.to_owned(), now).await?;
-                Err(refused())
-            }
+            Verdict::Reused => Ok(Refreshed::Reused { session: id.to_owned(), refusal: refused() }),
         }
     }
 
@@ -341,6 +328,13 @@ impl Sessions {
         next.expires_at = now + self.settings.refresh_ms;
         Ok((next, tokens))
     }
+}
+
+/// What came of a refresh token.
+pub enum Refreshed {
+    Pair(Box<Tokens>),
+    /// It was used before, or on another device: somebody has a copy. End the session.
+    Reused { session: String, refusal: Refusal },
 }
 
 /// What a refresh token turned out to be.

@@ -13,21 +13,52 @@ use crate::core::stream::Publication;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// A message was sequenced.
-    Published { room: RoomName, publication: Arc<Publication> },
+    Published {
+        room: RoomName,
+        publication: Arc<Publication>,
+    },
     /// A room's info changed.
     Room { room: RoomName, info: RoomInfo },
     /// A room's counts changed, as they are now.
     Counts { room: RoomName, counts: Counts },
     /// Who came and went since the last such event; `reset` when that was too much to list.
-    Presence { room: RoomName, joined: Vec<Member>, left: Vec<UserId>, reset: bool },
+    Presence {
+        room: RoomName,
+        joined: Vec<Member>,
+        left: Vec<UserId>,
+        reset: bool,
+    },
     /// A QR login changed: the attempt after the change, and the events to tell its PC.
-    Attempt { attempt: Arc<Attempt>, events: Vec<attempt::Event> },
+    Attempt {
+        attempt: Arc<Attempt>,
+        events: Vec<attempt::Event>,
+    },
     /// A user signed in on another device.
-    SignedIn { user: UserId, session: String, device: PublicDevice, ip: String },
+    SignedIn {
+        user: UserId,
+        session: String,
+        device: PublicDevice,
+        ip: String,
+    },
     /// A session's tokens stopped working.
     Revoked { user: UserId, session: String },
     /// Something about this topic may have been missed: read it again.
     Suspect(Topic),
+}
+
+impl Event {
+    /// What it is about: events of one topic are in order.
+    pub fn topic(&self) -> Topic {
+        match self {
+            Event::Published { room, .. }
+            | Event::Room { room, .. }
+            | Event::Counts { room, .. }
+            | Event::Presence { room, .. } => Topic::Room(room.clone()),
+            Event::Attempt { attempt, .. } => Topic::Attempt(attempt.key()),
+            Event::SignedIn { user, .. } | Event::Revoked { user, .. } => Topic::User(user.clone()),
+            Event::Suspect(topic) => topic.clone(),
+        }
+    }
 }
 
 /// What a node can follow.

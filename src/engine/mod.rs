@@ -141,6 +141,8 @@ verbs! {
     enter(room: RoomName, presence: Present, create: Create, now: u64) -> RoomView;
     /// A connection is no longer in the room.
     leave(room: RoomName, connection: u64, now: u64) -> ();
+    /// A room as a joiner would see it, for one who stays outside or missed an event. `None`: there is none.
+    view(room: RoomName, now: u64) -> Option<RoomView>;
     /// Who is signed in there, ordered by id.
     members(room: RoomName, cursor: Option<String>, limit: usize) -> MembersPage;
     /// Raises a counter and answers its value after this.
@@ -157,8 +159,8 @@ verbs! {
     create_account(account: Account) -> ();
     /// Reads an account.
     account(user: UserId) -> Option<Arc<Account>>;
-    /// Keeps a new session; beyond the bound of a user the one unused for longest is revoked.
-    open_session(session: SessionRecord, now: u64) -> ();
+    /// Keeps a new session. Beyond the bound of a user those unused for longest are revoked; answers which.
+    open_session(session: SessionRecord, now: u64) -> Vec<String>;
     /// Reads a session; a revoked or lapsed one is not there.
     session(id: String, now: u64) -> Option<Arc<SessionRecord>>;
     /// One compare-and-set on a session. `None`: there is none by that name.

@@ -74,6 +74,9 @@ pub enum EngineError {
     /// A bound of the node is reached.
     #[error("the node's bound of {0} is reached")]
     Full(&'static str),
+    /// One caller has as many as allowed.
+    #[error("too many {0}")]
+    TooMany(&'static str),
     /// A `cid` was used with another body.
     #[error("this cid was used with another body")]
     CidConflict,

@@ -19,7 +19,7 @@ use countersign_protocol::{CloseCode, RoomName, UserId};
 use dashmap::DashMap;
 
 pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standing, Watched};
-pub use room::{Appended, Room};
+pub use room::{Appended, Room, Source};
 pub use subscription::Subscription;
 pub use wire::{MemoryWire, Wire};
 
@@ -90,6 +90,11 @@ impl Hub {
             bound.retain(|c| c.id != connection.id);
         }
         self.users.remove_if(user, |_, bound| bound.is_empty());
+    }
+
+    /// Whether this user has a connection here.
+    pub fn is_connected(&self, user: &UserId) -> bool {
+        self.users.contains_key(user)
     }
 
     /// This user's connections here.
@@ -165,6 +170,20 @@ impl Hub {
     pub fn publish(&self, name: &RoomName, frame: impl FnOnce() -> Vec<u8>, class: Class) {
         if let Some(room) = self.room(name) {
             room.append(&frame(), class);
+        }
+    }
+
+    /// Absolute values (counts, info) for everyone in a room, unless newer ones were told before.
+    pub fn publish_absolute(
+        &self,
+        name: &RoomName,
+        frame: impl FnOnce() -> Vec<u8>,
+        class: Class,
+        version: u64,
+        source: Source,
+    ) {
+        if let Some(room) = self.room(name) {
+            room.append_absolute(&frame(), class, version, source);
         }
     }
 

@@ -35,6 +35,18 @@ struct State {
     last: Option<u64>,
     /// Where `last` started: messages up to here were never appended, joiners had them from a read.
     floor: u64,
+    /// The newest versions told, of counts and of info.
+    counts_version: u64,
+    info_version: u64,
+}
+
+/// Where absolute values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A publication, which may come late or twice.
+    Told,
+    /// A read, which may hold more than the publication of the same version.
+    Read,
 }
 
 /// What became of a message offered to a room.
@@ -127,12 +139,34 @@ impl Room {
 
     /// Appends a frame that is no message.
     pub(super) fn append(self: &Arc<Self>, frame: &[u8], class: Class) {
-        let mut state = self.state.lock();
+        self.append_locked(&mut self.state.lock(), frame, class);
+    }
+
+    fn append_locked(self: &Arc<Self>, state: &mut State, frame: &[u8], class: Class) {
         if state.members.is_empty() {
             return;
         }
         state.pending.push(&self.name, frame, 0, class);
-        self.start(&mut state);
+        self.start(state);
+    }
+
+    /// Appends a frame of absolute values, unless newer ones were before.
+    pub(super) fn append_absolute(
+        self: &Arc<Self>,
+        frame: &[u8],
+        class: Class,
+        version: u64,
+        source: Source,
+    ) {
+        let mut state = self.state.lock();
+        let newest = match class {
+            Class::Room => &mut state.info_version,
+            _ => &mut state.counts_version,
+        };
+        if version > *newest || (version == *newest && source == Source::Read) {
+            *newest = version;
+            self.append_locked(&mut state, frame, class);
+        }
     }
 
     /// Appends a message frame in its order.
@@ -141,7 +175,9 @@ impl Room {
         match state.last {
             Some(last) if offset <= last => return Appended::Stale,
             Some(last) if offset > last + 1 => return Appended::Missed { after: last },
-            _ => {}
+            Some(_) => {}
+            // Whoever joins has to have read what came before, for it may not come again.
+            None => state.floor = offset.saturating_sub(1),
         }
         state.last = Some(offset);
         if !state.members.is_empty() {

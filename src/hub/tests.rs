@@ -3,6 +3,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod joining;
+mod late;
 mod leaks;
 mod overload;
 mod running;

@@ -88,6 +88,16 @@ impl Hub {
             .is_some()
     }
 
+    /// Whether this connection is the one that watches an attempt.
+    pub fn watches(&self, key: AttemptKey, connection: ConnectionId) -> bool {
+        self.watchers.get(&key).is_some_and(|watch| watch.connection.id == connection)
+    }
+
+    /// Whether a connection here watches an attempt.
+    pub fn is_watched(&self, key: AttemptKey) -> bool {
+        self.watchers.contains_key(&key)
+    }
+
     /// Attempts watched on this node.
     pub fn watch_count(&self) -> usize {
         self.watchers.len()

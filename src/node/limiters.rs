@@ -2,7 +2,7 @@
 //! network a host is given.
 
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_protocol::UserId;
@@ -12,23 +12,10 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, RateLimiter};
 
 use super::refusal::Refusal;
+pub use crate::core::network::network_of;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::config::limits::RateLimit;
-
-/// The address a limit counts under: itself, or its /64.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        },
-    }
-}
 
 /// The gateway's clock in the shape the limiter asks for.
 #[derive(Debug, Clone)]
@@ -111,7 +98,8 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 pub struct Limiters {
     pub qr_open: Keyed<IpAddr>,
     pub qr_phone: Keyed<UserId>,
-    pub login_account: Keyed<UserId>,
+    /// By account and network: whoever guesses from elsewhere does not lock the owner out.
+    pub login_account: Keyed<(UserId, IpAddr)>,
     pub login_address: Keyed<IpAddr>,
 }
 
@@ -121,7 +109,7 @@ impl Limiters {
         Self {
             qr_open: Keyed::new(limits.qr_open_rate, keys, clock, "QR logins opened from this address"),
             qr_phone: Keyed::new(limits.qr_phone_rate, keys, clock, "scans and confirmations by this account"),
-            login_account: Keyed::new(limits.login_account_rate, keys, clock, "sign-ins to this account"),
+            login_account: Keyed::new(limits.login_account_rate, keys, clock, "sign-ins to this account from this address"),
             login_address: Keyed::new(limits.login_address_rate, keys, clock, "sign-ins from this address"),
         }
     }
@@ -138,15 +126,6 @@ impl Limiters {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_count_by_network() {
-        let same = |a: &str, b: &str| network_of(a.parse().unwrap()) == network_of(b.parse().unwrap());
-        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));
-        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
-        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
-    }
 
     #[test]
     fn a_key_waits_and_others_do_not() {

@@ -2,6 +2,7 @@
 //! over the engine (shared state) and the hub (local sockets), which know nothing of each other.
 
 pub mod admission;
+mod follow;
 pub mod limiters;
 mod qr;
 mod rooms;
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use countersign_protocol::RoomName;
+use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
 
 pub use admission::Admission;
-pub use qr::{Claim, QrRequest, no_attempt};
+pub use qr::{Claim, QrRequest, Redeemed, no_attempt};
 pub use crate::refusal::Refusal;
 use crate::refusal;
 pub use rooms::{Message, Page};
@@ -55,6 +56,7 @@ pub struct Node {
     next_connection: AtomicU64,
     departures: mpsc::UnboundedSender<Departure>,
     repairs: sink::Repairs,
+    turns: follow::Turns,
 }
 
 /// What the engine has to be told after a connection is gone. It keeps the connection's place until then, so
@@ -63,6 +65,8 @@ struct Departure {
     connection: ConnectionId,
     rooms: Vec<RoomName>,
     attempt: Option<AttemptKey>,
+    /// Whose last connection here this was.
+    user: Option<UserId>,
     _place: Option<Arc<Admission>>,
 }
 
@@ -185,6 +189,7 @@ impl Node {
             next_connection: AtomicU64::new(first),
             departures,
             repairs,
+            turns: follow::Turns::default(),
         });
         Ok(Built { node, sink, background: ticker::Background { departed } })
     }
@@ -226,17 +231,27 @@ impl Node {
     /// The connection is gone: local membership ends now, the engine is told soon. Call it once.
     pub fn depart(&self, connection: &Arc<Connection>, place: Option<Arc<Admission>>) {
         let rooms = self.hub.unregister(connection);
-        let attempt = connection.set_watched(None).map(|w| w.key).filter(|key| self.hub.unwatch(*key, connection.id));
-        if rooms.is_empty() && attempt.is_none() {
+        let attempt = connection.set_watched(None).map(|w| w.key);
+        if let Some(key) = attempt {
+            self.hub.unwatch(key, connection.id);
+        }
+        let user = connection.session().map(|s| s.user_id().clone()).filter(|user| !self.hub.is_connected(user));
+        if rooms.is_empty() && attempt.is_none() && user.is_none() {
             return;
         }
         // Fails only when the reaper has ended with the process.
-        let _ = self.departures.send(Departure { connection: connection.id, rooms, attempt, _place: place });
+        let _ = self.departures.send(Departure { connection: connection.id, rooms, attempt, user, _place: place });
     }
 
     /// Sweeps what grows with callers.
     fn sweep(&self) {
         self.limiters.sweep();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.repairs.close();
     }
 }
 

@@ -1,30 +1,30 @@
-//! QR login: a PC opens and watches, a signed-in phone scans and confirms, the PC redeems.
+//! QR login: a PC opens and watches ([here](self)), a signed-in phone scans and confirms ([`phone`]), the PC
+//! redeems ([`redeem`]).
+
+mod phone;
+mod redeem;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_protocol::client::{DeviceKind, PublicKey};
-use countersign_protocol::http::{QrStateBody, Scanned};
-use countersign_protocol::server::{QrOpened, QrRedeemed, QrState, QrWatching};
+use countersign_protocol::server::{QrOpened, QrState, QrWatching};
 use countersign_protocol::{DeviceId, ErrorCode};
+
+pub use redeem::Redeemed;
 
 use super::limiters::network_of;
 use super::refusal::Refusal;
-use super::signin::Caller;
 use super::{Node, connection_name, qr_policy, sink};
 use crate::auth::device::DeviceDigest;
 use crate::auth::jwk::{P256Point, Thumbprint};
-use crate::auth::sessions::{Minted, NewSession, Session, no_entropy};
-use crate::auth::{jwe, names, seal, secret};
+use crate::auth::sessions::no_entropy;
+use crate::auth::{names, secret};
 use crate::core::attempt::{
-    self, Attempt, AttemptKey, CancelReason, Command, Device, Digest, Digits, Opening, Outcome, P256Key, Phone,
-    Policy, QrId, Sealed, Secret,
+    self, Attempt, AttemptKey, CancelReason, Command, Device, Digest, Opening, Outcome, P256Key, Policy, QrId,
 };
-use crate::engine::{AttemptRef, Decided, SessionRecord};
+use crate::engine::{AttemptRef, Decided, Topic};
 use crate::hub::{Connection, ConnectionId, Watched};
-
-/// Domain of the result kept for a repeated redeem.
-const REDEEM_AAD: &[u8] = b"countersign redeem v1";
 
 /// What `qr.open` asks for.
 pub struct QrRequest {
@@ -53,12 +53,6 @@ impl Claim<'_> {
     }
 }
 
-/// A record to be stored once the redemption has been decided, with what is told.
-struct Prepared {
-    record: SessionRecord,
-    result: Sealed,
-}
-
 fn device_digest(device: &DeviceId) -> Digest {
     Digest(*DeviceDigest::of(device).as_bytes())
 }
@@ -66,6 +60,11 @@ fn device_digest(device: &DeviceId) -> Digest {
 /// The same words for an unknown id, a foreign one and a wrong claim.
 pub fn no_attempt() -> Refusal {
     Refusal::new(ErrorCode::NotFound, "no such QR login")
+}
+
+/// Reads an attempt: a decision that changes nothing.
+fn look(_: &Attempt) -> attempt::Step {
+    attempt::Step { next: None, events: Vec::new(), outcome: Ok(Outcome::Unaffected) }
 }
 
 fn unexpected() -> Refusal {
@@ -134,15 +133,26 @@ impl Node {
         let claim = secret::token().map_err(|_| no_entropy())?;
         let opening = self.opening(connection, request, &claim)?;
         let watched = Watched { key: opening.key, claim: opening.claim, device: opening.device.digest };
-        let opened = attempt::open(opening, now, &self.policy());
-        // Refused, it leaves the former one as it was.
-        self.engine.open_attempt(opened.clone()).await?;
-        let attempt = Arc::new(opened);
-        claim_device(connection, &requester)?;
-        if let Some(former) = connection.set_watched(Some(watched)) {
+        let attempt = Arc::new(attempt::open(opening, now, &self.policy()));
+        let topic = Topic::Attempt(watched.key);
+        let turn = self.turns.turn(&topic).await;
+        self.engine.follow(topic.clone()).await?;
+        let kept = match self.engine.open_attempt(Attempt::clone(&attempt)).await {
+            Ok(()) => claim_device(connection, &requester),
+            Err(e) => Err(e.into()),
+        };
+        if let Err(refusal) = kept {
+            // It leaves the former one as it was.
+            drop(turn);
+            self.unfollow_unless_needed(topic).await;
+            return Err(refusal);
+        }
+        let former = connection.set_watched(Some(watched));
+        self.hub.hold_watch(watched.key, connection);
+        drop(turn);
+        if let Some(former) = former {
             self.supersede(connection, former, now).await;
         }
-        self.hub.hold_watch(watched.key, connection);
         let qr_id = attempt.qr_id();
         connection.queue(reply(&QrOpened {
             qr_id: qr_id.to_string(),
@@ -193,14 +203,19 @@ impl Node {
         })
     }
 
-    /// A connection has one live attempt: a new one ends the former. One that has ended already stays so.
+    /// A connection has one live attempt: a new one ends the former. One that has ended already stays so, and
+    /// one that another connection watches by now is that one's.
     async fn supersede(&self, connection: &Connection, former: Watched, now: u64) {
         let Watched { key, claim, device } = former;
+        if !self.hub.watches(key, connection.id) {
+            return;
+        }
         let command = || Command::Cancel { claim, device, reason: CancelReason::Superseded };
         if let Err(refusal) = self.update(AttemptRef::Key(key), now, &command).await {
             tracing::debug!(code = refusal.code.name(), "the former QR login had ended");
         }
         self.hub.unwatch(key, connection.id);
+        self.unfollow_unless_needed(Topic::Attempt(key)).await;
     }
 
     fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
@@ -231,14 +246,23 @@ impl Node {
         if let Some(former) = connection.set_watched(Some(watched)).filter(|f| f.key != watched.key) {
             self.unwatch_qr(connection, former.key, now).await;
         }
+        let topic = Topic::Attempt(watched.key);
+        let turn = self.turns.turn(&topic).await;
         self.hub.hold_watch(watched.key, connection);
+        let followed = self.engine.follow(topic.clone()).await;
+        drop(turn);
         // Read again now that nothing can be missed.
         let poll = || Command::Poll { claim: digest, device };
-        let attempt = match self.update(AttemptRef::Key(watched.key), now, &poll).await {
+        let read = match followed {
+            Ok(()) => self.update(AttemptRef::Key(watched.key), now, &poll).await,
+            Err(e) => Err(e.into()),
+        };
+        let attempt = match read {
             Ok(decided) => decided.attempt,
             Err(refusal) => {
                 self.hub.unwatch(watched.key, connection.id);
                 connection.set_watched(None);
+                self.unfollow_unless_needed(topic).await;
                 return Err(refusal);
             }
         };
@@ -254,6 +278,7 @@ impl Node {
     async fn unwatch_qr(&self, connection: &Connection, key: AttemptKey, now: u64) {
         self.hub.unwatch(key, connection.id);
         self.forget_watch(connection.id, key, now).await;
+        self.unfollow_unless_needed(Topic::Attempt(key)).await;
     }
 
     /// A connection no longer watches; another may.
@@ -269,171 +294,6 @@ impl Node {
         let cancel = || Command::Cancel { claim: digest, device, reason: CancelReason::User };
         self.update(AttemptRef::Id(id), self.clock.now(), &cancel).await?.step.outcome?;
         Ok(())
-    }
-
-    /// Exchanges the ticket for the PC's own tokens and signs `connection` in.
-    pub async fn redeem_qr(
-        &self,
-        connection: &Arc<Connection>,
-        claim: Claim<'_>,
-        ticket: &str,
-    ) -> Result<QrRedeemed, Refusal> {
-        let now = self.clock.now();
-        let (id, (digest, device)) = (claim.id()?, claim.digests());
-        let bound = connection.session().map(|s| s.user_id().clone());
-        let policy = self.policy();
-        let mut prepared: Option<Prepared> = None;
-        let mut refused: Option<Refusal> = None;
-        let mut decide = |attempt: &Attempt| {
-            (prepared, refused) = (None, None);
-            let scanner = attempt.scanner().map(|s| &s.user);
-            if bound.is_some() && scanner.map(|u| &u.id) != bound.as_ref() && attempt.state() == QrState::Confirmed {
-                refused = Some(Refusal::new(ErrorCode::Conflict, "this connection is signed in as another user"));
-            } else if attempt.state() == QrState::Confirmed {
-                // Only what can succeed is worth a signature.
-                match self.prepare(attempt, &claim, now) {
-                    Ok(ready) => prepared = Some(ready),
-                    Err(refusal) => refused = Some(refusal),
-                }
-            }
-            let (session, result) = match &prepared {
-                Some(ready) => (ready.record.id.as_str(), ready.result.clone()),
-                None => ("", Sealed::new(Vec::new())),
-            };
-            let ticket = if refused.is_some() { "" } else { ticket };
-            let redeem = Command::Redeem { claim: digest, device, ticket, session, result: &result };
-            attempt::decide(attempt, &redeem, now, &policy)
-        };
-        let decided =
-            self.engine.update_attempt(AttemptRef::Id(id), &mut decide, now).await?.ok_or_else(no_attempt)?;
-        audit(&decided, "redeem");
-        let result = match (decided.step.outcome, refused) {
-            (Ok(Outcome::Redeemed(result)), _) => {
-                let record = prepared.ok_or_else(unexpected)?.record;
-                self.engine.open_session(record, now).await?;
-                result
-            }
-            (Ok(Outcome::RedeemedAgain(result)), _) => result,
-            // The claim was right, or the core would have said so first.
-            (Err(e), Some(refusal)) if e.code == ErrorCode::NotFound => return Err(refusal),
-            (Err(e), _) => return Err(e.into()),
-            (Ok(_), _) => return Err(unexpected()),
-        };
-        let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
-        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
-        self.sign_in_redeemed(connection, claim.device, &kept, now).await?;
-        Ok(kept.reply)
-    }
-
-    /// Makes the PC's session and tokens, sealed so that only the claim can read them again.
-    fn prepare(&self, attempt: &Attempt, claim: &Claim<'_>, now: u64) -> Result<Prepared, Refusal> {
-        let scanner = attempt.scanner().ok_or_else(unexpected)?;
-        let device = attempt.device();
-        let Minted { record, tokens } = self.sessions.mint(
-            NewSession {
-                user: scanner.user.clone(),
-                device: DeviceDigest::of(claim.device),
-                public_device: countersign_protocol::server::PublicDevice {
-                    name: device.name.as_deref().map(str::to_owned),
-                    kind: device.kind,
-                },
-                ip: attempt.ip().to_string(),
-                jkt: attempt.dpop_jkt().map(str::to_owned),
-            },
-            now,
-        )?;
-        let mut reply = QrRedeemed {
-            access_token: None,
-            refresh_token: None,
-            sealed: None,
-            token_type: tokens.token_type,
-            expires_in_ms: tokens.expires_in_ms,
-            user: tokens.user,
-            session: tokens.session,
-        };
-        let internal = || Refusal::new(ErrorCode::Internal, "the tokens could not be sealed");
-        let access_token = tokens.access_token.clone();
-        if let Some(key) = attempt.public_key() {
-            let point = P256Point::from_key(&key.to_jwk()).map_err(|_| internal())?;
-            let pair = serde_json::json!({"access_token": tokens.access_token, "refresh_token": tokens.refresh_token});
-            let party = attempt.qr_id().to_string();
-            reply.sealed = Some(jwe::seal(&point, &party, pair.to_string().as_bytes()).map_err(|_| internal())?);
-        } else {
-            reply.access_token = Some(tokens.access_token);
-            reply.refresh_token = Some(tokens.refresh_token);
-        }
-        let kept = serde_json::to_vec(&Kept { reply, access_token }).map_err(|_| internal())?;
-        let sealed = seal::seal_kept(claim.claim, &kept, REDEEM_AAD).map_err(|_| internal())?;
-        Ok(Prepared { record, result: Sealed::new(sealed) })
-    }
-
-    /// A signed-in phone scans a code.
-    pub async fn scan_qr(&self, caller: &Caller, qr_id: &str) -> Result<Scanned, Refusal> {
-        let (session, phone) = self.phone(caller)?;
-        let id = self.live(session, qr_id).await?;
-        let now = self.clock.now();
-        let scan_token = secret::token().map_err(|_| no_entropy())?;
-        let token: Digest = secret::digest(&scan_token).into();
-        let drawn = secret::two_digits().map_err(|_| no_entropy())?;
-        let digits = drawn.parse().ok().and_then(Digits::new).ok_or_else(no_entropy)?;
-        let scan = || Command::Scan { qr_id: id, phone: &phone, token, digits };
-        let decided = self.update(AttemptRef::Id(id), now, &scan).await?;
-        let Outcome::Scanned(scanned) = decided.step.outcome? else { return Err(unexpected()) };
-        Ok(Scanned {
-            scan_token,
-            expires_in_ms: scanned.expires_at.saturating_sub(now),
-            request: scanned.request,
-            number: scanned.number,
-        })
-    }
-
-    /// The phone that scanned says yes.
-    pub async fn confirm_qr(
-        &self,
-        caller: &Caller,
-        qr_id: &str,
-        scan_token: &str,
-        code: Option<&str>,
-    ) -> Result<QrStateBody, Refusal> {
-        let (session, phone) = self.phone(caller)?;
-        let id = self.live(session, qr_id).await?;
-        let ticket = Secret::new(secret::token().map_err(|_| no_entropy())?);
-        let token: Digest = secret::digest(scan_token).into();
-        let confirm = || Command::Confirm { qr_id: id, phone: &phone, token, code, ticket: &ticket };
-        self.update(AttemptRef::Id(id), self.clock.now(), &confirm).await?.step.outcome?;
-        Ok(QrStateBody { state: QrState::Confirmed })
-    }
-
-    /// The phone that scanned says no.
-    pub async fn deny_qr(&self, caller: &Caller, qr_id: &str, scan_token: &str) -> Result<QrStateBody, Refusal> {
-        let (session, phone) = self.phone(caller)?;
-        let id = self.live(session, qr_id).await?;
-        let token: Digest = secret::digest(scan_token).into();
-        let deny = || Command::Deny { qr_id: id, phone: &phone, token };
-        self.update(AttemptRef::Id(id), self.clock.now(), &deny).await?.step.outcome?;
-        Ok(QrStateBody { state: QrState::Denied })
-    }
-
-    /// Everything about the phone comes from its session, nothing from its request.
-    fn phone<'a>(&self, caller: &'a Caller) -> Result<(&'a Session, Phone), Refusal> {
-        let session = caller.session.as_deref().ok_or_else(super::signin::unauthenticated)?;
-        let phone = Phone {
-            user: (**session.user()).clone(),
-            session: session.id().into(),
-            device: Digest(*session.device().as_bytes()),
-            ip: caller.address,
-        };
-        Ok((session, phone))
-    }
-
-    /// Counts a call that names an attempt there is; one that names none costs the account nothing.
-    async fn live(&self, session: &Session, qr_id: &str) -> Result<QrId, Refusal> {
-        let id = QrId::parse(qr_id).ok_or_else(no_attempt)?;
-        let mut look = |_: &Attempt| attempt::Step { next: None, events: Vec::new(), outcome: Ok(Outcome::Unaffected) };
-        let found = self.engine.update_attempt(AttemptRef::Id(id), &mut look, self.clock.now()).await?;
-        found.ok_or_else(no_attempt)?;
-        self.limiters.qr_phone.check(session.user_id())?;
-        Ok(id)
     }
 
     /// The address in a code and whether it is one.
@@ -463,7 +323,6 @@ impl Node {
     /// Tells the watcher what it may have missed.
     pub(super) async fn repair_attempt(&self, key: AttemptKey) -> Result<(), Refusal> {
         let now = self.clock.now();
-        let mut look = |_: &Attempt| attempt::Step { next: None, events: Vec::new(), outcome: Ok(Outcome::Unaffected) };
         if let Some(decided) = self.engine.update_attempt(AttemptRef::Key(key), &mut look, now).await? {
             self.hub.tell_watcher(&decided.attempt, |attempt, told| {
                 sink::frames(attempt, told, now, self.origins.public())
@@ -471,14 +330,6 @@ impl Node {
         }
         Ok(())
     }
-}
-
-/// What a redemption leaves behind for a repeat: its reply, and the token the connection is signed in with,
-/// which a sealed reply hides.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Kept {
-    pub(super) reply: QrRedeemed,
-    pub(super) access_token: String,
 }
 
 fn other_device() -> Refusal {

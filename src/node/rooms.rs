@@ -5,19 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_protocol::client::{Position, Priority};
 use countersign_protocol::limits::{BODY_BYTES_MAX, CID_BYTES_MAX, HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX};
-use countersign_protocol::server::{HistoryPage, Joined, LeftPush, LeftReason, Liked, Me, MembersPage, Role, Sent};
+use countersign_protocol::server::{
+    HistoryPage, Joined, LeftPush, LeftReason, Liked, Me, MembersPage, PresencePush, Sent,
+};
 use countersign_protocol::{ErrorCode, RoomName, codec};
 use serde_json::value::RawValue;
 
+use super::sink::{self, Repaired};
 use super::Node;
 use super::refusal::Refusal;
 use super::signin::{present, unauthenticated};
 use crate::auth::sessions::Session;
 use crate::config::Namespace;
+use crate::core::outbox::Class;
 use crate::core::stream::Draft;
 use crate::engine::{Create, EngineError, History, Read, RoomView, Topic};
-use crate::core::room::{PENDING_BYTES_MAX, PENDING_HARD_BYTES_MAX, PENDING_LOW_BYTES_MAX};
-use crate::hub::{Connection, Subscription};
+use crate::core::room::{self, Action, Rules, Standing, Verdict};
+use crate::hub::{Connection, Source, Subscription};
 
 /// A room's pending frames are gone within this time, unless the machine is overloaded, ms.
 const PENDING_AFTER_MS: u64 = 200;
@@ -70,9 +74,10 @@ impl Node {
     ) -> Result<(), Refusal> {
         let (room, namespace) = self.parse_room(room)?;
         let session = connection.session();
-        if session.is_none() && !namespace.anonymous {
-            return Err(unauthenticated());
-        }
+        let rules = Rules { create_on_join: namespace.create_on_join, anonymous: namespace.anonymous };
+        allow(rules, session.as_deref(), Action::Join)?;
+        let topic = Topic::Room(room.clone());
+        let turn = self.turns.turn(&topic).await;
         if connection.subscription(&room).is_some() {
             return Err(Refusal::new(ErrorCode::AlreadyJoined, "joined already; use history to fill a gap"));
         }
@@ -80,14 +85,17 @@ impl Node {
             let max = self.limits.subscriptions_max;
             return Err(Refusal::new(ErrorCode::LimitReached, format!("at most {max} rooms on one connection")));
         }
-        let create = if namespace.create_on_join { Create::Allowed } else { Create::Refused };
+        let create = if rules.create_on_join { Create::Allowed } else { Create::Refused };
         let subscription = self.hub.hold(&room, connection);
-        let entered = self.enter_and_release(&subscription, session.as_deref(), create, after, &reply).await;
+        let followed = self.engine.follow(topic).await;
+        drop(turn);
+        let entered = match followed {
+            Ok(()) => self.enter_and_release(&subscription, session.as_deref(), create, after, &reply).await,
+            Err(e) => Err(e.into()),
+        };
         if let Err(refusal) = entered {
-            self.hub.leave(&subscription);
-            let now = self.clock.now();
             // The engine may or may not have counted the connection in.
-            let _ = self.engine.leave(room, connection.id, now).await;
+            let _ = self.part(&subscription).await;
             return Err(refusal);
         }
         Ok(())
@@ -102,7 +110,6 @@ impl Node {
         reply: &(impl Fn(&Joined<'_>) -> Bytes + Send + Sync),
     ) -> Result<(), Refusal> {
         let (connection, room) = (&subscription.connection, subscription.room.name());
-        self.engine.follow(Topic::Room(room.clone())).await?;
         let presence = present(connection, session);
         let view = self.engine.enter(room.clone(), presence, create, self.clock.now()).await.map_err(|e| match e {
             EngineError::Missing => Refusal::new(ErrorCode::NotFound, "no such room"),
@@ -124,22 +131,16 @@ impl Node {
     /// # Errors
     /// `not_joined`.
     pub async fn leave(&self, connection: &Arc<Connection>, room: &str) -> Result<(), Refusal> {
-        let (room, subscription) = self.joined(connection, room)?;
-        self.hub.leave(&subscription);
-        self.engine.leave(room.clone(), connection.id, self.clock.now()).await?;
-        if self.hub.room(&room).is_none() {
-            self.engine.unfollow(Topic::Room(room)).await?;
-        }
-        Ok(())
+        let (_, subscription) = self.joined(connection, room)?;
+        Ok(self.part(&subscription).await?)
     }
 
     /// Takes a connection out of a room and tells it why.
     pub(super) async fn expel(&self, subscription: &Arc<Subscription>, reason: LeftReason) {
         let room = subscription.room.name().clone();
-        let connection = &subscription.connection;
         self.hub.leave(subscription);
-        connection.push(codec::text_frame(&LeftPush { room: room.clone(), reason }).into());
-        let _ = self.engine.leave(room, connection.id, self.clock.now()).await;
+        subscription.connection.push(codec::text_frame(&LeftPush { room, reason }).into());
+        let _ = self.part(subscription).await;
     }
 
     /// Says something in a room, as the session's user. There is no other way to say it, and no way to say it as
@@ -156,8 +157,12 @@ impl Node {
         if message.cid.as_ref().is_some_and(|cid| cid.is_empty() || cid.len() > CID_BYTES_MAX) {
             return Err(Refusal::bad_request(format!("a cid is 1 to {CID_BYTES_MAX} bytes")));
         }
-        if let Some(shed) = pressure(subscription.room.pending_bytes(), message.priority)? {
-            return Ok(shed);
+        match room::pressure(subscription.room.pending_bytes(), message.priority) {
+            Verdict::Take => {}
+            Verdict::Shed => {
+                return Ok(Sent { shed: true, after_ms: Some(PENDING_AFTER_MS), ..Sent::default() });
+            }
+            Verdict::Refuse => return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS)),
         }
         let draft = draft(&session, message);
         let sequenced = self.engine.append(room, draft, self.clock.now()).await?;
@@ -234,7 +239,24 @@ impl Node {
     }
 
     /// Reads a room again after a suspicion and delivers what its members here have not seen.
-    pub(super) async fn repair_room(&self, room: &RoomName) -> Result<(), Refusal> {
+    pub(super) async fn repair_room(&self, room: &RoomName) -> Result<Repaired, Refusal> {
+        if self.hub.room(room).is_none() {
+            return Ok(Repaired::Done);
+        }
+        if let Some(view) = self.engine.view(room.clone(), self.clock.now()).await? {
+            sink::publish_counts(&self.hub, room, view.counts, Source::Read);
+            sink::publish_info(&self.hub, room, view.info, Source::Read);
+            let (joined, left) = (Vec::new(), Vec::new());
+            let reset = || codec::text_frame(&PresencePush { room: room.clone(), joined, left, reset: true });
+            self.hub.publish(room, reset, Class::Presence);
+        }
+        self.repair_messages(room).await?;
+        // The first to join may have read the room before what was missed, and not be answered yet.
+        let joining = self.hub.room(room).is_some() && self.hub.last_offset(room).is_none();
+        Ok(if joining { Repaired::Later } else { Repaired::Done })
+    }
+
+    async fn repair_messages(&self, room: &RoomName) -> Result<(), Refusal> {
         while let Some(after) = self.hub.last_offset(room) {
             let part = Read::After { offset: after, limit: HISTORY_PAGE_MAX };
             let history = self.engine.read(room.clone(), part, self.clock.now()).await?;
@@ -256,16 +278,16 @@ impl Node {
     }
 }
 
-fn joined<'a>(room: &'a RoomName, history: &'a History, view: &RoomView, session: Option<&Session>) -> Joined<'a> {
+fn joined<'a>(name: &'a RoomName, history: &'a History, view: &RoomView, session: Option<&Session>) -> Joined<'a> {
     Joined {
-        room: room.clone(),
+        room: name.clone(),
         epoch: history.epoch.clone(),
         offset: history.top,
         recovered: history.recovered,
-        messages: history.messages.iter().map(|p| p.push(room)).collect(),
+        messages: history.messages.iter().map(|p| p.push(name)).collect(),
         counts: view.counts.clone(),
         info: view.info.clone(),
-        me: Me { role: if session.is_some() { Role::Member } else { Role::Viewer }, muted_for_ms: None },
+        me: Me { role: room::role(standing(session)), muted_for_ms: None },
     }
 }
 
@@ -280,20 +302,15 @@ fn draft(session: &Session, message: Message) -> Draft {
     }
 }
 
-/// What a room's unflushed frames allow. `low` goes first, then `normal`; `high` only at the hard bound.
-fn pressure(pending: usize, priority: Priority) -> Result<Option<Sent>, Refusal> {
-    let bound = match priority {
-        Priority::Low => PENDING_LOW_BYTES_MAX,
-        Priority::Normal => PENDING_BYTES_MAX,
-        Priority::High => PENDING_HARD_BYTES_MAX,
-    };
-    if pending < bound {
-        return Ok(None);
-    }
-    if priority == Priority::High {
-        return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS));
-    }
-    Ok(Some(Sent { shed: true, after_ms: Some(PENDING_AFTER_MS), ..Sent::default() }))
+fn standing(session: Option<&Session>) -> Standing {
+    if session.is_some() { Standing::SignedIn } else { Standing::Anonymous }
+}
+
+fn allow(rules: Rules, session: Option<&Session>, action: Action) -> Result<(), Refusal> {
+    room::check(rules, standing(session), action).map_err(|code| match code {
+        ErrorCode::Unauthenticated => unauthenticated(),
+        code => Refusal::new(code, "not allowed in this room"),
+    })
 }
 
 fn page_size(limit: Option<u32>, max: usize) -> Result<usize, Refusal> {
@@ -301,29 +318,5 @@ fn page_size(limit: Option<u32>, max: usize) -> Result<usize, Refusal> {
         None => Ok(max),
         Some(0) => Err(Refusal::bad_request("limit is at least 1")),
         Some(n) => Ok(usize::try_from(n).unwrap_or(max).min(max)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pressure_refuses_the_least_first() {
-        let shed = |pending, priority| match pressure(pending, priority) {
-            Ok(Some(sent)) => sent.shed,
-            Ok(None) => false,
-            Err(_) => true,
-        };
-        for (pending, low, normal, high) in [
-            (0, false, false, false),
-            (PENDING_LOW_BYTES_MAX, true, false, false),
-            (PENDING_BYTES_MAX, true, true, false),
-            (PENDING_HARD_BYTES_MAX, true, true, true),
-        ] {
-            assert_eq!(shed(pending, Priority::Low), low);
-            assert_eq!(shed(pending, Priority::Normal), normal);
-            assert_eq!(shed(pending, Priority::High), high);
-        }
     }
 }

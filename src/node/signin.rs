@@ -8,14 +8,13 @@ use countersign_protocol::server::{LeftReason, Profile, PublicDevice, Role, Sign
 use countersign_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
 
 use super::limiters::network_of;
-use super::qr::Kept;
 use super::refusal::Refusal;
-use super::Node;
+use super::{Node, sink};
 use crate::auth::device::DeviceDigest;
 use crate::auth::password::PasswordError;
-use crate::auth::sessions::{NewSession, Proof, Session};
+use crate::auth::sessions::{NewSession, Proof, Refreshed, Session};
 use crate::auth::names;
-use crate::engine::{Account, Create, EngineError, Present};
+use crate::engine::{SessionRecord, Account, Create, EngineError, Present, Topic};
 use crate::hub::{Connection, End};
 
 /// Who makes a request: an address, and a session when a token was given.
@@ -101,7 +100,7 @@ impl Node {
         let user = UserId::parse(&login.user_id).ok();
         let account = match &user {
             Some(user) => {
-                self.limiters.login_account.check(user)?;
+                self.limiters.login_account.check(&(user.clone(), network_of(address)))?;
                 self.engine.account(user.clone()).await?
             }
             None => None,
@@ -119,7 +118,10 @@ impl Node {
             ip: address.to_string(),
             jkt: None,
         };
-        self.sessions.open(new, self.clock.now()).await
+        let now = self.clock.now();
+        let minted = self.sessions.mint(new, now)?;
+        self.open_session(minted.record, now).await?;
+        Ok(minted.tokens)
     }
 
     /// Exchanges a refresh token.
@@ -129,7 +131,14 @@ impl Node {
     pub async fn refresh_tokens(&self, token: &str, device: Option<&DeviceId>) -> Result<Tokens, Refusal> {
         // Without a device there is no telling whether it is another one, and a guess would end the session.
         let device = device.ok_or_else(|| Refusal::bad_request("send the device id in Countersign-Device"))?;
-        self.sessions.refresh(token, device, self.clock.now()).await
+        match self.sessions.refresh(token, device, self.clock.now()).await? {
+            Refreshed::Pair(tokens) => Ok(*tokens),
+            Refreshed::Reused { session, refusal } => {
+                tracing::warn!(target: "countersign::auth", session, "a used refresh token came back; the session is ended");
+                self.end_session(&session).await?;
+                Err(refusal)
+            }
+        }
     }
 
     /// Ends the caller's session: its tokens stop working, its sockets close, what it scanned is denied.
@@ -137,8 +146,7 @@ impl Node {
     /// # Errors
     /// `unavailable`.
     pub async fn logout(&self, session: &Session) -> Result<(), Refusal> {
-        self.engine.revoke_session(session.id().to_owned(), self.clock.now()).await?;
-        self.end_scans_of(session.id()).await
+        self.end_session(session.id()).await
     }
 
     /// The caller, as the gateway knows it.
@@ -186,16 +194,28 @@ impl Node {
             return Err(Refusal::new(ErrorCode::Conflict, message).into());
         }
         let max = self.limits.connections_per_user_max;
+        let topic = Topic::User(session.user_id().clone());
+        let turn = self.turns.turn(&topic).await;
         self.hub
             .bind_user(session.user_id(), connection, max)
             .map_err(|_| SignInError::ConnectionLimit)?;
         connection.set_session(Arc::clone(&session));
-        // A revocation that came before the line above found no session here to close.
+        let followed = self.engine.follow(topic).await;
+        drop(turn);
+        // A revocation that came before this heard of it found no session here to close.
         let now = self.clock.now();
-        let still = self.engine.session(session.id().to_owned(), now).await.map_err(Refusal::from)?;
+        let still = match followed {
+            Ok(()) => self.engine.session(session.id().to_owned(), now).await,
+            Err(e) => Err(e),
+        };
+        let still = still.map_err(|e| {
+            // It would go on as somebody whose end nobody hears of.
+            connection.end(End::Close(CloseCode::TryAgain));
+            Refusal::from(e)
+        })?;
         if still.is_none() {
             // It is bound by now, and a connection never goes on with a session that has ended.
-            connection.end(End::Close(CloseCode::Revoked));
+            connection.end_with(sink::revoked_frame(session.id()), CloseCode::Revoked);
             return Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again").into());
         }
         for subscription in connection.subscriptions() {
@@ -239,34 +259,26 @@ impl Node {
         Ok(fresh)
     }
 
-    /// The connection that redeemed is signed in on that same socket.
-    pub(super) async fn sign_in_redeemed(
-        &self,
-        connection: &Arc<Connection>,
-        device: &DeviceId,
-        kept: &Kept,
-        now: u64,
-    ) -> Result<(), Refusal> {
-        let session = self.sessions.adopt(&kept.access_token, device, now).await?;
-        match self.sign_in(connection, session).await {
-            Ok(()) => Ok(()),
-            Err(SignInError::Refused(refusal)) => Err(refusal),
-            // The tokens are good all the same; only this socket cannot be one of the user's.
-            Err(SignInError::ConnectionLimit) => {
-                connection.end(End::Close(CloseCode::ConnectionLimit));
-                Ok(())
-            }
+    /// Stores a session. Those that had to make room for it end as revoked ones do.
+    pub(super) async fn open_session(&self, record: SessionRecord, now: u64) -> Result<(), Refusal> {
+        for evicted in self.engine.open_session(record, now).await? {
+            self.end_scans_of(&evicted).await?;
         }
+        Ok(())
     }
-}
 
-impl Node {
+    /// Ends a session: its tokens stop working, its sockets close, what it scanned is denied.
+    async fn end_session(&self, id: &str) -> Result<(), Refusal> {
+        self.engine.revoke_session(id.to_owned(), self.clock.now()).await?;
+        self.end_scans_of(id).await
+    }
+
     /// A revocation may have been missed: every connection of the user is checked again.
     pub(super) async fn repair_user(&self, user: &UserId) -> Result<(), Refusal> {
         for connection in self.hub.connections_of(user) {
             let Some(session) = connection.session() else { continue };
             if self.engine.session(session.id().to_owned(), self.clock.now()).await?.is_none() {
-                connection.end(End::Close(CloseCode::Revoked));
+                connection.end_with(sink::revoked_frame(session.id()), CloseCode::Revoked);
             }
         }
         Ok(())

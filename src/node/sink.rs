@@ -4,12 +4,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use countersign_protocol::CloseCode;
 use countersign_protocol::RoomName;
 use countersign_protocol::codec::text_frame;
-use countersign_protocol::server::{CountsPush, PresencePush, RoomPush, SessionPush, SessionState};
+use countersign_protocol::server::{Counts, CountsPush, PresencePush, RoomInfo, RoomPush, SessionPush, SessionState};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -17,7 +18,7 @@ use crate::clock::Clock;
 use crate::core::attempt::{Attempt, AttemptKey};
 use crate::core::outbox::Class;
 use crate::engine::{Event, Sink, Topic};
-use crate::hub::{Appended, Hub};
+use crate::hub::{Appended, Hub, Source};
 
 /// The hub, as the engine's sink.
 pub struct NodeSink {
@@ -43,29 +44,20 @@ impl Sink for NodeSink {
                     self.repairs.ask(Repair::Room(room));
                 }
             }
-            Event::Counts { room, counts } => {
-                let frame = || {
-                    text_frame(&CountsPush {
-                        room: room.clone(),
-                        version: counts.version,
-                        viewers: counts.viewers,
-                        members: counts.members,
-                        counters: counts.counters,
-                    })
-                };
-                self.hub.publish(&room, frame, Class::Counts);
-            }
+            Event::Counts { room, counts } => publish_counts(&self.hub, &room, counts, Source::Told),
             Event::Presence { room, joined, left, reset } => {
                 let frame = || text_frame(&PresencePush { room: room.clone(), joined, left, reset });
                 self.hub.publish(&room, frame, Class::Presence);
             }
-            Event::Room { room, info } => {
-                let frame = || text_frame(&RoomPush { room: room.clone(), version: info.version, info });
-                self.hub.publish(&room, frame, Class::Room);
+            Event::Room { room, info } => publish_info(&self.hub, &room, info, Source::Told),
+            Event::Attempt { attempt, .. } => {
+                let key = attempt.key();
+                self.hub
+                    .tell_watcher(&attempt, |a, told| frames(a, told, self.clock.now(), &self.public_origin));
+                if !self.hub.is_watched(key) {
+                    self.repairs.ask(Repair::Needless(Topic::Attempt(key)));
+                }
             }
-            Event::Attempt { attempt, .. } => self
-                .hub
-                .tell_watcher(&attempt, |a, told| frames(a, told, self.clock.now(), &self.public_origin)),
             Event::SignedIn { user, session, device, ip } => {
                 let frame = Bytes::from(text_frame(&SessionPush {
                     state: SessionState::NewDevice,
@@ -81,14 +73,7 @@ impl Sink for NodeSink {
                 }
             }
             Event::Revoked { user, session } => {
-                let frame = Bytes::from(text_frame(&SessionPush {
-                    state: SessionState::Revoked,
-                    after_ms: None,
-                    session: Some(session.clone()),
-                    device: None,
-                    ip: None,
-                }));
-                self.hub.end_session(&user, &session, &frame, CloseCode::Revoked);
+                self.hub.end_session(&user, &session, &revoked_frame(&session), CloseCode::Revoked);
             }
             Event::Suspect(Topic::Room(room)) => self.repairs.ask(Repair::Room(room)),
             Event::Suspect(Topic::Attempt(key)) => self.repairs.ask(Repair::Attempt(key)),
@@ -103,34 +88,92 @@ pub(super) fn frames(attempt: &Attempt, told: u32, now: u64, public_origin: &str
     events.iter().map(|e| (e.seq, Bytes::from(text_frame(&attempt.push(e, now, public_origin))))).collect()
 }
 
+/// The last frame of a revoked session's connections.
+pub(super) fn revoked_frame(session: &str) -> Bytes {
+    Bytes::from(text_frame(&SessionPush {
+        state: SessionState::Revoked,
+        after_ms: None,
+        session: Some(session.to_owned()),
+        device: None,
+        ip: None,
+    }))
+}
+
+/// Tells a room's members here how many they are.
+pub(super) fn publish_counts(hub: &Hub, room: &RoomName, counts: Counts, source: Source) {
+    let version = counts.version;
+    let frame = || {
+        text_frame(&CountsPush {
+            room: room.clone(),
+            version,
+            viewers: counts.viewers,
+            members: counts.members,
+            counters: counts.counters,
+        })
+    };
+    hub.publish_absolute(room, frame, Class::Counts, version, source);
+}
+
+/// Tells a room's members here what it is called and about.
+pub(super) fn publish_info(hub: &Hub, room: &RoomName, info: RoomInfo, source: Source) {
+    let version = info.version;
+    let frame = || text_frame(&RoomPush { room: room.clone(), version, info });
+    hub.publish_absolute(room, frame, Class::Room, version, source);
+}
+
+/// What a repair came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repaired {
+    Done,
+    /// Not yet: try again soon.
+    Later,
+}
+
 /// Something to read again, because an event of it may have been missed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Repair {
     Room(RoomName),
     Attempt(AttemptKey),
     User(countersign_protocol::UserId),
+    /// A topic that is followed for nobody, as it seems.
+    Needless(Topic),
 }
 
 /// A set, so that a thousand suspicions of one room are one read. Bounded by what is local: only rooms,
 /// attempts and users with sockets here are followed.
 #[derive(Clone, Default)]
-pub(super) struct Repairs(Arc<(Mutex<HashSet<Repair>>, Notify)>);
+pub(super) struct Repairs(Arc<Asked>);
 
-impl Repairs {
-    fn ask(&self, repair: Repair) {
-        self.0.0.lock().insert(repair);
-        self.0.1.notify_one();
-    }
-
-    /// What is to be read again; waits until there is something.
-    pub(super) async fn next(&self) -> Vec<Repair> {
-        loop {
-            let asked: Vec<_> = std::mem::take(&mut *self.0.0.lock()).into_iter().collect();
-            if !asked.is_empty() {
-                return asked;
-            }
-            self.0.1.notified().await;
-        }
-    }
+#[derive(Default)]
+struct Asked {
+    repairs: Mutex<HashSet<Repair>>,
+    closed: AtomicBool,
+    notify: Notify,
 }
 
+impl Repairs {
+    pub(super) fn ask(&self, repair: Repair) {
+        self.0.repairs.lock().insert(repair);
+        self.0.notify.notify_one();
+    }
+
+    /// What is to be read again; waits until there is something. `None` once the node is gone.
+    pub(super) async fn next(&self) -> Option<Vec<Repair>> {
+        loop {
+            if self.0.closed.load(Ordering::Acquire) {
+                return None;
+            }
+            let asked: Vec<_> = std::mem::take(&mut *self.0.repairs.lock()).into_iter().collect();
+            if !asked.is_empty() {
+                return Some(asked);
+            }
+            self.0.notify.notified().await;
+        }
+    }
+
+    /// The node is gone.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.notify.notify_one();
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::sink::Repair;
+use super::sink::{Repair, Repaired};
 use super::{Departure, Node};
 use crate::engine::{Due, Topic};
 
@@ -15,6 +15,8 @@ use crate::engine::{Due, Topic};
 const TICK: Duration = Duration::from_millis(20);
 /// Timers dealt with per question; more are asked for at once.
 const DUE_PER_TICK: usize = 512;
+/// How long after a repair that could not be made it is tried again.
+const REPAIR_AGAIN: Duration = Duration::from_millis(100);
 /// How often what grows with callers is swept.
 const SWEEP_EVERY_TICKS: u32 = 3_000;
 
@@ -56,11 +58,17 @@ async fn reap(node: Weak<Node>, mut departed: mpsc::UnboundedReceiver<Departure>
 
 async fn repair(node: Weak<Node>) {
     let Some(repairs) = node.upgrade().map(|n| n.repairs.clone()) else { return };
-    loop {
-        let asked = repairs.next().await;
-        let Some(node) = node.upgrade() else { return };
+    while let Some(asked) = repairs.next().await {
+        let mut again = Vec::new();
         for repair in asked {
-            node.repair(repair).await;
+            let Some(node) = node.upgrade() else { return };
+            if !node.repair(&repair).await {
+                again.push(repair);
+            }
+        }
+        if !again.is_empty() {
+            tokio::time::sleep(REPAIR_AGAIN).await;
+            again.into_iter().for_each(|repair| repairs.ask(repair));
         }
     }
 }
@@ -99,23 +107,31 @@ impl Node {
             if let Err(e) = self.engine.leave(room.clone(), departure.connection, now).await {
                 tracing::warn!(%room, error = %e, "a departure could not be told");
             }
-            if self.hub.room(room).is_none() {
-                let _ = self.engine.unfollow(Topic::Room(room.clone())).await;
-            }
+            self.unfollow_unless_needed(Topic::Room(room.clone())).await;
         }
         if let Some(key) = departure.attempt {
             self.forget_watch(departure.connection, key, now).await;
+            self.unfollow_unless_needed(Topic::Attempt(key)).await;
+        }
+        if let Some(user) = departure.user {
+            self.unfollow_unless_needed(Topic::User(user)).await;
         }
     }
 
-    async fn repair(&self, repair: Repair) {
-        let outcome = match &repair {
+    /// Whether it is done. What is not is tried again: a suspicion that is forgotten is a silent gap.
+    async fn repair(&self, repair: &Repair) -> bool {
+        let outcome = match repair {
             Repair::Room(room) => self.repair_room(room).await,
-            Repair::Attempt(key) => self.repair_attempt(*key).await,
-            Repair::User(user) => self.repair_user(user).await,
+            Repair::Attempt(key) => self.repair_attempt(*key).await.map(|()| Repaired::Done),
+            Repair::User(user) => self.repair_user(user).await.map(|()| Repaired::Done),
+            Repair::Needless(topic) => {
+                self.unfollow_unless_needed(topic.clone()).await;
+                Ok(Repaired::Done)
+            }
         };
-        if let Err(refusal) = outcome {
+        if let Err(refusal) = &outcome {
             tracing::warn!(?repair, error = %refusal.message, "could not read again what may have been missed");
         }
+        matches!(outcome, Ok(Repaired::Done))
     }
 }

@@ -254,7 +254,12 @@ impl Owner {
                     self.connection.end(End::Close(CloseCode::InvalidToken));
                 }
             }
-            Outcome::Close(code) => self.connection.end(End::Close(code)),
+            Outcome::Close(reply, code) => {
+                if let Some(json) = reply {
+                    self.reply(&json);
+                }
+                self.connection.end(End::Close(code));
+            }
         }
     }
 

@@ -41,8 +41,8 @@ pub enum Outcome {
     Replied,
     /// A bad token: send this reply, and count.
     BadToken(Vec<u8>),
-    /// Close.
-    Close(CloseCode),
+    /// Close, after this reply if there is one.
+    Close(Option<Vec<u8>>, CloseCode),
 }
 
 /// A command with what it needs; the future it becomes owns this.

@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod http;
+pub mod ill_mannered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use countersign::app::{App, EngineFactory, in_memory};
 use countersign::config::Config;
+use countersign::engine::Engine;
 use countersign::node::{Node, memory_engine};
 use countersign_protocol::client::DeviceKind;
 use countersign_protocol::http::{DeviceBody, Login, NewAccount, Tokens};
@@ -27,6 +29,7 @@ use tokio::task::JoinHandle;
 
 pub use client::Client;
 pub use http::{Answer, request};
+pub use ill_mannered::{IllMannered, Manners};
 
 /// A condition that does not come true within this has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,14 +46,15 @@ pub struct TestServer {
 impl TestServer {
     /// Starts a gateway with the default configuration changed by `change`; passwords are cheap, and leaving is quick.
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.accounts.argon2_memory_kib = 8;
-        config.accounts.argon2_iterations = 1;
-        config.drain.grace_ms = 0;
-        config.drain.spread_ms = 50;
-        config.drain.hard_ms = 5_000;
-        change(&mut config);
-        Self::start_with(config, engine_from_environment()).await
+        Self::start_with(config(change), engine_from_environment()).await
+    }
+
+    /// Starts a gateway on an engine with the manners of a network, which it answers too.
+    pub async fn ill_mannered(change: impl FnOnce(&mut Config)) -> (Self, Arc<IllMannered>) {
+        let config = config(change);
+        let engine = IllMannered::new(memory_engine(&config), Manners::from_environment());
+        let server = Self::start_with(config, ill_mannered(Arc::clone(&engine))).await;
+        (server, engine)
     }
 
     /// Starts a gateway on an engine of the test's choice.
@@ -202,7 +206,37 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     .await;
 }
 
-/// The memory engine, or the one the environment asks for: the same tests pass on both.
+/// The default configuration changed by `change`; passwords are cheap, and leaving is quick.
+fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    config.accounts.argon2_memory_kib = 8;
+    config.accounts.argon2_iterations = 1;
+    config.drain.grace_ms = 0;
+    config.drain.spread_ms = 50;
+    config.drain.hard_ms = 5_000;
+    change(&mut config);
+    config
+}
+
+/// The memory engine, or with `COUNTERSIGN_TEST_ENGINE=ill-mannered` the one with the manners of a network: the
+/// same tests pass on both.
 fn engine_from_environment() -> EngineFactory {
-    Box::new(|config, _| in_memory(memory_engine(config)))
+    match std::env::var("COUNTERSIGN_TEST_ENGINE").as_deref() {
+        Err(_) | Ok("" | "memory") => Box::new(|config, _| in_memory(memory_engine(config))),
+        Ok("ill-mannered") => Box::new(|config, clock| {
+            ill_mannered(IllMannered::new(
+                memory_engine(config),
+                Manners::from_environment(),
+            ))(config, clock)
+        }),
+        Ok(other) => panic!("COUNTERSIGN_TEST_ENGINE is memory or ill-mannered, not {other:?}"),
+    }
+}
+
+/// An engine with the manners of a network in the shape a gateway takes.
+fn ill_mannered(engine: Arc<IllMannered>) -> EngineFactory {
+    Box::new(|_, _| {
+        let remote = Engine::Remote(Arc::clone(&engine) as _);
+        (remote, Box::new(move |sink| engine.attach(sink)))
+    })
 }

@@ -301,6 +301,7 @@ fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> 
                     after_ms: Some(5),
                     state: None,
                     reason: None,
+                    tries_left: None,
                 };
                 return (&mut &*out).write_all(&text_frame(&refusal)).ok();
             }

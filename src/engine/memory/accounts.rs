@@ -19,11 +19,10 @@ fn is_live(session: &SessionRecord, now: u64) -> bool {
 
 impl Memory {
     pub(in crate::engine) fn create_account(&self, account: Account) -> Result<(), EngineError> {
-        let full = self.accounts.len() >= self.limits.accounts_max;
         match self.accounts.entry(account.profile.id.clone()) {
             Entry::Occupied(_) => Err(EngineError::Exists),
-            Entry::Vacant(_) if full => Err(EngineError::Full("accounts")),
             Entry::Vacant(free) => {
+                self.account_places.take()?;
                 free.insert(Arc::new(account));
                 Ok(())
             }
@@ -36,7 +35,11 @@ impl Memory {
     }
 
     #[allow(clippy::unnecessary_wraps)]
-    pub(in crate::engine) fn open_session(&self, session: SessionRecord, now: u64) -> Result<(), EngineError> {
+    pub(in crate::engine) fn open_session(
+        &self,
+        session: SessionRecord,
+        now: u64,
+    ) -> Result<Vec<String>, EngineError> {
         let (id, user) = (session.id.clone(), session.user.id.clone());
         let event = Event::SignedIn {
             user: user.clone(),
@@ -44,21 +47,25 @@ impl Memory {
             device: session.public_device.clone(),
             ip: session.ip.clone(),
         };
-        self.sessions.insert(id.clone(), Arc::new(Mutex::new(Arc::new(session))));
-        let mine = {
+        let _in_order = self.user_order.lock(&user);
+        self.sessions
+            .insert(id.clone(), Arc::new(Mutex::new(Arc::new(session))));
+        let others = {
             let mut mine = self.sessions_of.entry(user).or_default();
+            let others = mine.clone();
             mine.push(id);
-            mine.clone()
+            others
         };
-        self.evict(&mine, now);
+        let evicted = self.evict(&others, now);
         self.deliver(event);
-        Ok(())
+        Ok(evicted)
     }
 
-    /// Beyond a user's bound the sessions unused for longest are revoked; lapsed ones go first.
-    fn evict(&self, mine: &[String], now: u64) {
-        let mut live: Vec<Arc<SessionRecord>> = Vec::with_capacity(mine.len());
-        for id in mine {
+    /// Beyond a user's bound the sessions unused for longest are revoked, lapsed ones are dropped. The new one
+    /// is not among `others`: whoever signed in just now stays, whatever the clocks say.
+    fn evict(&self, others: &[String], now: u64) -> Vec<String> {
+        let mut live: Vec<Arc<SessionRecord>> = Vec::with_capacity(others.len());
+        for id in others {
             match self.record(id) {
                 Some(record) if is_live(&record, now) => live.push(record),
                 Some(record) => self.drop_session(&record),
@@ -66,10 +73,12 @@ impl Memory {
             }
         }
         live.sort_by_key(|s| s.last_seen_at);
-        let excess = live.len().saturating_sub(self.limits.sessions_per_user_max);
-        for session in live.iter().take(excess) {
-            let _ = self.revoke_session(session.id.clone(), now);
+        let excess = (live.len() + 1).saturating_sub(self.limits.sessions_per_user_max);
+        let evicted: Vec<_> = live.iter().take(excess).map(|session| session.id.clone()).collect();
+        for id in &evicted {
+            self.revoke(id, now);
         }
+        evicted
     }
 
     fn cell(&self, id: &str) -> Option<Session> {
@@ -81,8 +90,16 @@ impl Memory {
     }
 
     #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
-    pub(in crate::engine) fn session(&self, id: String, now: u64) -> Result<Option<Arc<SessionRecord>>, EngineError> {
-        Ok(self.record(&id).filter(|s| is_live(s, now)))
+    pub(in crate::engine) fn session(
+        &self,
+        id: String,
+        now: u64,
+    ) -> Result<Option<Arc<SessionRecord>>, EngineError> {
+        let record = self.record(&id);
+        if let Some(lapsed) = record.as_ref().filter(|s| s.expires_at <= now) {
+            self.drop_session(lapsed);
+        }
+        Ok(record.filter(|s| is_live(s, now)))
     }
 
     #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
@@ -92,7 +109,9 @@ impl Memory {
         decide: DecideSession<'_>,
         now: u64,
     ) -> Result<Option<Arc<SessionRecord>>, EngineError> {
-        let Some(cell) = self.cell(&id) else { return Ok(None) };
+        let Some(cell) = self.cell(&id) else {
+            return Ok(None);
+        };
         let mut current = cell.lock();
         if !is_live(&current, now) {
             return Ok(None);
@@ -106,22 +125,33 @@ impl Memory {
 
     #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
     pub(in crate::engine) fn revoke_session(&self, id: String, now: u64) -> Result<bool, EngineError> {
-        let Some(cell) = self.cell(&id) else { return Ok(false) };
+        let Some(record) = self.record(&id) else {
+            return Ok(false);
+        };
+        let _in_order = self.user_order.lock(&record.user.id);
+        Ok(self.revoke(&id, now))
+    }
+
+    /// For holders of the user's lock.
+    fn revoke(&self, id: &str, now: u64) -> bool {
+        let Some(cell) = self.cell(id) else { return false };
         let revoked = {
             let mut current = cell.lock();
             if !is_live(&current, now) {
-                return Ok(false);
+                return false;
             }
             let mut next = (**current).clone();
             next.revoked = true;
             next.version += 1;
             *current = Arc::new(next);
-            let revoked = Arc::clone(&current);
-            self.deliver(Event::Revoked { user: revoked.user.id.clone(), session: id });
-            revoked
+            Arc::clone(&current)
         };
         self.drop_session(&revoked);
-        Ok(true)
+        self.deliver(Event::Revoked {
+            user: revoked.user.id.clone(),
+            session: revoked.id.clone(),
+        });
+        true
     }
 
     /// A dead session needs no record: its tokens name a session that is not there.
@@ -130,6 +160,7 @@ impl Memory {
         if let Some(mut mine) = self.sessions_of.get_mut(&session.user.id) {
             mine.retain(|id| *id != session.id);
         }
-        self.sessions_of.remove_if(&session.user.id, |_, mine| mine.is_empty());
+        self.sessions_of
+            .remove_if(&session.user.id, |_, mine| mine.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_protocol::server::QrState;
+use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
 use super::super::event::Event;
@@ -10,6 +11,7 @@ use super::super::record::EngineError;
 use super::super::{AttemptRef, DecideAttempt, Decided, Due};
 use super::Memory;
 use crate::core::attempt::{Attempt, AttemptKey};
+use crate::core::network::network_of;
 
 /// One attempt. `None` once it has been forgotten.
 #[derive(Debug)]
@@ -17,23 +19,38 @@ pub(super) struct AttemptCell(Mutex<Option<Arc<Attempt>>>);
 
 impl Memory {
     pub(in crate::engine) fn open_attempt(&self, attempt: Attempt) -> Result<(), EngineError> {
-        if self.attempts.len() >= self.limits.attempts_max {
-            return Err(EngineError::Full("attempts"));
-        }
-        {
-            let mut waiting = self.waiting.entry(attempt.ip()).or_default();
-            if *waiting >= self.limits.attempts_waiting_per_address_max {
-                return Err(EngineError::Full("attempts waiting from this address"));
-            }
-            *waiting += 1;
-        }
+        self.attempt_places.take()?;
+        let outcome = self.count_in(&attempt).and_then(|()| {
+            let counted = Arc::new(attempt);
+            self.keep(&counted).inspect_err(|_| self.count_out(&counted))
+        });
+        outcome.inspect_err(|_| self.attempt_places.free())
+    }
+
+    fn keep(&self, attempt: &Arc<Attempt>) -> Result<(), EngineError> {
         let key = attempt.key();
-        let due = attempt.due_at(&self.limits.attempt);
+        let Entry::Vacant(free) = self.attempts.entry(key) else {
+            return Err(EngineError::Exists);
+        };
+        // Before anybody can find it: whoever changes it moves this entry.
+        self.reschedule(
+            || Due::Attempt(key),
+            None,
+            Some(attempt.due_at(&self.limits.attempt)),
+        );
+        free.insert(Arc::new(AttemptCell(Mutex::new(Some(Arc::clone(attempt))))));
         attempt.ids().for_each(|id| {
             self.attempt_ids.insert(id, key);
         });
-        self.attempts.insert(key, Arc::new(AttemptCell(Mutex::new(Some(Arc::new(attempt))))));
-        self.reschedule(|| Due::Attempt(key), None, Some(due));
+        Ok(())
+    }
+
+    fn count_in(&self, attempt: &Attempt) -> Result<(), EngineError> {
+        let mut waiting = self.waiting.entry(network_of(attempt.ip())).or_default();
+        if *waiting >= self.limits.attempts_waiting_per_address_max {
+            return Err(EngineError::TooMany("QR logins waiting from this address"));
+        }
+        *waiting += 1;
         Ok(())
     }
 
@@ -55,7 +72,9 @@ impl Memory {
             return Ok(None);
         };
         let mut slot = cell.0.lock();
-        let Some(before) = slot.clone() else { return Ok(None) };
+        let Some(before) = slot.clone() else {
+            return Ok(None);
+        };
         let step = decide(&before);
         let after = match &step.next {
             Some(next) => {
@@ -63,7 +82,10 @@ impl Memory {
                 self.follow_change(key, &before, &after);
                 *slot = Some(Arc::clone(&after));
                 if !step.events.is_empty() {
-                    self.deliver(Event::Attempt { attempt: Arc::clone(&after), events: step.events.clone() });
+                    self.deliver(Event::Attempt {
+                        attempt: Arc::clone(&after),
+                        events: step.events.clone(),
+                    });
                 }
                 after
             }
@@ -80,7 +102,11 @@ impl Memory {
     /// Keeps the indexes and the time list in step with a change.
     fn follow_change(&self, key: AttemptKey, before: &Attempt, after: &Attempt) {
         let policy = &self.limits.attempt;
-        self.reschedule(|| Due::Attempt(key), Some(before.due_at(policy)), Some(after.due_at(policy)));
+        self.reschedule(
+            || Due::Attempt(key),
+            Some(before.due_at(policy)),
+            Some(after.due_at(policy)),
+        );
         for id in after.ids().skip(before.ids().count()) {
             self.attempt_ids.insert(id, key);
         }
@@ -88,14 +114,18 @@ impl Memory {
             self.count_out(after);
         }
         match (before.scanner(), after.scanner()) {
-            (None, Some(scanner)) => self.scanned_by.entry(scanner.session.to_string()).or_default().push(key),
+            (None, Some(scanner)) => self
+                .scanned_by
+                .entry(scanner.session.to_string())
+                .or_default()
+                .push(key),
             (Some(scanner), _) if after.state().is_final() => self.forget_scan(&scanner.session, key),
             _ => {}
         }
     }
 
     fn count_out(&self, attempt: &Attempt) {
-        let address = attempt.ip();
+        let address = network_of(attempt.ip());
         if let Some(mut waiting) = self.waiting.get_mut(&address) {
             *waiting = waiting.saturating_sub(1);
         }
@@ -110,8 +140,14 @@ impl Memory {
     }
 
     fn forget_attempt(&self, key: AttemptKey, attempt: &Attempt) {
-        self.reschedule(|| Due::Attempt(key), Some(attempt.due_at(&self.limits.attempt)), None);
-        self.attempts.remove(&key);
+        self.reschedule(
+            || Due::Attempt(key),
+            Some(attempt.due_at(&self.limits.attempt)),
+            None,
+        );
+        if self.attempts.remove(&key).is_some() {
+            self.attempt_places.free();
+        }
         attempt.ids().for_each(|id| {
             self.attempt_ids.remove(&id);
         });
@@ -121,7 +157,14 @@ impl Memory {
     }
 
     #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
-    pub(in crate::engine) fn attempts_scanned_by(&self, session: String) -> Result<Vec<AttemptKey>, EngineError> {
-        Ok(self.scanned_by.get(&session).map(|keys| keys.clone()).unwrap_or_default())
+    pub(in crate::engine) fn attempts_scanned_by(
+        &self,
+        session: String,
+    ) -> Result<Vec<AttemptKey>, EngineError> {
+        Ok(self
+            .scanned_by
+            .get(&session)
+            .map(|keys| keys.clone())
+            .unwrap_or_default())
     }
 }

@@ -1,28 +1,33 @@
 //! The engine of one process: concurrent maps, and per-record locks that keep each topic's events in order.
 //!
 //! No guard of a map leaves the function that took it; records are handed out as `Arc`s. The sink is called
-//! under the record's own lock and under no other.
+//! under the lock that orders the topic: a room's, an attempt's, and for a user one of a few that all users
+//! share. Lock order: user → session, and any of them → the list of what comes due.
 
 mod accounts;
 mod attempts;
+mod places;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use countersign_protocol::{RoomName, UserId};
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use super::Due;
 use super::event::{Event, Sink, Topic};
 use super::record::{Account, EngineError, OnceKey, SessionRecord};
-use super::Due;
 use crate::core::attempt::{AttemptKey, Policy, QrId};
 use crate::core::rate::Rate;
 use crate::core::stream::{CidKey, StreamLimits};
+use places::Places;
 
 /// Bounds of the memory engine. The defaults are those of `docs/operations.md`.
 #[derive(Debug, Clone)]
@@ -55,17 +60,37 @@ pub struct Memory {
     sink: OnceLock<Arc<dyn Sink>>,
     cid_key: CidKey,
     rooms: DashMap<RoomName, Arc<rooms::RoomCell>>,
+    room_places: Places,
     history_bytes: AtomicUsize,
     trimming: Mutex<()>,
     attempts: DashMap<AttemptKey, Arc<attempts::AttemptCell>>,
+    attempt_places: Places,
     attempt_ids: DashMap<QrId, AttemptKey>,
     scanned_by: DashMap<String, Vec<AttemptKey>>,
+    /// By network: a host with IPv6 has more addresses than it can count.
     waiting: DashMap<IpAddr, usize>,
     accounts: DashMap<UserId, Arc<Account>>,
+    account_places: Places,
     sessions: DashMap<String, Arc<Mutex<Arc<SessionRecord>>>>,
     sessions_of: DashMap<UserId, Vec<String>>,
+    user_order: UserOrder,
     once: Mutex<Once>,
     due: Mutex<BTreeSet<(u64, Due)>>,
+}
+
+/// Locks under which the events of a user are told, one after the other. Users share them.
+struct UserOrder {
+    locks: [Mutex<()>; 64],
+    hash: RandomState,
+}
+
+impl UserOrder {
+    fn lock(&self, user: &UserId) -> MutexGuard<'_, ()> {
+        // The remainder is below the length, whatever the width of a pointer.
+        #[allow(clippy::cast_possible_truncation)]
+        let at = self.hash.hash_one(user) as usize % self.locks.len();
+        self.locks[at].lock()
+    }
 }
 
 /// Once-only keys with the time each may be forgotten at.
@@ -79,6 +104,9 @@ impl Memory {
     /// An empty engine. Events are dropped until [`Memory::attach`].
     pub fn new(limits: MemoryLimits) -> Arc<Self> {
         Arc::new(Self {
+            room_places: Places::new(limits.rooms_max, "rooms"),
+            attempt_places: Places::new(limits.attempts_max, "attempts"),
+            account_places: Places::new(limits.accounts_max, "accounts"),
             limits,
             sink: OnceLock::new(),
             cid_key: CidKey::new(RandomState::new(), RandomState::new()),
@@ -92,6 +120,10 @@ impl Memory {
             accounts: DashMap::new(),
             sessions: DashMap::new(),
             sessions_of: DashMap::new(),
+            user_order: UserOrder {
+                locks: std::array::from_fn(|_| Mutex::new(())),
+                hash: RandomState::new(),
+            },
             once: Mutex::new(Once::default()),
             due: Mutex::new(BTreeSet::new()),
         })
@@ -124,7 +156,12 @@ impl Memory {
 
     pub(in crate::engine) fn due(&self, now: u64, limit: usize) -> Result<Vec<Due>, EngineError> {
         let due = self.due.lock();
-        Ok(due.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, key)| key.clone()).collect())
+        Ok(due
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .take(limit)
+            .map(|(_, key)| key.clone())
+            .collect())
     }
 
     pub(in crate::engine) fn take(&self, key: OnceKey, until: u64, now: u64) -> Result<bool, EngineError> {
@@ -147,12 +184,20 @@ impl Memory {
     }
 
     // One process needs no subscription: every event is delivered here.
-    #[allow(clippy::unused_self, clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    #[allow(
+        clippy::unused_self,
+        clippy::needless_pass_by_value,
+        clippy::unnecessary_wraps
+    )]
     pub(in crate::engine) fn follow(&self, _: Topic) -> Result<(), EngineError> {
         Ok(())
     }
 
-    #[allow(clippy::unused_self, clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    #[allow(
+        clippy::unused_self,
+        clippy::needless_pass_by_value,
+        clippy::unnecessary_wraps
+    )]
     pub(in crate::engine) fn unfollow(&self, _: Topic) -> Result<(), EngineError> {
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Rooms: sequence, history, presence and counts behind one lock each, from inside which events are told.
 
+mod budget;
+
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use countersign_protocol::RoomName;
 use countersign_protocol::client::Priority;
@@ -32,7 +33,10 @@ struct RoomState {
     counts: Counts,
     info: RoomInfo,
     rate: Gcra,
+    /// Since when nobody is here and nothing is said or counted.
     empty_since: Option<u64>,
+    /// When to look for history and `cid`s that are too old; a room may fall silent and stay.
+    expire_at: Option<u64>,
     /// The entry in the engine's list of what comes due.
     due_at: Option<u64>,
     retired: bool,
@@ -40,7 +44,21 @@ struct RoomState {
 
 impl RoomState {
     fn count_present(&mut self) {
-        self.counts.set_present(self.presence.viewers(), self.presence.members());
+        self.counts
+            .set_present(self.presence.viewers(), self.presence.members());
+    }
+
+    /// Something was said or counted: what was acknowledged just now is not dropped for want of company.
+    fn keep_awake(&mut self, now: u64) {
+        self.empty_since = self.empty_since.map(|since| since.max(now));
+    }
+
+    fn view(&mut self) -> RoomView {
+        self.count_present();
+        RoomView {
+            counts: self.counts.snapshot(),
+            info: self.info.clone(),
+        }
     }
 }
 
@@ -53,13 +71,11 @@ impl Memory {
         if let Some(room) = self.room(name) {
             return Ok(room);
         }
-        // Read before the entry is locked: the map must not be asked about itself from inside.
-        let full = self.rooms.len() >= self.limits.rooms_max;
         let epoch = secret::id("e").map_err(|_| EngineError::Unavailable)?;
         match self.rooms.entry(name.clone()) {
             Entry::Occupied(known) => Ok(Arc::clone(known.get())),
-            Entry::Vacant(_) if full => Err(EngineError::Full("rooms")),
             Entry::Vacant(free) => {
+                self.room_places.take()?;
                 let stream = Stream::new(epoch.into(), self.limits.stream, self.cid_key.clone());
                 let room = Arc::new(RoomCell {
                     name: name.clone(),
@@ -70,6 +86,7 @@ impl Memory {
                         info: RoomInfo::default(),
                         rate: Gcra::default(),
                         empty_since: Some(now),
+                        expire_at: None,
                         due_at: None,
                         retired: false,
                     }),
@@ -109,7 +126,10 @@ impl Memory {
 
     fn reschedule_room(&self, room: &RoomCell, state: &mut RoomState) {
         let idle = state.empty_since.map(|at| at + self.limits.room_idle_ms);
-        let next = [state.counts.due(), state.presence.due(), idle].into_iter().flatten().min();
+        let next = [state.counts.due(), state.presence.due(), state.expire_at, idle]
+            .into_iter()
+            .flatten()
+            .min();
         let before = std::mem::replace(&mut state.due_at, next);
         self.reschedule(|| Due::Room(room.name.clone()), before, next);
     }
@@ -117,19 +137,35 @@ impl Memory {
     fn tell_counts(&self, room: &RoomCell, state: &mut RoomState, now: u64) {
         state.count_present();
         if let Some(counts) = state.counts.take(now) {
-            self.deliver(Event::Counts { room: room.name.clone(), counts });
+            self.deliver(Event::Counts {
+                room: room.name.clone(),
+                counts,
+            });
         }
         if let Some(PresenceDelta { joined, left, reset }) = state.presence.take(now) {
-            self.deliver(Event::Presence { room: room.name.clone(), joined, left, reset });
+            self.deliver(Event::Presence {
+                room: room.name.clone(),
+                joined,
+                left,
+                reset,
+            });
         }
     }
 
     #[allow(clippy::needless_pass_by_value)]
-    pub(in crate::engine) fn append(&self, room: RoomName, draft: Draft, now: u64) -> Result<Sequenced, EngineError> {
+    pub(in crate::engine) fn append(
+        &self,
+        room: RoomName,
+        draft: Draft,
+        now: u64,
+    ) -> Result<Sequenced, EngineError> {
         let mut draft = Some(draft);
         let appended = self.with_room(&room, Create::Allowed, now, |cell, state| {
-            let Some(draft) = draft.take() else { return Err(EngineError::Unavailable) };
-            self.admit(&mut state.rate, draft.priority, now)?;
+            let Some(draft) = draft.take() else {
+                return Err(EngineError::Unavailable);
+            };
+            let mut rate = state.rate;
+            self.admit(&mut rate, draft.priority, now)?;
             let before = state.stream.bytes();
             let appended = state.stream.append(draft, now).map_err(|e| match e {
                 AppendError::CidConflict => EngineError::CidConflict,
@@ -139,12 +175,23 @@ impl Memory {
             let (offset, at_ms, duplicate) = match appended {
                 Appended::New(publication) => {
                     let place = (publication.offset, publication.at_ms, false);
-                    self.deliver(Event::Published { room: cell.name.clone(), publication });
+                    // Only a new message counts; a retry takes nothing from the room's others.
+                    state.rate = rate;
+                    state.keep_awake(now);
+                    state.expire_at.get_or_insert(now.saturating_add(self.kept_ms()));
+                    self.deliver(Event::Published {
+                        room: cell.name.clone(),
+                        publication,
+                    });
                     place
                 }
                 Appended::Duplicate { offset, at_ms } => (offset, at_ms, true),
             };
-            Ok(Sequenced { offset, at_ms, duplicate })
+            Ok(Sequenced {
+                offset,
+                at_ms,
+                duplicate,
+            })
         })?;
         self.trim_history();
         appended.ok_or(EngineError::Unavailable)
@@ -160,61 +207,37 @@ impl Memory {
             .map_err(|after_ms| EngineError::Rate { after_ms })
     }
 
-    fn count_bytes(&self, before: usize, after: usize) {
-        if after >= before {
-            self.history_bytes.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.history_bytes.fetch_sub(before - after, Ordering::Relaxed);
-        }
-    }
-
-    /// Above the node's bound the rooms that have been silent for longest lose their history, an eighth of
-    /// the bound at a time so that the walk over the rooms is rare.
-    fn trim_history(&self) {
-        let max = self.limits.history_bytes_max;
-        if self.history_bytes.load(Ordering::Relaxed) <= max {
-            return;
-        }
-        let Some(_only_one) = self.trimming.try_lock() else { return };
-        let mut silent: Vec<(u64, Arc<RoomCell>)> = Vec::new();
-        for room in &self.rooms {
-            silent.push((0, Arc::clone(room.value())));
-        }
-        for (at, room) in &mut silent {
-            *at = room.state.lock().stream.last_at();
-        }
-        silent.sort_by_key(|(at, _)| *at);
-        for (_, room) in silent {
-            let mut state = room.state.lock();
-            while self.history_bytes.load(Ordering::Relaxed) > max - max / 8 {
-                let freed = state.stream.trim_oldest();
-                if freed == 0 {
-                    break;
-                }
-                self.count_bytes(freed, 0);
-            }
-            if self.history_bytes.load(Ordering::Relaxed) <= max - max / 8 {
-                return;
-            }
-        }
-    }
-
     #[allow(clippy::needless_pass_by_value)]
-    pub(in crate::engine) fn read(&self, room: RoomName, part: Read, now: u64) -> Result<History, EngineError> {
+    pub(in crate::engine) fn read(
+        &self,
+        room: RoomName,
+        part: Read,
+        now: u64,
+    ) -> Result<History, EngineError> {
         let history = self.with_room(&room, Create::Refused, now, |_, state| {
             let stream = &state.stream;
-            let page = |limit: &usize| PageMax { messages: *limit, ..PageMax::HISTORY };
+            let page = |limit: &usize| PageMax {
+                messages: *limit,
+                ..PageMax::HISTORY
+            };
             let (recovered, messages) = match &part {
                 Read::Join { after: Some(at) } => {
                     let recovery = stream.recover(&at.epoch, at.offset, PageMax::RECOVERY, now);
                     (Some(recovery.recovered), recovery.messages)
                 }
                 Read::Join { after: None } => (None, stream.read(Range::Newest, PageMax::RECOVERY, now)),
-                Read::Before { offset, limit } => (None, stream.read(Range::Before(*offset), page(limit), now)),
+                Read::Before { offset, limit } => {
+                    (None, stream.read(Range::Before(*offset), page(limit), now))
+                }
                 Read::After { offset, limit } => (None, stream.read(Range::After(*offset), page(limit), now)),
                 Read::Newest { limit } => (None, stream.read(Range::Newest, page(limit), now)),
             };
-            Ok(History { epoch: stream.epoch().to_owned(), top: stream.top(), recovered, messages })
+            Ok(History {
+                epoch: stream.epoch().to_owned(),
+                top: stream.top(),
+                recovered,
+                messages,
+            })
         })?;
         Ok(history.unwrap_or_else(|| History {
             epoch: String::new(),
@@ -234,15 +257,24 @@ impl Memory {
     ) -> Result<RoomView, EngineError> {
         let view = self.with_room(&room, create, now, |_, state| {
             state.presence.enter(presence.connection, presence.member.clone());
-            state.count_present();
             state.empty_since = None;
-            Ok(RoomView { counts: state.counts.snapshot(), info: state.info.clone() })
+            Ok(state.view())
         })?;
         view.ok_or(EngineError::Missing)
     }
 
     #[allow(clippy::needless_pass_by_value)]
-    pub(in crate::engine) fn leave(&self, room: RoomName, connection: u64, now: u64) -> Result<(), EngineError> {
+    pub(in crate::engine) fn view(&self, room: RoomName, now: u64) -> Result<Option<RoomView>, EngineError> {
+        self.with_room(&room, Create::Refused, now, |_, state| Ok(state.view()))
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    pub(in crate::engine) fn leave(
+        &self,
+        room: RoomName,
+        connection: u64,
+        now: u64,
+    ) -> Result<(), EngineError> {
         self.with_room(&room, Create::Refused, now, |_, state| {
             state.presence.leave(connection);
             if state.presence.is_empty() && state.empty_since.is_none() {
@@ -261,10 +293,18 @@ impl Memory {
         limit: usize,
     ) -> Result<MembersPage, EngineError> {
         let Some(cell) = self.room(&room) else {
-            return Ok(MembersPage { members: Vec::new(), total: 0, cursor: None });
+            return Ok(MembersPage {
+                members: Vec::new(),
+                total: 0,
+                cursor: None,
+            });
         };
         let (members, total, cursor) = cell.state.lock().presence.page(cursor.as_deref(), limit);
-        Ok(MembersPage { members, total, cursor })
+        Ok(MembersPage {
+            members,
+            total,
+            cursor,
+        })
     }
 
     #[allow(clippy::needless_pass_by_value)]
@@ -275,14 +315,20 @@ impl Memory {
         n: u64,
         now: u64,
     ) -> Result<u64, EngineError> {
-        self.with_room(&room, Create::Allowed, now, |_, state| Ok(state.counts.add(&counter, n)))?
-            .ok_or(EngineError::Missing)
+        let value = self.with_room(&room, Create::Allowed, now, |_, state| {
+            state.keep_awake(now);
+            Ok(state.counts.add(&counter, n))
+        })?;
+        value.ok_or(EngineError::Missing)
     }
 
     #[allow(clippy::needless_pass_by_value)]
     pub(in crate::engine) fn settle(&self, room: RoomName, now: u64) -> Result<(), EngineError> {
         let idle = self.with_room(&room, Create::Refused, now, |_, state| {
-            Ok(state.empty_since.is_some_and(|at| at + self.limits.room_idle_ms <= now))
+            self.expire(state, now);
+            Ok(state
+                .empty_since
+                .is_some_and(|at| at + self.limits.room_idle_ms <= now))
         })?;
         if idle == Some(true) {
             self.retire(&room, now);
@@ -292,9 +338,11 @@ impl Memory {
 
     /// Drops an idle room, unless somebody came in meanwhile.
     fn retire(&self, name: &RoomName, now: u64) {
-        self.rooms.remove_if(name, |_, room| {
+        let dropped = self.rooms.remove_if(name, |_, room| {
             let mut state = room.state.lock();
-            let idle = state.empty_since.is_some_and(|at| at + self.limits.room_idle_ms <= now);
+            let idle = state
+                .empty_since
+                .is_some_and(|at| at + self.limits.room_idle_ms <= now);
             if idle {
                 state.retired = true;
                 self.count_bytes(state.stream.bytes(), 0);
@@ -303,5 +351,8 @@ impl Memory {
             }
             idle
         });
+        if dropped.is_some() {
+            self.room_places.free();
+        }
     }
 }

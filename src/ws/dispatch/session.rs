@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use countersign_protocol::client::{Auth, Empty, PublicKey, QrCancel, QrOpen, QrRedeem, QrWatch, Refresh};
-use countersign_protocol::codec::json;
+use countersign_protocol::codec::{json, ok_json};
 use countersign_protocol::server::SignedIn;
 use countersign_protocol::{CloseCode, DeviceId, ErrorCode};
 
 use super::{Call, Lane, Outcome, Pending, pending};
 use crate::auth::sessions::Proof;
 use crate::hub::Connection;
-use crate::node::{Claim, QrRequest, Refusal, SignInError, no_attempt};
+use crate::node::{Claim, QrRequest, Redeemed, Refusal, SignInError, no_attempt};
 
 fn session(future: impl Future<Output = Outcome> + std::marker::Send + 'static) -> Pending {
     pending(Lane::Session, future)
@@ -81,7 +81,13 @@ impl Call {
                 let device = known_device(&self.connection)?;
                 self.node.redeem_qr(&self.connection, claim.with(&device), &ticket).await
             };
-            self.reply(redeemed.await)
+            match redeemed.await {
+                Ok(Redeemed { reply, signed_in: true }) => self.reply(Ok(reply)),
+                Ok(Redeemed { reply, signed_in: false }) => {
+                    Outcome::Close(Some(ok_json(self.id, &reply)), CloseCode::ConnectionLimit)
+                }
+                Err(refusal) => self.refused(&refusal),
+            }
         })
     }
 
@@ -109,7 +115,7 @@ impl Call {
     fn reply_to_sign_in(&self, outcome: Result<SignedIn, SignInError>) -> Outcome {
         match outcome {
             Ok(signed_in) => self.reply(Ok(signed_in)),
-            Err(SignInError::ConnectionLimit) => Outcome::Close(CloseCode::ConnectionLimit),
+            Err(SignInError::ConnectionLimit) => Outcome::Close(None, CloseCode::ConnectionLimit),
             Err(SignInError::Refused(refusal)) => match refusal.code {
                 ErrorCode::InvalidToken | ErrorCode::DeviceMismatch => {
                     Outcome::BadToken(json(&refusal.reply(Some(self.id))))
