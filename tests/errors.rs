@@ -1,15 +1,23 @@
 //! Every error code and every close code of the parts built so far, in one table: what is told, and that the
 //! connection and everything else is afterwards as it was before.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must hold"
+)]
 
-mod common;
 #[path = "errors/closes.rs"]
 mod closes;
 #[path = "errors/commands.rs"]
 mod commands;
+mod common;
 #[path = "errors/limits.rs"]
 mod limits;
 #[path = "errors/requests.rs"]
 mod requests;
+#[path = "errors/sign_in_limits.rs"]
+mod sign_in_limits;
 #[path = "errors/stage.rs"]
 mod stage;
 
@@ -46,13 +54,18 @@ pub(crate) struct Case {
 
 /// A story that is a line of the table.
 pub(crate) fn story(covers: Covers, name: &str, run: fn() -> BoxFuture<'static, ()>) -> Case {
-    Case { covers, name: name.to_owned(), how: How::Story(run) }
+    Case {
+        covers,
+        name: name.to_owned(),
+        how: How::Story(run),
+    }
 }
 
 fn table() -> Vec<Case> {
     let mut table = commands::table();
     table.extend(requests::table());
     table.extend(limits::table());
+    table.extend(sign_in_limits::table());
     table.extend(closes::table());
     table
 }
@@ -64,13 +77,22 @@ const ERRORS_NOT_YET: [(ErrorCode, &str); 6] = [
     (ErrorCode::SlowMode, "belongs to room.update"),
     (ErrorCode::StepUpRequired, "belongs to qr.step_up"),
     (ErrorCode::PolicyDenied, "belongs to sign-in policies"),
-    (ErrorCode::Internal, "a failure of the system or of ourselves; nothing a client sends leads to it"),
+    (
+        ErrorCode::Internal,
+        "a failure of the system or of ourselves; nothing a client sends leads to it",
+    ),
 ];
 
 /// Likewise for close codes.
 const CLOSES_NOT_YET: [(CloseCode, &str); 4] = [
-    (CloseCode::Internal, "a panic of a connection's own task; nothing a client sends leads to it"),
-    (CloseCode::TryAgain, "an engine that cannot be reached at the handshake; the embedded one always can"),
+    (
+        CloseCode::Internal,
+        "a panic of a connection's own task; nothing a client sends leads to it",
+    ),
+    (
+        CloseCode::TryAgain,
+        "an engine that cannot be reached at the handshake; the embedded one always can",
+    ),
     (CloseCode::Disconnected, "belongs to the server API"),
     (CloseCode::NotAllowed, "belongs to bans"),
 ];
@@ -81,12 +103,18 @@ fn the_table_is_complete() {
     for code in ErrorCode::ALL {
         let held = table.iter().any(|case| case.covers == Covers::Error(*code));
         let not_yet = ERRORS_NOT_YET.iter().any(|(later, _)| later == code);
-        assert!(held != not_yet, "{code:?}: in the table {held}, not built yet {not_yet}");
+        assert!(
+            held != not_yet,
+            "{code:?}: in the table {held}, not built yet {not_yet}"
+        );
     }
     for code in CloseCode::ALL {
         let held = table.iter().any(|case| case.covers == Covers::Close(code));
         let not_yet = CLOSES_NOT_YET.iter().any(|(later, _)| *later == code);
-        assert!(held != not_yet, "{code:?}: in the table {held}, not built yet {not_yet}");
+        assert!(
+            held != not_yet,
+            "{code:?}: in the table {held}, not built yet {not_yet}"
+        );
     }
     let names: BTreeSet<_> = table.iter().map(|case| &case.name).collect();
     assert_eq!(names.len(), table.len(), "each line has a name of its own");

@@ -1,4 +1,10 @@
 //! Rooms over real sockets: who may do what, under whose name, and in which order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must hold"
+)]
 
 mod common;
 
@@ -21,7 +27,9 @@ async fn join(client: &mut Client, room: &str) -> Value {
 
 async fn say(client: &mut Client, room: &str, body: &Value) -> u64 {
     let sent = client.ok("send", json!({"room": room, "body": body})).await;
-    sent["offset"].as_u64().unwrap_or_else(|| panic!("not in the room: {sent}"))
+    sent["offset"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("not in the room: {sent}"))
 }
 
 /// Everything of a type that was pushed until now: the answer to a ping comes behind it.
@@ -45,32 +53,75 @@ async fn names_have_one_spelling() {
     ] {
         let joined = join(&mut client, asked).await;
         assert_eq!(joined["room"], stored);
-        assert_eq!(say(&mut client, stored, &json!(asked)).await, 1, "{asked} is a room of its own");
+        assert_eq!(
+            say(&mut client, stored, &json!(asked)).await,
+            1,
+            "{asked} is a room of its own"
+        );
         let message = client.push("message").await;
-        assert_eq!((&message["room"], &message["body"]), (&json!(stored), &json!(asked)));
+        assert_eq!(
+            (&message["room"], &message["body"]),
+            (&json!(stored), &json!(asked))
+        );
     }
     let again = client.refused("join", json!({"room": "default:lobby"})).await;
     assert_eq!(code(&again), "already_joined", "both spellings are one room");
     assert_eq!(say(&mut client, "lobby", &json!(2)).await, 2);
     client.ok("leave", json!({"room": "default:lobby"})).await;
-    assert_eq!(code(&client.refused("leave", json!({"room": "lobby"})).await), "not_joined");
+    assert_eq!(
+        code(&client.refused("leave", json!({"room": "lobby"})).await),
+        "not_joined"
+    );
 
     let too_long = "x".repeat(121);
     let long = format!("chat:{}", "x".repeat(124));
     let bad = [
-        "", ":", "chat:", ":x", "chat:.", "chat:..", ".:x", "..:x", ".", "..", "chat:a b", "chat:a\n", "chat:a\0", "chat:*",
-        "chat:>", "chat:{a}", "chat:a/b", "chat:\u{e9}", "chat:a,b", "chat:\u{202e}x", "chat:a%00", too_long.as_str(), long.as_str(),
+        "",
+        ":",
+        "chat:",
+        ":x",
+        "chat:.",
+        "chat:..",
+        ".:x",
+        "..:x",
+        ".",
+        "..",
+        "chat:a b",
+        "chat:a\n",
+        "chat:a\0",
+        "chat:*",
+        "chat:>",
+        "chat:{a}",
+        "chat:a/b",
+        "chat:\u{e9}",
+        "chat:a,b",
+        "chat:\u{202e}x",
+        "chat:a%00",
+        too_long.as_str(),
+        long.as_str(),
     ];
     for name in bad {
         for kind in ["join", "leave", "members", "history"] {
             let refused = client.refused(kind, json!({"room": name})).await;
             assert_eq!(code(&refused), "bad_request", "{kind} {name:?}");
         }
-        assert_eq!(code(&client.refused("send", json!({"room": name, "body": 1})).await), "bad_request", "{name:?}");
-        assert_eq!(code(&client.refused("like", json!({"room": name, "n": 1})).await), "bad_request", "{name:?}");
+        assert_eq!(
+            code(&client.refused("send", json!({"room": name, "body": 1})).await),
+            "bad_request",
+            "{name:?}"
+        );
+        assert_eq!(
+            code(&client.refused("like", json!({"room": name, "n": 1})).await),
+            "bad_request",
+            "{name:?}"
+        );
     }
     for name in ["nowhere:x", "Chat:x", "live:never-begun"] {
-        assert_eq!(code(&client.refused("join", json!({"room": name})).await), "not_found", "{name}");
+        assert_eq!(
+            code(&client.refused("join", json!({"room": name})).await),
+            "not_found",
+            "{name}"
+        );
     }
     assert_eq!(pushed(&mut client, "left").await, Vec::<Value>::new());
     server.stop().await;
@@ -80,7 +131,10 @@ async fn names_have_one_spelling() {
 async fn a_viewer_sees_and_a_member_speaks() {
     let server = TestServer::start(|c| {
         unhurried(c);
-        let closed = countersign::config::Namespace { anonymous: false, ..Default::default() };
+        let closed = countersign::config::Namespace {
+            anonymous: false,
+            ..Default::default()
+        };
         c.namespaces.insert("staff".into(), closed);
     })
     .await;
@@ -95,8 +149,14 @@ async fn a_viewer_sees_and_a_member_speaks() {
     ] {
         assert_eq!(code(&viewer.refused(kind, fields).await), "not_joined", "{kind}");
     }
-    assert_eq!(code(&alice.refused("send", json!({"room": "chat:a", "body": 1})).await), "not_joined");
-    assert_eq!(code(&viewer.refused("join", json!({"room": "staff:a"})).await), "unauthenticated");
+    assert_eq!(
+        code(&alice.refused("send", json!({"room": "chat:a", "body": 1})).await),
+        "not_joined"
+    );
+    assert_eq!(
+        code(&viewer.refused("join", json!({"room": "staff:a"})).await),
+        "unauthenticated"
+    );
 
     let joined = join(&mut viewer, "chat:a").await;
     assert_eq!(joined["me"], json!({"role": "viewer"}));
@@ -104,19 +164,36 @@ async fn a_viewer_sees_and_a_member_speaks() {
     assert!(joined.get("recovered").is_none(), "nothing was asked for");
     let joined = join(&mut alice, "chat:a").await;
     assert_eq!(joined["me"], json!({"role": "member"}));
-    assert_eq!(joined["info"], json!({"closed": false, "slow_mode_ms": 0, "version": 0}));
+    assert_eq!(
+        joined["info"],
+        json!({"closed": false, "slow_mode_ms": 0, "version": 0})
+    );
 
-    let refused = viewer.refused("send", json!({"room": "chat:a", "body": "I am nobody"})).await;
-    assert_eq!((code(&refused), &refused["retry"]), ("unauthenticated", &json!(false)));
-    assert_eq!(viewer.ok("like", json!({"room": "chat:a", "n": 2})).await["value"], 2);
+    let refused = viewer
+        .refused("send", json!({"room": "chat:a", "body": "I am nobody"}))
+        .await;
+    assert_eq!(
+        (code(&refused), &refused["retry"]),
+        ("unauthenticated", &json!(false))
+    );
+    assert_eq!(
+        viewer.ok("like", json!({"room": "chat:a", "n": 2})).await["value"],
+        2
+    );
     let members = viewer.ok("members", json!({"room": "chat:a"})).await;
-    assert_eq!(members["members"], json!([{"id": "alice", "name": "alice of test", "role": "member"}]));
+    assert_eq!(
+        members["members"],
+        json!([{"id": "alice", "name": "alice of test", "role": "member"}])
+    );
     assert_eq!((&members["total"], members.get("cursor")), (&json!(1), None));
 
     assert_eq!(say(&mut alice, "chat:a", &json!({"text": "hello"})).await, 1);
     let seen = viewer.push("message").await;
     let from = json!({"id": "alice", "name": "alice of test", "role": "member"});
-    assert_eq!((&seen["offset"], &seen["from"], &seen["body"]), (&json!(1), &from, &json!({"text": "hello"})));
+    assert_eq!(
+        (&seen["offset"], &seen["from"], &seen["body"]),
+        (&json!(1), &from, &json!({"text": "hello"}))
+    );
     let history = viewer.ok("history", json!({"room": "chat:a"})).await;
     assert_eq!(history["messages"], json!([seen]), "an entry is the push itself");
 
@@ -125,28 +202,71 @@ async fn a_viewer_sees_and_a_member_speaks() {
     assert_eq!(say(&mut alice, "chat:a", &json!("behind your back")).await, 2);
     alice.push_where("message", |m| m["offset"] == 2).await;
     assert_eq!(pushed(&mut viewer, "message").await, Vec::<Value>::new());
-    assert_eq!(code(&viewer.refused("history", json!({"room": "chat:a"})).await), "not_joined");
-    assert_eq!(code(&viewer.refused("leave", json!({"room": "chat:a"})).await), "not_joined");
+    assert_eq!(
+        code(&viewer.refused("history", json!({"room": "chat:a"})).await),
+        "not_joined"
+    );
+    assert_eq!(
+        code(&viewer.refused("leave", json!({"room": "chat:a"})).await),
+        "not_joined"
+    );
     server.stop().await;
 }
 
 /// Two hundred ways to say who one would like to be.
 fn aliases() -> Vec<String> {
     let names = [
-        "from", "sender", "user", "user_id", "userId", "author", "uid", "account", "name", "nick", "nickname", "role",
-        "source", "session", "sid", "sub", "as", "actor", "owner", "identity", "stamp", "member", "profile", "avatar",
+        "from",
+        "sender",
+        "user",
+        "user_id",
+        "userId",
+        "author",
+        "uid",
+        "account",
+        "name",
+        "nick",
+        "nickname",
+        "role",
+        "source",
+        "session",
+        "sid",
+        "sub",
+        "as",
+        "actor",
+        "owner",
+        "identity",
+        "stamp",
+        "member",
+        "profile",
+        "avatar",
         "on_behalf_of",
     ];
-    let mut all: Vec<String> = ["__proto__", "constructor", "prototype", "at_ms", "offset", "$from", "from ", "fro\u{200b}m"]
-        .map(str::to_owned)
-        .into();
+    let mut all: Vec<String> = [
+        "__proto__",
+        "constructor",
+        "prototype",
+        "at_ms",
+        "offset",
+        "$from",
+        "from ",
+        "fro\u{200b}m",
+    ]
+    .map(str::to_owned)
+    .into();
     for name in names {
         let mut title = name.to_owned();
         title[..1].make_ascii_uppercase();
         let upper = name.to_uppercase();
         all.extend([
-            name.to_owned(), title, upper, format!("_{name}"), format!("__{name}__"), format!("{name}_id"),
-            format!("message.{name}"), format!("x-{name}"),
+            name.to_owned(),
+            title,
+            upper,
+            format!("_{name}"),
+            format!("__{name}__"),
+            format!("{name}_id"),
+            format!("message.{name}"),
+            format!("x-{name}"),
         ]);
     }
     assert!(all.len() >= 200);
@@ -174,13 +294,29 @@ async fn a_claimed_sender_is_powerless() {
         command[alias] = claimed;
         let sent = mallory.ok("send", command).await;
         let seen = receiver.push("message").await;
-        assert_eq!((&seen["from"], &seen["offset"]), (&from, &sent["offset"]), "{alias:?}");
+        assert_eq!(
+            (&seen["from"], &seen["offset"]),
+            (&from, &sent["offset"]),
+            "{alias:?}"
+        );
         assert_eq!(seen["body"], body, "{alias:?}");
         let keys: Vec<&String> = seen.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["at_ms", "body", "from", "offset", "room", "type"], "{alias:?}");
+        assert_eq!(
+            keys,
+            ["at_ms", "body", "from", "offset", "room", "type"],
+            "{alias:?}"
+        );
     }
-    let newest = receiver.ok("history", json!({"room": "chat:a", "limit": 100})).await;
-    assert!(newest["messages"].as_array().unwrap().iter().all(|m| m["from"] == from));
+    let newest = receiver
+        .ok("history", json!({"room": "chat:a", "limit": 100}))
+        .await;
+    assert!(
+        newest["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|m| m["from"] == from)
+    );
     server.stop().await;
 }
 
@@ -198,12 +334,26 @@ async fn keys_given_twice_are_refused_and_bodies_are_not_read() {
         r#""\u0074ype":"send""#,
         r#""x":1,"\u0078":2"#,
     ] {
-        mallory.send_text(&format!(r#"{{"id":900,"type":"send","room":"chat:a","body":0,{twice}}}"#)).await;
+        mallory
+            .send_text(&format!(
+                r#"{{"id":900,"type":"send","room":"chat:a","body":0,{twice}}}"#
+            ))
+            .await;
         let reply = mallory.reply(900).await;
-        assert_eq!((code(&reply), &reply["id"]), ("bad_request", &json!(900)), "{twice}");
+        assert_eq!(
+            (code(&reply), &reply["id"]),
+            ("bad_request", &json!(900)),
+            "{twice}"
+        );
     }
-    mallory.send_text(r#"{"id":900,"type":"send","room":"chat:a","body":0,"\u0069d":903}"#).await;
-    assert_eq!(code(&mallory.reply(903).await), "bad_request", "two ids: the last is answered");
+    mallory
+        .send_text(r#"{"id":900,"type":"send","room":"chat:a","body":0,"\u0069d":903}"#)
+        .await;
+    assert_eq!(
+        code(&mallory.reply(903).await),
+        "bad_request",
+        "two ids: the last is answered"
+    );
     // A body is the sender's own: twice the same key in it, or a deep nest, is nobody's business but theirs.
     let deep = format!("{}1{}", "[".repeat(15), "]".repeat(15));
     for body in [
@@ -216,7 +366,11 @@ async fn keys_given_twice_are_refused_and_bodies_are_not_read() {
         "\"\"",
         &deep,
     ] {
-        mallory.send_text(&format!(r#"{{"id":901,"type":"send","room":"chat:a","body":{body}}}"#)).await;
+        mallory
+            .send_text(&format!(
+                r#"{{"id":901,"type":"send","room":"chat:a","body":{body}}}"#
+            ))
+            .await;
         let reply = mallory.reply(901).await;
         assert_eq!(reply["type"], "ok", "{body}: {reply}");
         let seen = receiver.read_text("message").await;
@@ -224,7 +378,11 @@ async fn keys_given_twice_are_refused_and_bodies_are_not_read() {
         assert!(seen.contains(r#""from":{"id":"mallory""#), "{seen}");
     }
     let too_deep = format!("{}1{}", "[".repeat(16), "]".repeat(16));
-    mallory.send_text(&format!(r#"{{"id":902,"type":"send","room":"chat:a","body":{too_deep}}}"#)).await;
+    mallory
+        .send_text(&format!(
+            r#"{{"id":902,"type":"send","room":"chat:a","body":{too_deep}}}"#
+        ))
+        .await;
     assert_eq!(code(&mallory.reply(902).await), "bad_request");
     server.stop().await;
 }
@@ -245,23 +403,44 @@ async fn a_repeated_cid_counts_once() {
     for _ in 0..3 {
         let again = alice.ok("send", command("chat:a", "c-1", &body)).await;
         assert_eq!(again["duplicate"], true);
-        assert_eq!((&again["offset"], &again["at_ms"]), (&first["offset"], &first["at_ms"]));
+        assert_eq!(
+            (&again["offset"], &again["at_ms"]),
+            (&first["offset"], &first["at_ms"])
+        );
     }
     // Another connection of the same user is the same sender: that is what a retry after a lost reply is.
     let mut retry = alice_here.connect().await;
     join(&mut retry, "chat:a").await;
-    assert_eq!(retry.ok("send", command("chat:a", "c-1", &body)).await["duplicate"], true);
+    assert_eq!(
+        retry.ok("send", command("chat:a", "c-1", &body)).await["duplicate"],
+        true
+    );
 
-    let conflict = alice.refused("send", command("chat:a", "c-1", &json!("other"))).await;
+    let conflict = alice
+        .refused("send", command("chat:a", "c-1", &json!("other")))
+        .await;
     assert_eq!((code(&conflict), &conflict["retry"]), ("conflict", &json!(false)));
     // The same cid of somebody else, or in another room, is another message.
     assert_eq!(bob.ok("send", command("chat:a", "c-1", &body)).await["offset"], 2);
-    assert_eq!(alice.ok("send", command("chat:b", "c-1", &body)).await["offset"], 1);
+    assert_eq!(
+        alice.ok("send", command("chat:b", "c-1", &body)).await["offset"],
+        1
+    );
 
     let longest = "x".repeat(64);
-    assert_eq!(alice.ok("send", command("chat:a", &longest, &body)).await["offset"], 3);
-    for bad in [json!(""), json!("x".repeat(65)), json!("\u{e9}".repeat(33)), json!(7)] {
-        let refused = alice.refused("send", json!({"room": "chat:a", "body": 1, "cid": bad})).await;
+    assert_eq!(
+        alice.ok("send", command("chat:a", &longest, &body)).await["offset"],
+        3
+    );
+    for bad in [
+        json!(""),
+        json!("x".repeat(65)),
+        json!("\u{e9}".repeat(33)),
+        json!(7),
+    ] {
+        let refused = alice
+            .refused("send", json!({"room": "chat:a", "body": 1, "cid": bad}))
+            .await;
         assert_eq!(code(&refused), "bad_request", "{bad}");
     }
     say(&mut bob, "chat:a", &json!("last")).await;
@@ -323,57 +502,5 @@ async fn pipelined_commands_of_a_room_keep_their_order() {
         let seen = witness.push("message").await;
         assert_eq!((&seen["offset"], &seen["body"]), (&json!(n + 1), &json!(n)));
     }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn likes_add_up() {
-    let server = TestServer::start(|c| {
-        unhurried(c);
-        c.rooms.counts_interval_ms = 20;
-        c.namespaces.get_mut("chat").unwrap().counters = vec!["likes".into(), "claps".into()];
-    })
-    .await;
-    let mut watcher = server.anonymous().await;
-    join(&mut watcher, "chat:a").await;
-    let mut tasks = Vec::new();
-    for _ in 0..4 {
-        let mut client = server.anonymous().await;
-        tasks.push(tokio::spawn(async move {
-            join(&mut client, "chat:a").await;
-            let mut values = Vec::new();
-            for _ in 0..25 {
-                let liked = client.ok("like", json!({"room": "chat:a", "n": 3})).await;
-                values.push(liked["value"].as_u64().unwrap());
-            }
-            client.ok("like", json!({"room": "chat:a", "counter": "claps", "n": 100})).await;
-            values
-        }));
-    }
-    let mut values = Vec::new();
-    for task in tasks {
-        let mine = common::within("a fan", task).await.unwrap();
-        assert!(mine.is_sorted());
-        values.extend(mine);
-    }
-    values.sort_unstable();
-    assert_eq!(values, (1..=100).map(|n| n * 3).collect::<Vec<u64>>(), "each like has its own value");
-    let told = watcher.push_where("counts", |c| c["counters"] == json!({"claps": 400, "likes": 300})).await;
-    assert!(told["version"].as_u64() > Some(0));
-
-    for (fields, refusal) in [
-        (json!({"room": "chat:a", "n": 0}), "bad_request"),
-        (json!({"room": "chat:a", "n": 101}), "bad_request"),
-        (json!({"room": "chat:a", "n": -1}), "bad_request"),
-        (json!({"room": "chat:a", "n": 1.5}), "bad_request"),
-        (json!({"room": "chat:a"}), "bad_request"),
-        (json!({"room": "chat:a", "n": 1, "counter": "viewers"}), "not_found"),
-        (json!({"room": "chat:a", "n": 1, "counter": ""}), "not_found"),
-        (json!({"room": "chat:a", "n": 1, "counter": "__proto__"}), "not_found"),
-    ] {
-        assert_eq!(code(&watcher.refused("like", fields.clone()).await), refusal, "{fields}");
-    }
-    assert_eq!(watcher.ok("like", json!({"room": "chat:a", "n": 1})).await["value"], 301);
-    assert_eq!(watcher.ok("like", json!({"room": "chat:a", "counter": "likes", "n": 100})).await["value"], 401);
     server.stop().await;
 }

@@ -1,4 +1,10 @@
 //! Tokens at the edges of their life, tokens that were never ours, and tokens that need a key.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must hold"
+)]
 
 mod common;
 #[path = "tokens/mint.rs"]
@@ -24,7 +30,10 @@ fn auth(person: &Person) -> Value {
 
 async fn refreshed(server: &TestServer, person: &Person) -> Value {
     let request = request(server.addr, "POST", "/v1/refresh").header("countersign-device", &person.device);
-    let answer = request.json(&json!({"refresh_token": person.tokens.refresh_token})).send().await;
+    let answer = request
+        .json(&json!({"refresh_token": person.tokens.refresh_token}))
+        .send()
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
@@ -51,11 +60,17 @@ async fn a_session_that_runs_out_is_warned_and_closed_and_a_refreshed_one_goes_o
     }
     for client in [&mut lapsing, &mut kept] {
         let warned = session(client, "expiring").await;
-        assert!((1..=1_000).contains(&warned["after_ms"].as_u64().unwrap()), "{warned}");
+        assert!(
+            (1..=1_000).contains(&warned["after_ms"].as_u64().unwrap()),
+            "{warned}"
+        );
     }
     let fresh = refreshed(&server, &bob).await;
     let reply = kept.ok("refresh", json!({"token": fresh["access_token"]})).await;
-    assert_eq!((&reply["user"]["id"], &reply["session"]), (&json!("bob"), &json!(bob.tokens.session)));
+    assert_eq!(
+        (&reply["user"]["id"], &reply["session"]),
+        (&json!("bob"), &json!(bob.tokens.session))
+    );
     assert!(reply["expires_in_ms"].as_u64().unwrap() > 1_000);
 
     let closed = lapsing.end().await;
@@ -67,10 +82,13 @@ async fn a_session_that_runs_out_is_warned_and_closed_and_a_refreshed_one_goes_o
     assert_eq!(code(&again.refused("auth", auth(&alice)).await), "invalid_token");
     // The session itself goes on: a new token first, then the connection.
     let token = refreshed(&server, &alice).await["access_token"].clone();
-    again.ok("auth", json!({"token": token, "device": alice.device})).await;
+    again
+        .ok("auth", json!({"token": token, "device": alice.device}))
+        .await;
 
     // The other one outlived its first token, rooms and all, and is warned of the second.
-    kept.ok("send", json!({"room": "chat:a", "body": "still here"})).await;
+    kept.ok("send", json!({"room": "chat:a", "body": "still here"}))
+        .await;
     session(&mut kept, "expiring").await;
     assert_eq!(kept.end().await.code, 4005);
     server.stop().await;
@@ -81,25 +99,47 @@ async fn a_connection_has_one_user() {
     let server = TestServer::start(unhurried).await;
     let alice = server.user("alice").await;
     server.register("bob").await;
-    let on = |tokens| Person { addr: server.addr, device: alice.device.clone(), tokens };
+    let on = |tokens| Person {
+        addr: server.addr,
+        device: alice.device.clone(),
+        tokens,
+    };
     let bob = on(server.login("bob", &alice.device).await);
     let other = on(server.login("alice", &alice.device).await);
     let mut client = server.anonymous().await;
-    assert_eq!(code(&client.refused("refresh", json!({"token": alice.tokens.access_token})).await), "unauthenticated");
+    assert_eq!(
+        code(
+            &client
+                .refused("refresh", json!({"token": alice.tokens.access_token}))
+                .await
+        ),
+        "unauthenticated"
+    );
     client.ok("auth", auth(&alice)).await;
     client.ok("join", json!({"room": "chat:a"})).await;
 
     assert_eq!(code(&client.refused("auth", auth(&bob)).await), "conflict");
     for stranger in [&bob, &other] {
-        let refused = client.refused("refresh", json!({"token": stranger.tokens.access_token})).await;
-        assert_eq!((code(&refused), &refused["retry"]), ("not_allowed", &json!(false)));
+        let refused = client
+            .refused("refresh", json!({"token": stranger.tokens.access_token}))
+            .await;
+        assert_eq!(
+            (code(&refused), &refused["retry"]),
+            ("not_allowed", &json!(false))
+        );
     }
-    assert_eq!(code(&client.refused("refresh", json!({"token": "nonsense"})).await), "invalid_token");
+    assert_eq!(
+        code(&client.refused("refresh", json!({"token": "nonsense"})).await),
+        "invalid_token"
+    );
     // It is who it was, on the session it was.
     client.ok("send", json!({"room": "chat:a", "body": 1})).await;
     assert_eq!(client.push("message").await["from"]["id"], "alice");
     // As the same user it may change its session: from then on that one counts.
-    assert_eq!(client.ok("auth", auth(&other)).await["session"], json!(other.tokens.session));
+    assert_eq!(
+        client.ok("auth", auth(&other)).await["session"],
+        json!(other.tokens.session)
+    );
     assert_eq!(alice.request("POST", "/v1/logout").send().await.status, 204);
     client.ok("send", json!({"room": "chat:a", "body": 2})).await;
     assert_eq!(other.request("POST", "/v1/logout").send().await.status, 204);
@@ -113,12 +153,23 @@ async fn the_third_bad_token_is_the_last() {
     let alice = server.user("alice").await;
     let mut client = server.anonymous().await;
     client.ok("join", json!({"room": "chat:a"})).await;
-    assert_eq!(code(&client.refused("auth", json!({"token": "a.b.c", "device": "d"})).await), "invalid_token");
+    assert_eq!(
+        code(
+            &client
+                .refused("auth", json!({"token": "a.b.c", "device": "d"}))
+                .await
+        ),
+        "invalid_token"
+    );
     let other = json!({"token": alice.tokens.access_token, "device": "other"});
     assert_eq!(code(&client.refused("auth", other).await), "device_mismatch");
     client.ok("auth", auth(&alice)).await;
     client.ok("send", json!({"room": "chat:a", "body": 1})).await;
-    assert_eq!(code(&client.refused("refresh", json!({"token": ""})).await), "invalid_token", "the third is answered");
+    assert_eq!(
+        code(&client.refused("refresh", json!({"token": ""})).await),
+        "invalid_token",
+        "the third is answered"
+    );
     let closed = client.end().await;
     assert_eq!((closed.code, closed.reason.as_str()), (4500, "invalid_token"));
     // Three on one connection end that connection, and nothing else.
@@ -147,23 +198,46 @@ async fn forged_tokens_open_nothing() {
 
     // What the forger signs like us is taken: the others below fail for what is wrong with them.
     let me = async |token: &str| {
-        let request = request(server.addr, "GET", "/v1/me").header("authorization", &format!("Bearer {token}"));
+        let request =
+            request(server.addr, "GET", "/v1/me").header("authorization", &format!("Bearer {token}"));
         request.header("countersign-device", &alice.device).send().await
     };
     assert_eq!(me(&forger.same(genuine)).await.status, 200);
 
     let mut client = server.anonymous().await;
-    for (n, (what, token, refusal)) in forger.forgeries(genuine, &bob.tokens.access_token).into_iter().enumerate() {
+    for (n, (what, token, refusal)) in forger
+        .forgeries(genuine, &bob.tokens.access_token)
+        .into_iter()
+        .enumerate()
+    {
         let answer = me(&token).await;
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some(refusal)), "{what}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (401, Some(refusal)),
+            "{what}: {}",
+            answer.text()
+        );
         assert!(answer.header("www-authenticate").is_some(), "{what}");
-        assert!(token.is_empty() || !answer.text().contains(&token), "{what}: not sent back");
+        assert!(
+            token.is_empty() || !answer.text().contains(&token),
+            "{what}: not sent back"
+        );
         if n % 2 == 0 {
             client = server.anonymous().await;
         }
-        let refused = client.refused("auth", json!({"token": token, "device": alice.device})).await;
-        assert_eq!((code(&refused), &refused["retry"]), (refusal, &json!(false)), "{what}");
-        assert_eq!(code(&client.refused("send", json!({"room": "chat:a", "body": 1})).await), "unauthenticated", "{what}");
+        let refused = client
+            .refused("auth", json!({"token": token, "device": alice.device}))
+            .await;
+        assert_eq!(
+            (code(&refused), &refused["retry"]),
+            (refusal, &json!(false)),
+            "{what}"
+        );
+        assert_eq!(
+            code(&client.refused("send", json!({"room": "chat:a", "body": 1})).await),
+            "unauthenticated",
+            "{what}"
+        );
     }
     assert_eq!(me(genuine).await.status, 200);
     server.stop().await;
@@ -178,7 +252,15 @@ async fn bound_pc(server: &TestServer, prover: &Prover) -> (Client, Value) {
     let path = |verb| format!("/v1/qr/{}/{verb}", opened["qr_id"].as_str().unwrap());
     let scanned = phone.request("POST", &path("scan")).send().await.json();
     let body = json!({"scan_token": scanned["scan_token"]});
-    assert_eq!(phone.request("POST", &path("confirm")).json(&body).send().await.status, 200);
+    assert_eq!(
+        phone
+            .request("POST", &path("confirm"))
+            .json(&body)
+            .send()
+            .await
+            .status,
+        200
+    );
     let ticket = pc.push_where("qr", |p| p["state"] == "confirmed").await["ticket"].clone();
     let redeem = json!({"qr_id": opened["qr_id"], "claim": opened["claim"], "ticket": ticket});
     let redeemed = pc.ok("qr.redeem", redeem).await;
@@ -210,25 +292,46 @@ async fn a_bound_token_needs_a_proof_each_time() {
         };
         let good = prover.prove("GET", &url, token, now());
         let answer = me("DPoP", std::slice::from_ref(&good)).await;
-        assert_eq!((answer.status, &answer.json()["user"]["id"]), (200, &json!("alice")), "{}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json()["user"]["id"]),
+            (200, &json!("alice")),
+            "{}",
+            answer.text()
+        );
 
         let stranger = Prover::es256();
         for (what, proofs) in [
             ("no proof", vec![]),
             ("used before", vec![good]),
             ("another method", vec![prover.prove("POST", &url, token, now())]),
-            ("another address", vec![prover.prove("GET", &server.url("/v1/logout"), token, now())]),
+            (
+                "another address",
+                vec![prover.prove("GET", &server.url("/v1/logout"), token, now())],
+            ),
             ("another token", vec![prover.prove("GET", &url, "another", now())]),
             ("another key", vec![stranger.prove("GET", &url, token, now())]),
             ("of long ago", vec![prover.prove("GET", &url, token, now() - 120)]),
-            ("of the future", vec![prover.prove("GET", &url, token, now() + 120)]),
+            (
+                "of the future",
+                vec![prover.prove("GET", &url, token, now() + 120)],
+            ),
             ("no proof at all", vec!["a.b.c".into()]),
-            ("two", vec![prover.prove("GET", &url, token, now()), prover.prove("GET", &url, token, now())]),
+            (
+                "two",
+                vec![
+                    prover.prove("GET", &url, token, now()),
+                    prover.prove("GET", &url, token, now()),
+                ],
+            ),
         ] {
             for scheme in ["DPoP", "Bearer"] {
                 let answer = me(scheme, &proofs).await;
                 let told = answer.json();
-                assert_eq!((answer.status, told["code"].as_str()), (401, Some("invalid_token")), "{what}, {scheme}");
+                assert_eq!(
+                    (answer.status, told["code"].as_str()),
+                    (401, Some("invalid_token")),
+                    "{what}, {scheme}"
+                );
                 assert!(answer.header("www-authenticate").is_some());
             }
         }
@@ -238,13 +341,30 @@ async fn a_bound_token_needs_a_proof_each_time() {
         let mut client = server.anonymous().await;
         let with = |proof: &str| json!({"token": token, "device": "pc-1", "dpop": proof});
         let proof = prover.prove("GET", &socket_url, token, now());
-        assert_eq!(client.ok("auth", with(&proof)).await["session"], redeemed["session"]);
+        assert_eq!(
+            client.ok("auth", with(&proof)).await["session"],
+            redeemed["session"]
+        );
         let mut thief = server.anonymous().await;
-        assert_eq!(code(&thief.refused("auth", with(&proof)).await), "invalid_token", "replayed");
-        assert_eq!(code(&thief.refused("auth", json!({"token": token, "device": "pc-1"})).await), "invalid_token");
+        assert_eq!(
+            code(&thief.refused("auth", with(&proof)).await),
+            "invalid_token",
+            "replayed"
+        );
+        assert_eq!(
+            code(
+                &thief
+                    .refused("auth", json!({"token": token, "device": "pc-1"}))
+                    .await
+            ),
+            "invalid_token"
+        );
         let authorization = format!("DPoP {token}");
         let proof = prover.prove("GET", &socket_url, token, now());
-        let headers = [("authorization", authorization.as_str()), ("dpop", proof.as_str())];
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("dpop", proof.as_str()),
+        ];
         let mut upgraded = Client::connect_with(server.addr, &headers).await.unwrap();
         upgraded.ok("join", json!({"room": "chat:a"})).await;
         upgraded.ok("send", json!({"room": "chat:a", "body": 1})).await;
@@ -255,13 +375,21 @@ async fn a_bound_token_needs_a_proof_each_time() {
 
         // A new token of the session is bound to the same key, and renews a connection with a proof.
         let body = json!({"refresh_token": redeemed["refresh_token"]});
-        let fresh = request(server.addr, "POST", "/v1/refresh").header("countersign-device", "pc-1").json(&body);
+        let fresh = request(server.addr, "POST", "/v1/refresh")
+            .header("countersign-device", "pc-1")
+            .json(&body);
         let fresh = fresh.send().await.json();
         assert_eq!(fresh["token_type"], "DPoP");
         let fresh = fresh["access_token"].as_str().unwrap();
-        assert_eq!(code(&pc.refused("refresh", json!({"token": fresh})).await), "invalid_token");
+        assert_eq!(
+            code(&pc.refused("refresh", json!({"token": fresh})).await),
+            "invalid_token"
+        );
         let proof = prover.prove("GET", &socket_url, fresh, now());
-        assert_eq!(pc.ok("refresh", json!({"token": fresh, "dpop": proof})).await["session"], redeemed["session"]);
+        assert_eq!(
+            pc.ok("refresh", json!({"token": fresh, "dpop": proof})).await["session"],
+            redeemed["session"]
+        );
         server.stop().await;
     }
 }

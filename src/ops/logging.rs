@@ -13,7 +13,9 @@ pub const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 pub fn init() {
     let chosen = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    let _ = registry().with(lines.with_filter(chosen.and(filter_fn(may_be_logged)))).try_init();
+    let _ = registry()
+        .with(lines.with_filter(chosen.and(filter_fn(may_be_logged))))
+        .try_init();
 }
 
 /// Libraries that carry our bytes print them where they debug themselves, tokens and all. Whatever the filter says,
@@ -41,8 +43,10 @@ mod tests {
     #[test]
     fn libraries_are_not_heard_below_info() {
         let seen = Seen::default();
-        let subscriber =
-            registry().with(seen.clone().with_filter(EnvFilter::new("trace").and(filter_fn(may_be_logged))));
+        let subscriber = registry().with(
+            seen.clone()
+                .with_filter(EnvFilter::new("trace").and(filter_fn(may_be_logged))),
+        );
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "countersign", "ours");
             tracing::trace!(target: "countersign::qr", "ours");
@@ -51,6 +55,9 @@ mod tests {
             tracing::trace!(target: "tungstenite::protocol", "bytes");
             tracing::info!(target: "hyper", "a word");
         });
-        assert_eq!(*seen.0.lock().unwrap(), ["countersign", "countersign::qr", "hyper"]);
+        assert_eq!(
+            *seen.0.lock().unwrap(),
+            ["countersign", "countersign::qr", "hyper"]
+        );
     }
 }

@@ -13,22 +13,54 @@ use crate::common::{Client, TestServer, request, until};
 pub(crate) fn table() -> Vec<Case> {
     let close = Covers::Close;
     vec![
-        story(close(CloseCode::Normal), "the client closes", || Box::pin(client_closes())),
-        story(close(CloseCode::GoingAway), "the client goes away", || Box::pin(client_goes_away())),
-        story(close(CloseCode::Protocol), "a frame without a mask", || Box::pin(unmasked())),
-        story(close(CloseCode::Unsupported), "a binary frame", || Box::pin(binary())),
-        story(close(CloseCode::InvalidUtf8), "text that is none", || Box::pin(not_utf8())),
+        story(close(CloseCode::Normal), "the client closes", || {
+            Box::pin(client_closes())
+        }),
+        story(close(CloseCode::GoingAway), "the client goes away", || {
+            Box::pin(client_goes_away())
+        }),
+        story(close(CloseCode::Protocol), "a frame without a mask", || {
+            Box::pin(unmasked())
+        }),
+        story(close(CloseCode::Unsupported), "a binary frame", || {
+            Box::pin(binary())
+        }),
+        story(close(CloseCode::InvalidUtf8), "text that is none", || {
+            Box::pin(not_utf8())
+        }),
         story(close(CloseCode::Policy), "a flood of pings", || Box::pin(pings())),
-        story(close(CloseCode::TooBig), "a frame that is too big", || Box::pin(too_big())),
-        story(close(CloseCode::Restart), "the gateway ends", || Box::pin(restart())),
-        story(close(CloseCode::SessionExpired), "the token ends", || Box::pin(session_expired())),
-        story(close(CloseCode::SlowConsumer), "nobody reads", || Box::pin(slow_consumer())),
-        story(close(CloseCode::NoPong), "nobody answers pings", || Box::pin(no_pong())),
-        story(close(CloseCode::RateLimited), "commands without end", || Box::pin(rate_limited())),
-        story(close(CloseCode::InvalidToken), "three bad tokens", || Box::pin(bad_tokens())),
-        story(close(CloseCode::BadFrame), "text that is not JSON", || Box::pin(bad_frames())),
-        story(close(CloseCode::AuthTimeout), "a connection that does nothing", || Box::pin(auth_timeout())),
-        story(close(CloseCode::Revoked), "the session ends", || Box::pin(revoked())),
+        story(close(CloseCode::TooBig), "a frame that is too big", || {
+            Box::pin(too_big())
+        }),
+        story(close(CloseCode::Restart), "the gateway ends", || {
+            Box::pin(restart())
+        }),
+        story(close(CloseCode::SessionExpired), "the token ends", || {
+            Box::pin(session_expired())
+        }),
+        story(close(CloseCode::SlowConsumer), "nobody reads", || {
+            Box::pin(slow_consumer())
+        }),
+        story(close(CloseCode::NoPong), "nobody answers pings", || {
+            Box::pin(no_pong())
+        }),
+        story(close(CloseCode::RateLimited), "commands without end", || {
+            Box::pin(rate_limited())
+        }),
+        story(close(CloseCode::InvalidToken), "three bad tokens", || {
+            Box::pin(bad_tokens())
+        }),
+        story(close(CloseCode::BadFrame), "text that is not JSON", || {
+            Box::pin(bad_frames())
+        }),
+        story(
+            close(CloseCode::AuthTimeout),
+            "a connection that does nothing",
+            || Box::pin(auth_timeout()),
+        ),
+        story(close(CloseCode::Revoked), "the session ends", || {
+            Box::pin(revoked())
+        }),
     ]
 }
 
@@ -40,7 +72,10 @@ async fn closes(mut stage: Stage, code: CloseCode, bytes: &[u8]) {
 
 async fn ends(mut stage: Stage, code: CloseCode) {
     let closed = stage.actor.end().await;
-    assert_eq!((closed.code, closed.reason.as_str()), (code.code(), code.reason()));
+    assert_eq!(
+        (closed.code, closed.reason.as_str()),
+        (code.code(), code.reason())
+    );
     gone(stage).await;
 }
 
@@ -51,7 +86,13 @@ async fn gone(mut stage: Stage) {
     stage.others_are_as_before().await;
     stage.actor = stage.server.anonymous().await;
     let login = stage.server.login("alice", "another-device").await;
-    stage.actor.ok("auth", json!({"token": login.access_token, "device": "another-device"})).await;
+    stage
+        .actor
+        .ok(
+            "auth",
+            json!({"token": login.access_token, "device": "another-device"}),
+        )
+        .await;
     stage.actor.ok("join", json!({"room": ROOM})).await;
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
@@ -94,11 +135,23 @@ async fn binary() {
 }
 
 async fn not_utf8() {
-    closes(usual().await, CloseCode::InvalidUtf8, &frame(Opcode::Text, b"{\"id\":1,\"type\":\"\xff\"}")).await;
+    closes(
+        usual().await,
+        CloseCode::InvalidUtf8,
+        &frame(Opcode::Text, b"{\"id\":1,\"type\":\"\xff\"}"),
+    )
+    .await;
 }
 
 async fn pings() {
-    let stage = Stage::set(|c| c.limits.control_rate = RateLimit { count: 1, period_ms: 60_000, burst: 5 }).await;
+    let stage = Stage::set(|c| {
+        c.limits.control_rate = RateLimit {
+            count: 1,
+            period_ms: 60_000,
+            burst: 5,
+        }
+    })
+    .await;
     closes(stage, CloseCode::Policy, &frame(Opcode::Ping, b"x").repeat(6)).await;
 }
 
@@ -121,7 +174,11 @@ async fn restart() {
     stage.server.begin_stop();
     let closed = stage.actor.end().await;
     assert_eq!((closed.code, closed.reason.as_str()), (1012, "restart"));
-    assert!(stage.actor.pushes.iter().any(|p| p["type"] == "reconnect"), "{:?}", stage.actor.pushes);
+    assert!(
+        stage.actor.pushes.iter().any(|p| p["type"] == "reconnect"),
+        "{:?}",
+        stage.actor.pushes
+    );
     stage.strike().await;
 }
 
@@ -135,7 +192,9 @@ async fn session_expired() {
     let closed = lapsing.end().await;
     assert_eq!((closed.code, closed.reason.as_str()), (4005, "session_expired"));
     // Who has no session does not lose one.
-    nobody.push_where("counts", |c| c["members"] == 0 && c["viewers"] == 1).await;
+    nobody
+        .push_where("counts", |c| c["members"] == 0 && c["viewers"] == 1)
+        .await;
     nobody.ok("ping", json!({})).await;
     short.stop().await;
 }
@@ -155,7 +214,10 @@ async fn slow_consumer() {
     while node.hub.connection_count() == 4 {
         let fields = json!({"room": ROOM, "body": {"n": n, "text": text}, "priority": "high"});
         let sent = stage.actor.ok("send", fields).await;
-        stage.nobody.push_where("message", |m| m["offset"] == sent["offset"]).await;
+        stage
+            .nobody
+            .push_where("message", |m| m["offset"] == sent["offset"])
+            .await;
         stage.actor.pushes.clear();
         n += 1;
         assert!(n < 10_000, "it was never closed");
@@ -184,11 +246,17 @@ async fn no_pong() {
 
 async fn rate_limited() {
     let mut stage = Stage::set(|c| {
-        c.limits.command_rate = RateLimit { count: 1, period_ms: 60_000, burst: 60 };
+        c.limits.command_rate = RateLimit {
+            count: 1,
+            period_ms: 60_000,
+            burst: 60,
+        };
         c.limits.command_refusals_max = 3;
     })
     .await;
-    let pings: Vec<String> = (0..70).map(|n| json!({"id": 500 + n, "type": "ping"}).to_string()).collect();
+    let pings: Vec<String> = (0..70)
+        .map(|n| json!({"id": 500 + n, "type": "ping"}).to_string())
+        .collect();
     stage.actor.send_at_once(&pings).await;
     ends(stage, CloseCode::RateLimited).await;
 }
@@ -196,13 +264,25 @@ async fn rate_limited() {
 async fn bad_tokens() {
     let mut stage = usual().await;
     for _ in 0..3 {
-        stage.actor.send("auth", json!({"token": "x", "device": stage.alice.device})).await;
+        stage
+            .actor
+            .send("auth", json!({"token": "x", "device": stage.alice.device}))
+            .await;
     }
     ends(stage, CloseCode::InvalidToken).await;
 }
 
 async fn bad_frames() {
-    for text in ["", "{", "nonsense", "{\"id\":1,}", "{'id':1}", "{\"id\":1}{\"id\":2}", "\u{feff}{}", "{\"id\":1,\"id"] {
+    for text in [
+        "",
+        "{",
+        "nonsense",
+        "{\"id\":1,}",
+        "{'id':1}",
+        "{\"id\":1}{\"id\":2}",
+        "\u{feff}{}",
+        "{\"id\":1,\"id",
+    ] {
         let mut stage = usual().await;
         stage.actor.send_text(text).await;
         ends(stage, CloseCode::BadFrame).await;
@@ -240,7 +320,10 @@ async fn revoked() {
     let closed = stage.actor.end().await;
     assert_eq!((closed.code, closed.reason.as_str()), (4503, "revoked"));
     let me = request(stage.server.addr, "GET", "/v1/me")
-        .header("authorization", &format!("Bearer {}", stage.alice.tokens.access_token))
+        .header(
+            "authorization",
+            &format!("Bearer {}", stage.alice.tokens.access_token),
+        )
         .header("countersign-device", &stage.alice.device);
     assert_eq!(me.send().await.status, 401);
     gone(stage).await;

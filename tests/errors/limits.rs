@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::stage::{ROOM, Stage, assert_error, assert_problem};
 use super::{Case, Covers, story};
-use crate::common::{Answer, Client, TestServer, request, until};
+use crate::common::{Answer, Client, request, until};
 
 pub(crate) fn table() -> Vec<Case> {
     let limited = Covers::Error(ErrorCode::RateLimited);
@@ -25,43 +25,75 @@ pub(crate) fn table() -> Vec<Case> {
         story(limited, "commands of a connection", || Box::pin(commands())),
         story(limited, "messages of a room", || Box::pin(room_messages())),
         story(limited, "cids of a room", || Box::pin(cids())),
-        story(limited, "codes opened from an address", || Box::pin(codes_opened())),
-        story(limited, "scans of an account", || Box::pin(scans())),
-        story(limited, "sign-ins to an account", || Box::pin(sign_ins())),
         story(limited, "connections of an address", || Box::pin(address())),
-        story(unavailable, "connections of the node", || Box::pin(node_connections())),
-        story(unavailable, "new connections at once", || Box::pin(new_connections())),
+        story(unavailable, "connections of the node", || {
+            Box::pin(node_connections())
+        }),
+        story(unavailable, "new connections at once", || {
+            Box::pin(new_connections())
+        }),
         story(unavailable, "rooms of the node", || Box::pin(rooms())),
-        story(unavailable, "codes of the node and of an address", || Box::pin(codes_waiting())),
         story(unavailable, "accounts of the node", || Box::pin(accounts())),
-        story(limit_reached, "rooms of a connection", || Box::pin(subscriptions())),
-        story(Covers::Close(CloseCode::ConnectionLimit), "connections of a user", || Box::pin(user_connections())),
-        story(limit_reached, "the bench profile switches nothing off", || Box::pin(bench())),
+        story(limit_reached, "rooms of a connection", || {
+            Box::pin(subscriptions())
+        }),
+        story(
+            Covers::Close(CloseCode::ConnectionLimit),
+            "connections of a user",
+            || Box::pin(user_connections()),
+        ),
+        story(limit_reached, "the bench profile switches nothing off", || {
+            Box::pin(bench())
+        }),
     ]
 }
 
 /// A rate that does not come back within a test.
-fn rare(burst: u32) -> RateLimit {
-    RateLimit { count: 1, period_ms: 600_000, burst }
+pub(crate) fn rare(burst: u32) -> RateLimit {
+    RateLimit {
+        count: 1,
+        period_ms: 600_000,
+        burst,
+    }
 }
 
 /// An error with a time that is within the period.
-fn assert_limited(reply: &Value) {
+pub(crate) fn assert_limited(reply: &Value) {
     assert_error(reply, &reply["id"], ErrorCode::RateLimited, true);
     assert!(reply["after_ms"].as_u64().unwrap() <= 600_000, "{reply}");
 }
 
 fn problem(refused: Result<Client, Error>) -> Answer {
-    let Err(Error::Http(answer)) = refused else { panic!("it was let in") };
-    let headers = answer.headers().iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
-    Answer { status: answer.status().as_u16(), headers, body: answer.body().clone().unwrap_or_default() }
+    let Err(Error::Http(answer)) = refused else {
+        panic!("it was let in")
+    };
+    let headers = answer
+        .headers()
+        .iter()
+        .map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()))
+        .collect();
+    Answer {
+        status: answer.status().as_u16(),
+        headers,
+        body: answer.body().clone().unwrap_or_default(),
+    }
 }
 
 async fn messages() {
-    let mut stage = Stage::set(|c| c.limits.message_rate = RateLimit { count: 1, period_ms: 1_000, burst: 3 }).await;
+    let mut stage = Stage::set(|c| {
+        c.limits.message_rate = RateLimit {
+            count: 1,
+            period_ms: 1_000,
+            burst: 3,
+        }
+    })
+    .await;
     let mut refused = Value::Null;
     for n in 0.. {
-        let reply = stage.actor.call("send", json!({"room": ROOM, "body": n, "cid": format!("c{n}")})).await;
+        let reply = stage
+            .actor
+            .call("send", json!({"room": ROOM, "body": n, "cid": format!("c{n}")}))
+            .await;
         if reply["type"] == "error" {
             refused = reply;
             break;
@@ -80,12 +112,19 @@ async fn messages() {
 async fn likes() {
     let mut stage = Stage::set(|c| c.limits.like_rate = rare(2)).await;
     for value in [7, 14] {
-        assert_eq!(stage.actor.ok("like", json!({"room": ROOM, "n": 7})).await["value"], value);
+        assert_eq!(
+            stage.actor.ok("like", json!({"room": ROOM, "n": 7})).await["value"],
+            value
+        );
     }
     for _ in 0..3 {
         assert_limited(&stage.actor.refused("like", json!({"room": ROOM, "n": 7})).await);
     }
-    assert_eq!(stage.nobody.ok("like", json!({"room": ROOM, "n": 1})).await["value"], 15, "no refused one counted");
+    assert_eq!(
+        stage.nobody.ok("like", json!({"room": ROOM, "n": 1})).await["value"],
+        15,
+        "no refused one counted"
+    );
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;
@@ -95,7 +134,13 @@ async fn joins() {
     let mut stage = Stage::set(|c| c.limits.join_rate = rare(2)).await;
     stage.actor.ok("join", json!({"room": "chat:second"})).await;
     assert_limited(&stage.actor.refused("join", json!({"room": "chat:third"})).await);
-    assert_eq!(stage.actor.refused("history", json!({"room": "chat:third"})).await["code"], "not_joined");
+    assert_eq!(
+        stage
+            .actor
+            .refused("history", json!({"room": "chat:third"}))
+            .await["code"],
+        "not_joined"
+    );
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;
@@ -104,7 +149,11 @@ async fn joins() {
 /// Commands over the rate are refused one by one; whoever goes on all the same is closed.
 async fn commands() {
     let mut stage = Stage::set(|c| {
-        c.limits.command_rate = RateLimit { count: 1, period_ms: 600_000, burst: 40 };
+        c.limits.command_rate = RateLimit {
+            count: 1,
+            period_ms: 600_000,
+            burst: 40,
+        };
         c.limits.command_refusals_max = 5;
     })
     .await;
@@ -166,112 +215,14 @@ async fn cids() {
     }
     let refused = stage.actor.refused("send", send("c")).await;
     assert_limited(&refused);
-    assert_eq!(stage.actor.ok("send", send("a")).await["duplicate"], true, "the window is not shortened");
+    assert_eq!(
+        stage.actor.ok("send", send("a")).await["duplicate"],
+        true,
+        "the window is not shortened"
+    );
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;
-}
-
-fn open(device: &str) -> Value {
-    json!({"device": {"id": device}})
-}
-
-async fn codes_opened() {
-    let mut stage = Stage::set(|c| c.limits.qr_open_rate = rare(2)).await;
-    let first = stage.nobody.ok("qr.open", open("pc-1")).await;
-    let mut second = stage.server.anonymous().await;
-    second.ok("qr.open", open("pc-2")).await;
-    assert_limited(&stage.nobody.refused("qr.open", open("pc-1")).await);
-    assert_limited(&stage.actor.refused("qr.open", open("alice-device")).await);
-    // The code that was open is still good, and watched.
-    let path = format!("/v1/qr/{}/scan", first["qr_id"].as_str().unwrap());
-    assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
-    assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
-    stage.actor_speaks().await;
-    stage.everybody_is_as_before().await;
-    stage.strike().await;
-}
-
-async fn codes_waiting() {
-    for node in [true, false] {
-        let mut stage = Stage::set(|c| match node {
-            true => c.limits.qr_attempts_max = 2,
-            false => c.limits.qr_waiting_per_address_max = 2,
-        })
-        .await;
-        let first = stage.nobody.ok("qr.open", open("pc-1")).await;
-        let mut second = stage.server.anonymous().await;
-        second.ok("qr.open", open("pc-2")).await;
-        // Whether it would be the connection's first or its second.
-        let mut refusals = Vec::new();
-        for (client, device) in [(&mut stage.actor, "alice-device"), (&mut stage.nobody, "pc-1")] {
-            let refused = client.refused("qr.open", open(device)).await;
-            assert!(refused["after_ms"].as_u64() > Some(0) && refused["retry"] == true, "{refused}");
-            refusals.push(refused["code"].clone());
-        }
-        assert_eq!(refusals[0], refusals[1]);
-        assert!(!node || refusals[0] == "unavailable", "{refusals:?}");
-        let path = format!("/v1/qr/{}/scan", first["qr_id"].as_str().unwrap());
-        let answer = stage.alice.request("POST", &path).send().await;
-        assert_eq!(answer.status, 200, "the code that was open is still good: {}", answer.text());
-        assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
-        stage.actor_speaks().await;
-        stage.everybody_is_as_before().await;
-        stage.strike().await;
-    }
-}
-
-async fn scans() {
-    let mut stage = Stage::set(|c| c.limits.qr_phone_rate = rare(2)).await;
-    let opened = stage.nobody.ok("qr.open", open("pc-1")).await;
-    let path = format!("/v1/qr/{}/scan", opened["qr_id"].as_str().unwrap());
-    // Codes that do not exist cost nothing.
-    for _ in 0..5 {
-        let answer = stage.alice.request("POST", "/v1/qr/AAAAAAAAAAAAAAAAAAAAAA/scan").send().await;
-        assert_problem(&answer, 404, ErrorCode::NotFound);
-    }
-    for _ in 0..2 {
-        assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
-    }
-    assert_problem(&stage.alice.request("POST", &path).send().await, 429, ErrorCode::RateLimited);
-    let bob = stage.server.user("bob").await;
-    assert_problem(&bob.request("POST", &path).send().await, 409, ErrorCode::AlreadyScanned);
-    stage.actor_speaks().await;
-    stage.everybody_is_as_before().await;
-    stage.strike().await;
-}
-
-async fn sign_ins() {
-    // Alice's first sign-in was the stage's own.
-    let mut stage = Stage::set(|c| c.limits.login_account_rate = rare(3)).await;
-    let login = |user: &str, password: &str| {
-        let body = json!({"user_id": user, "password": password, "device": {"id": "d"}});
-        request(stage.server.addr, "POST", "/v1/login").json(&body).send()
-    };
-    for _ in 0..2 {
-        assert_problem(&login("alice", "guess").await, 401, ErrorCode::InvalidToken);
-    }
-    assert_problem(&login("alice", "guess").await, 429, ErrorCode::RateLimited);
-    assert_problem(&login("alice", "correct horse").await, 429, ErrorCode::RateLimited);
-    assert_eq!(login("wendy", "correct horse").await.status, 200, "others sign in");
-    assert_eq!(stage.alice.request("GET", "/v1/me").send().await.status, 200, "who is in stays in");
-    stage.actor_speaks().await;
-    stage.everybody_is_as_before().await;
-    stage.strike().await;
-
-    // An address that tries many names.
-    let server = TestServer::start(|c| c.limits.login_address_rate = rare(3)).await;
-    let mut told = Vec::new();
-    for n in 0..5 {
-        let body = json!({"user_id": format!("user{n}"), "password": "guess", "device": {"id": "d"}});
-        told.push(request(server.addr, "POST", "/v1/login").json(&body).send().await);
-    }
-    told[..3].iter().for_each(|a| assert_problem(a, 401, ErrorCode::InvalidToken));
-    told[3..].iter().for_each(|a| assert_problem(a, 429, ErrorCode::RateLimited));
-    let new = json!({"user_id": "alice", "password": "correct horse"});
-    let answer = request(server.addr, "POST", "/v1/accounts").json(&new).send().await;
-    assert_problem(&answer, 429, ErrorCode::RateLimited);
-    server.stop().await;
 }
 
 /// Sockets are full: one more is told, and has a place when one has gone.
@@ -283,7 +234,11 @@ async fn refused_at_the_door(mut stage: Stage, status: u16, code: ErrorCode) {
     assert_problem(&refused, status, code);
     assert_eq!(refused.header("connection"), Some("close"));
     assert!(refused.json()["after_ms"].as_u64() > Some(0));
-    assert_problem(&request(stage.server.addr, "GET", "/v1/me").send().await, status, code);
+    assert_problem(
+        &request(stage.server.addr, "GET", "/v1/me").send().await,
+        status,
+        code,
+    );
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     let answer = request(stage.server.operator, "GET", "/healthz").send().await;
@@ -327,7 +282,10 @@ async fn rooms() {
     stage.actor.ok("join", json!({"room": "chat:second"})).await;
     let refused = stage.actor.refused("join", json!({"room": "chat:third"})).await;
     assert_error(&refused, &refused["id"], ErrorCode::Unavailable, true);
-    assert_eq!(stage.actor.refused("leave", json!({"room": "chat:third"})).await["code"], "not_joined");
+    assert_eq!(
+        stage.actor.refused("leave", json!({"room": "chat:third"})).await["code"],
+        "not_joined"
+    );
     stage.nobody.ok("join", json!({"room": "chat:second"})).await;
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
@@ -337,7 +295,10 @@ async fn rooms() {
 async fn accounts() {
     let mut stage = Stage::set(|c| c.limits.accounts_max = 2).await;
     let new = json!({"user_id": "carol", "password": "correct horse"});
-    let answer = request(stage.server.addr, "POST", "/v1/accounts").json(&new).send().await;
+    let answer = request(stage.server.addr, "POST", "/v1/accounts")
+        .json(&new)
+        .send()
+        .await;
     assert_problem(&answer, 503, ErrorCode::Unavailable);
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
@@ -368,7 +329,10 @@ async fn user_connections() {
     let closed = third.end().await;
     assert_eq!((closed.code, closed.reason.as_str()), (4504, "connection_limit"));
     let bearer = format!("Bearer {}", stage.alice.tokens.access_token);
-    let headers = [("authorization", bearer.as_str()), ("countersign-device", stage.alice.device.as_str())];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("countersign-device", stage.alice.device.as_str()),
+    ];
     let mut upgraded = Client::connect_with(stage.server.addr, &headers).await.unwrap();
     assert_eq!(upgraded.end().await.code, 4504);
     stage.actor_speaks().await;
@@ -398,17 +362,32 @@ async fn bench() {
     plain.strike().await;
     let big = json!({"room": ROOM, "body": "x".repeat(16 * 1024)});
     assert_eq!(bench.actor.refused("send", big).await["code"], "too_large");
-    assert_eq!(bench.actor.refused("like", json!({"room": ROOM, "n": 101})).await["code"], "bad_request");
-    assert_eq!(bench.nobody.refused("send", json!({"room": ROOM, "body": 1})).await["code"], "unauthenticated");
+    assert_eq!(
+        bench.actor.refused("like", json!({"room": ROOM, "n": 101})).await["code"],
+        "bad_request"
+    );
+    assert_eq!(
+        bench
+            .nobody
+            .refused("send", json!({"room": ROOM, "body": 1}))
+            .await["code"],
+        "unauthenticated"
+    );
     for n in 1..128 {
         bench.actor.ok("join", json!({"room": format!("chat:{n}")})).await;
     }
-    assert_eq!(bench.actor.refused("join", json!({"room": "chat:128"})).await["code"], "limit_reached");
+    assert_eq!(
+        bench.actor.refused("join", json!({"room": "chat:128"})).await["code"],
+        "limit_reached"
+    );
     let evil = Client::connect_with(bench.server.addr, &[("origin", "https://evil.example")]).await;
     assert_problem(&problem(evil), 403, ErrorCode::OriginRejected);
     let mut bad = bench.server.anonymous().await;
     for _ in 0..3 {
-        assert_eq!(bad.refused("auth", json!({"token": "x", "device": "d"})).await["code"], "invalid_token");
+        assert_eq!(
+            bad.refused("auth", json!({"token": "x", "device": "d"})).await["code"],
+            "invalid_token"
+        );
     }
     assert_eq!(bad.end().await.code, 4500);
     bench.actor_speaks().await;
@@ -423,5 +402,8 @@ async fn bench() {
         ..Config::default()
     };
     let refused = App::bind(open).err().expect("bench is for loopback").to_string();
-    assert!(refused.contains("bench") && refused.contains("127.0.0.1"), "{refused}");
+    assert!(
+        refused.contains("bench") && refused.contains("127.0.0.1"),
+        "{refused}"
+    );
 }

@@ -41,44 +41,98 @@ pub(crate) fn table() -> Vec<Case> {
     let mut table = Vec::new();
     let mut add = |code, status, name: &str, make| {
         let name = format!("HTTP {status} {}: {name}", E::name(code));
-        table.push(Case { covers: Covers::Error(code), name, how: How::Request(Refused { status, make }) });
+        table.push(Case {
+            covers: Covers::Error(code),
+            name,
+            how: How::Request(Refused { status, make }),
+        });
     };
-    add(E::BadRequest, 400, "no JSON", |s| bare(s, "POST", "/v1/login").header("content-type", "application/json").body(b"{"));
-    add(E::BadRequest, 400, "no media type", |s| bare(s, "POST", "/v1/login").body(b"{}"));
-    add(E::BadRequest, 400, "a field is missing", |s| bare(s, "POST", "/v1/login").json(&json!({"user_id": "alice"})));
-    add(E::BadRequest, 400, "no device", |s| bare(s, "POST", "/v1/refresh").json(&json!({"refresh_token": "x"})));
-    add(E::BadRequest, 400, "two tokens", |s| bearer(s.alice.request("GET", "/v1/me"), "x"));
-    add(E::BadRequest, 400, "two hosts", |s| bare(s, "GET", "/v1/me").header("host", "other.example"));
-    add(E::BadRequest, 400, "no key in the handshake", |s| upgrade(s).header("sec-websocket-key", "AAAA"));
-    add(E::BadRequest, 400, "a handshake with a body", |s| upgrade(s).body(b"0123456789"));
+    add(E::BadRequest, 400, "no JSON", |s| {
+        bare(s, "POST", "/v1/login")
+            .header("content-type", "application/json")
+            .body(b"{")
+    });
+    add(E::BadRequest, 400, "no media type", |s| {
+        bare(s, "POST", "/v1/login").body(b"{}")
+    });
+    add(E::BadRequest, 400, "a field is missing", |s| {
+        bare(s, "POST", "/v1/login").json(&json!({"user_id": "alice"}))
+    });
+    add(E::BadRequest, 400, "no device", |s| {
+        bare(s, "POST", "/v1/refresh").json(&json!({"refresh_token": "x"}))
+    });
+    add(E::BadRequest, 400, "two tokens", |s| {
+        bearer(s.alice.request("GET", "/v1/me"), "x")
+    });
+    add(E::BadRequest, 400, "two hosts", |s| {
+        bare(s, "GET", "/v1/me").header("host", "other.example")
+    });
+    add(E::BadRequest, 400, "no key in the handshake", |s| {
+        upgrade(s).header("sec-websocket-key", "AAAA")
+    });
+    add(E::BadRequest, 400, "a handshake with a body", |s| {
+        upgrade(s).body(b"0123456789")
+    });
     add(E::BadRequest, 426, "no handshake", |s| bare(s, "GET", "/v1/ws"));
     add(E::Unauthenticated, 401, "no token", |s| bare(s, "GET", "/v1/me"));
-    add(E::Unauthenticated, 401, "no token to log out with", |s| bare(s, "POST", "/v1/logout"));
-    add(E::Unauthenticated, 401, "a device only", |s| bare(s, "POST", UNKNOWN).header("countersign-device", "d"));
-    add(E::InvalidToken, 401, "no token of ours", |s| bearer(bare(s, "GET", "/v1/me"), "a.b.c"));
-    add(E::InvalidToken, 401, "another scheme", |s| bare(s, "GET", "/v1/me").header("authorization", "Basic YTpi"));
-    add(E::InvalidToken, 401, "a refresh token", |s| bearer(bare(s, "GET", "/v1/me"), &s.alice.tokens.refresh_token));
-    add(E::InvalidToken, 401, "at the handshake", |s| bearer(upgrade(s), "a.b.c"));
+    add(E::Unauthenticated, 401, "no token to log out with", |s| {
+        bare(s, "POST", "/v1/logout")
+    });
+    add(E::Unauthenticated, 401, "a device only", |s| {
+        bare(s, "POST", UNKNOWN).header("countersign-device", "d")
+    });
+    add(E::InvalidToken, 401, "no token of ours", |s| {
+        bearer(bare(s, "GET", "/v1/me"), "a.b.c")
+    });
+    add(E::InvalidToken, 401, "another scheme", |s| {
+        bare(s, "GET", "/v1/me").header("authorization", "Basic YTpi")
+    });
+    add(E::InvalidToken, 401, "a refresh token", |s| {
+        bearer(bare(s, "GET", "/v1/me"), &s.alice.tokens.refresh_token)
+    });
+    add(E::InvalidToken, 401, "at the handshake", |s| {
+        bearer(upgrade(s), "a.b.c")
+    });
     add(E::InvalidToken, 401, "a wrong password", |s| {
-        bare(s, "POST", "/v1/login").json(&json!({"user_id": "alice", "password": "x", "device": {"id": "d"}}))
+        bare(s, "POST", "/v1/login")
+            .json(&json!({"user_id": "alice", "password": "x", "device": {"id": "d"}}))
     });
     add(E::InvalidToken, 401, "no refresh token of ours", |s| {
-        bare(s, "POST", "/v1/refresh").header("countersign-device", "d").json(&json!({"refresh_token": "x"}))
+        bare(s, "POST", "/v1/refresh")
+            .header("countersign-device", "d")
+            .json(&json!({"refresh_token": "x"}))
     });
-    add(E::DeviceMismatch, 401, "no device", |s| bearer(bare(s, "GET", "/v1/me"), &s.alice.tokens.access_token));
+    add(E::DeviceMismatch, 401, "no device", |s| {
+        bearer(bare(s, "GET", "/v1/me"), &s.alice.tokens.access_token)
+    });
     add(E::DeviceMismatch, 401, "another device", |s| {
-        bearer(bare(s, "POST", "/v1/logout"), &s.alice.tokens.access_token).header("countersign-device", "other")
+        bearer(bare(s, "POST", "/v1/logout"), &s.alice.tokens.access_token)
+            .header("countersign-device", "other")
     });
-    add(E::NotFound, 404, "no such page", |s| bare(s, "GET", "/v1/nothing"));
-    add(E::NotFound, 404, "no such asset", |s| bare(s, "GET", "/assets/../Cargo.toml"));
-    add(E::NotFound, 404, "no code of ours", |s| bare(s, "GET", "/v1/qr/nonsense.svg"));
-    add(E::NotFound, 404, "an unknown code", |s| s.alice.request("POST", UNKNOWN));
-    add(E::MethodNotAllowed, 405, "another method", |s| bare(s, "GET", "/v1/login"));
-    add(E::MethodNotAllowed, 405, "a socket by POST", |s| bare(s, "POST", "/v1/ws"));
+    add(E::NotFound, 404, "no such page", |s| {
+        bare(s, "GET", "/v1/nothing")
+    });
+    add(E::NotFound, 404, "no such asset", |s| {
+        bare(s, "GET", "/assets/../Cargo.toml")
+    });
+    add(E::NotFound, 404, "no code of ours", |s| {
+        bare(s, "GET", "/v1/qr/nonsense.svg")
+    });
+    add(E::NotFound, 404, "an unknown code", |s| {
+        s.alice.request("POST", UNKNOWN)
+    });
+    add(E::MethodNotAllowed, 405, "another method", |s| {
+        bare(s, "GET", "/v1/login")
+    });
+    add(E::MethodNotAllowed, 405, "a socket by POST", |s| {
+        bare(s, "POST", "/v1/ws")
+    });
     add(E::TooLarge, 413, "a long body", |s| {
         bare(s, "POST", "/v1/login").json(&json!({"user_id": "x".repeat(70_000)}))
     });
-    add(E::TooLarge, 431, "a long list of protocols", |s| upgrade(s).header("sec-websocket-protocol", &"x".repeat(1_025)));
+    add(E::TooLarge, 431, "a long list of protocols", |s| {
+        upgrade(s).header("sec-websocket-protocol", &"x".repeat(1_025))
+    });
     add(E::UserExists, 409, "a name that is taken", |s| {
         bare(s, "POST", "/v1/accounts").json(&json!({"user_id": "alice", "password": "correct horse"}))
     });
@@ -89,17 +143,36 @@ pub(crate) fn table() -> Vec<Case> {
     ] {
         let n = table.len();
         let name = format!("HTTP 403 origin_rejected {n}");
-        let how = How::Request(Refused { status: 403, make: origin });
-        table.push(Case { covers: Covers::Error(E::OriginRejected), name, how });
+        let how = How::Request(Refused {
+            status: 403,
+            make: origin,
+        });
+        table.push(Case {
+            covers: Covers::Error(E::OriginRejected),
+            name,
+            how,
+        });
     }
     let told = Covers::Error;
     table.extend([
-        story(told(E::RegistrationClosed), "registration is closed", || Box::pin(registration_closed())),
-        story(told(E::Timeout), "a body that does not come", || Box::pin(timeout())),
-        story(told(E::AlreadyScanned), "somebody else scanned", || Box::pin(already_scanned())),
-        story(told(E::AlreadyConfirmed), "a second yes", || Box::pin(already_confirmed())),
-        story(told(E::AlreadyFinal), "a code that has ended", || Box::pin(already_final())),
-        story(told(E::ScanTokenInvalid), "another's scan token", || Box::pin(scan_token_invalid())),
+        story(told(E::RegistrationClosed), "registration is closed", || {
+            Box::pin(registration_closed())
+        }),
+        story(told(E::Timeout), "a body that does not come", || {
+            Box::pin(timeout())
+        }),
+        story(told(E::AlreadyScanned), "somebody else scanned", || {
+            Box::pin(already_scanned())
+        }),
+        story(told(E::AlreadyConfirmed), "a second yes", || {
+            Box::pin(already_confirmed())
+        }),
+        story(told(E::AlreadyFinal), "a code that has ended", || {
+            Box::pin(already_final())
+        }),
+        story(told(E::ScanTokenInvalid), "another's scan token", || {
+            Box::pin(scan_token_invalid())
+        }),
         story(told(E::MatchRequired), "no digits", || Box::pin(match_required())),
         story(told(E::MatchFailed), "wrong digits", || Box::pin(match_failed())),
     ]);
@@ -108,11 +181,21 @@ pub(crate) fn table() -> Vec<Case> {
 
 /// Sends the request, and sees that nothing has changed.
 pub(crate) async fn run(stage: &mut Stage, covers: Covers, refused: Refused) {
-    let Covers::Error(code) = covers else { unreachable!("a request has no close code") };
+    let Covers::Error(code) = covers else {
+        unreachable!("a request has no close code")
+    };
     let answer = (refused.make)(stage).send().await;
     assert_problem(&answer, refused.status, code);
-    assert_eq!(answer.header("allow").is_some(), refused.status == 405, "RFC 9110 §15.5.6");
-    assert_eq!(answer.header("upgrade").is_some(), refused.status == 426, "RFC 9110 §15.5.22");
+    assert_eq!(
+        answer.header("allow").is_some(),
+        refused.status == 405,
+        "RFC 9110 §15.5.6"
+    );
+    assert_eq!(
+        answer.header("upgrade").is_some(),
+        refused.status == 426,
+        "RFC 9110 §15.5.22"
+    );
     assert_eq!(stage.alice.request("GET", "/v1/me").send().await.status, 200);
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
@@ -121,9 +204,13 @@ pub(crate) async fn run(stage: &mut Stage, covers: Covers, refused: Refused) {
 async fn registration_closed() {
     // Accounts that are there stay in use.
     let mut stage = Stage::set(Stage::unhurried).await;
-    let closed = crate::common::TestServer::start(|c: &mut Config| c.accounts.open_registration = false).await;
+    let closed =
+        crate::common::TestServer::start(|c: &mut Config| c.accounts.open_registration = false).await;
     let new = json!({"user_id": "carol", "password": "correct horse"});
-    let answer = request(closed.addr, "POST", "/v1/accounts").json(&new).send().await;
+    let answer = request(closed.addr, "POST", "/v1/accounts")
+        .json(&new)
+        .send()
+        .await;
     assert_problem(&answer, 403, ErrorCode::RegistrationClosed);
     closed.anonymous().await.ok("ping", json!({})).await;
     stage.everybody_is_as_before().await;
@@ -137,11 +224,15 @@ async fn timeout() {
     })
     .await;
     let mut stream = TcpStream::connect(stage.server.addr).await.unwrap();
-    let head = bare(&stage, "POST", "/v1/login").header("content-type", "application/json").body(b"{1234");
+    let head = bare(&stage, "POST", "/v1/login")
+        .header("content-type", "application/json")
+        .body(b"{1234");
     let bytes = head.bytes();
     stream.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
     let mut raw = Vec::new();
-    within("the deadline", stream.read_to_end(&mut raw)).await.unwrap();
+    within("the deadline", stream.read_to_end(&mut raw))
+        .await
+        .unwrap();
     assert_problem(&Answer::parse(&raw), 408, ErrorCode::Timeout);
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
@@ -164,18 +255,30 @@ impl Scanned {
             change(c);
         })
         .await;
-        let opened = stage.nobody.ok("qr.open", json!({"device": {"id": "pc-1"}})).await;
+        let opened = stage
+            .nobody
+            .ok("qr.open", json!({"device": {"id": "pc-1"}}))
+            .await;
         let claim = json!({"qr_id": opened["qr_id"], "claim": opened["claim"]});
         let path = format!("/v1/qr/{}", opened["qr_id"].as_str().unwrap());
         let answer = stage.alice.request("POST", &format!("{path}/scan")).send().await;
         let token = answer.json()["scan_token"].as_str().unwrap().to_owned();
         let pushed = stage.nobody.push_where("qr", |p| p["state"] == "scanned").await;
         let digits = pushed["match"]["code"].as_str().unwrap().to_owned();
-        Self { stage, path, claim, token, digits }
+        Self {
+            stage,
+            path,
+            claim,
+            token,
+            digits,
+        }
     }
 
     async fn call(&self, who: &Person, verb: &str, body: Value) -> Answer {
-        who.request("POST", &format!("{}/{verb}", self.path)).json(&body).send().await
+        who.request("POST", &format!("{}/{verb}", self.path))
+            .json(&body)
+            .send()
+            .await
     }
 
     async fn confirm(&self, who: &Person, code: Option<&str>) -> Answer {
@@ -191,7 +294,11 @@ impl Scanned {
         let answer = self.confirm(&self.stage.alice, Some(&self.digits)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let pushed = self.stage.nobody.push("qr").await;
-        assert_eq!((&pushed["state"], &pushed["seq"]), (&json!("confirmed"), &json!(3)), "refusals raise no event");
+        assert_eq!(
+            (&pushed["state"], &pushed["seq"]),
+            (&json!("confirmed"), &json!(3)),
+            "refusals raise no event"
+        );
         self.stage.everybody_is_as_before().await;
         self.stage.strike().await;
     }
@@ -200,19 +307,36 @@ impl Scanned {
 async fn already_scanned() {
     let scanned = Scanned::set(|_| {}).await;
     let bob = scanned.stage.server.user("bob").await;
-    assert_problem(&scanned.call(&bob, "scan", json!({})).await, 409, ErrorCode::AlreadyScanned);
+    assert_problem(
+        &scanned.call(&bob, "scan", json!({})).await,
+        409,
+        ErrorCode::AlreadyScanned,
+    );
     scanned.still_goes_well().await;
 }
 
 async fn already_confirmed() {
     let mut scanned = Scanned::set(|_| {}).await;
-    assert_eq!(scanned.confirm(&scanned.stage.alice, Some(&scanned.digits)).await.status, 200);
+    assert_eq!(
+        scanned
+            .confirm(&scanned.stage.alice, Some(&scanned.digits))
+            .await
+            .status,
+        200
+    );
     let answer = scanned.confirm(&scanned.stage.alice, Some(&scanned.digits)).await;
     assert_problem(&answer, 409, ErrorCode::AlreadyConfirmed);
-    let pushed = scanned.stage.nobody.push_where("qr", |p| p["state"] == "confirmed").await;
+    let pushed = scanned
+        .stage
+        .nobody
+        .push_where("qr", |p| p["state"] == "confirmed")
+        .await;
     let mut redeem = scanned.claim.clone();
     redeem["ticket"] = pushed["ticket"].clone();
-    assert_eq!(scanned.stage.nobody.ok("qr.redeem", redeem).await["user"]["id"], "alice");
+    assert_eq!(
+        scanned.stage.nobody.ok("qr.redeem", redeem).await["user"]["id"],
+        "alice"
+    );
     scanned.stage.everybody_is_as_before().await;
     scanned.stage.strike().await;
 }
@@ -223,18 +347,32 @@ async fn already_final() {
     let answer = scanned.confirm(&scanned.stage.alice, Some(&scanned.digits)).await;
     assert_problem(&answer, 409, ErrorCode::AlreadyFinal);
     assert_eq!(answer.json()["state"], "cancelled");
-    let refused = scanned.stage.nobody.refused("qr.cancel", scanned.claim.clone()).await;
+    let refused = scanned
+        .stage
+        .nobody
+        .refused("qr.cancel", scanned.claim.clone())
+        .await;
     assert_error(&refused, &refused["id"], ErrorCode::AlreadyFinal, false);
-    assert_eq!((&refused["state"], &refused["reason"]), (&json!("cancelled"), &answer.json()["reason"]));
+    assert_eq!(
+        (&refused["state"], &refused["reason"]),
+        (&json!("cancelled"), &answer.json()["reason"])
+    );
     scanned.stage.everybody_is_as_before().await;
     scanned.stage.strike().await;
 
     let mut scanned = Scanned::set(|c| c.qr.scanned_ms = 300).await;
-    let pushed = scanned.stage.nobody.push_where("qr", |p| p["state"] == "expired").await;
+    let pushed = scanned
+        .stage
+        .nobody
+        .push_where("qr", |p| p["state"] == "expired")
+        .await;
     assert_eq!(pushed["reason"], "unconfirmed");
     let answer = scanned.confirm(&scanned.stage.alice, Some(&scanned.digits)).await;
     assert_problem(&answer, 410, ErrorCode::AlreadyFinal);
-    assert_eq!((&answer.json()["state"], &answer.json()["reason"]), (&json!("expired"), &json!("unconfirmed")));
+    assert_eq!(
+        (&answer.json()["state"], &answer.json()["reason"]),
+        (&json!("expired"), &json!("unconfirmed"))
+    );
     scanned.stage.everybody_is_as_before().await;
     scanned.stage.strike().await;
 }
@@ -244,9 +382,17 @@ async fn scan_token_invalid() {
     let bob = scanned.stage.server.user("bob").await;
     for verb in ["confirm", "deny"] {
         let body = json!({"scan_token": scanned.token, "code": scanned.digits});
-        assert_problem(&scanned.call(&bob, verb, body).await, 403, ErrorCode::ScanTokenInvalid);
+        assert_problem(
+            &scanned.call(&bob, verb, body).await,
+            403,
+            ErrorCode::ScanTokenInvalid,
+        );
         let body = json!({"scan_token": "guess", "code": scanned.digits});
-        assert_problem(&scanned.call(&scanned.stage.alice, verb, body).await, 403, ErrorCode::ScanTokenInvalid);
+        assert_problem(
+            &scanned.call(&scanned.stage.alice, verb, body).await,
+            403,
+            ErrorCode::ScanTokenInvalid,
+        );
     }
     scanned.still_goes_well().await;
 }

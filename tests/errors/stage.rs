@@ -30,7 +30,13 @@ impl Stage {
         for client in [&mut actor, &mut nobody, &mut witness] {
             client.ok("join", json!({"room": ROOM})).await;
         }
-        Self { server, alice, actor, nobody, witness }
+        Self {
+            server,
+            alice,
+            actor,
+            nobody,
+            witness,
+        }
     }
 
     /// Without limits in the way but those of sizes.
@@ -50,15 +56,23 @@ impl Stage {
     }
 
     async fn only_witness_and(&mut self, actor: bool) {
-        let sent = self.witness.ok("send", json!({"room": ROOM, "body": "all is well"})).await;
+        let sent = self
+            .witness
+            .ok("send", json!({"room": ROOM, "body": "all is well"}))
+            .await;
         let mut heard = vec![&mut self.witness, &mut self.nobody];
         if actor {
             heard.push(&mut self.actor);
         }
         for client in heard {
             client.ok("ping", json!({})).await;
-            let seen = client.push_where("message", |m| m["room"] == ROOM && m["offset"] == sent["offset"]).await;
-            assert_eq!((&seen["from"]["id"], &seen["body"]), (&json!("wendy"), &json!("all is well")));
+            let seen = client
+                .push_where("message", |m| m["room"] == ROOM && m["offset"] == sent["offset"])
+                .await;
+            assert_eq!(
+                (&seen["from"]["id"], &seen["body"]),
+                (&json!("wendy"), &json!("all is well"))
+            );
             let members = client.ok("members", json!({"room": ROOM})).await;
             assert!(members["total"].as_u64() >= Some(if actor { 2 } else { 1 }));
         }
@@ -66,8 +80,14 @@ impl Stage {
 
     /// Alice still is Alice and may speak.
     pub(crate) async fn actor_speaks(&mut self) {
-        let sent = self.actor.ok("send", json!({"room": ROOM, "body": "still me"})).await;
-        let seen = self.witness.push_where("message", |m| m["room"] == ROOM && m["offset"] == sent["offset"]).await;
+        let sent = self
+            .actor
+            .ok("send", json!({"room": ROOM, "body": "still me"}))
+            .await;
+        let seen = self
+            .witness
+            .push_where("message", |m| m["room"] == ROOM && m["offset"] == sent["offset"])
+            .await;
         assert_eq!(seen["from"]["id"], "alice");
     }
 
@@ -79,9 +99,17 @@ impl Stage {
 
 /// An error reply as the contract has it. `timed`: it says when the same can succeed.
 pub(crate) fn assert_error(reply: &Value, id: &Value, code: ErrorCode, timed: bool) {
-    assert_eq!((&reply["type"], &reply["id"], &reply["code"]), (&json!("error"), id, &json!(code.name())), "{reply}");
+    assert_eq!(
+        (&reply["type"], &reply["id"], &reply["code"]),
+        (&json!("error"), id, &json!(code.name())),
+        "{reply}"
+    );
     assert_eq!(reply["retry"], json!(code.retry() || timed), "{reply}");
-    assert_eq!(reply["after_ms"].as_u64().is_some_and(|ms| ms > 0), timed, "{reply}");
+    assert_eq!(
+        reply["after_ms"].as_u64().is_some_and(|ms| ms > 0),
+        timed,
+        "{reply}"
+    );
     let text = reply["message"].as_str().unwrap();
     assert!(!text.is_empty() && text.len() <= 300, "{reply}");
 }
@@ -89,15 +117,30 @@ pub(crate) fn assert_error(reply: &Value, id: &Value, code: ErrorCode, timed: bo
 /// A problem as the contract has it.
 pub(crate) fn assert_problem(answer: &Answer, status: u16, code: ErrorCode) {
     let body = answer.json();
-    assert_eq!((answer.status, &body["code"]), (status, &json!(code.name())), "{body}");
+    assert_eq!(
+        (answer.status, &body["code"]),
+        (status, &json!(code.name())),
+        "{body}"
+    );
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!((&body["type"], &body["status"]), (&json!("about:blank"), &json!(status)), "{body}");
+    assert_eq!(
+        (&body["type"], &body["status"]),
+        (&json!("about:blank"), &json!(status)),
+        "{body}"
+    );
     assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
-    assert_eq!(answer.header("www-authenticate").is_some(), status == 401, "{body}");
+    assert_eq!(
+        answer.header("www-authenticate").is_some(),
+        status == 401,
+        "{body}"
+    );
     let retry_after = answer.header("retry-after").map(|s| s.parse::<u64>().unwrap());
     assert_eq!(retry_after.is_some(), status == 429 || status == 503, "{body}");
     if let (Some(seconds), Some(after_ms)) = (retry_after, body["after_ms"].as_u64()) {
-        assert!(seconds * 1_000 >= after_ms && after_ms > 0, "{seconds} s for {after_ms} ms");
+        assert!(
+            seconds * 1_000 >= after_ms && after_ms > 0,
+            "{seconds} s for {after_ms} ms"
+        );
     }
 }

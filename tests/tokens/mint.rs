@@ -29,7 +29,10 @@ type Forgery = (String, String, &'static str);
 
 impl Forger {
     pub(crate) fn new() -> Self {
-        Self { ours: Ed25519KeyPair::generate().unwrap(), other: Ed25519KeyPair::generate().unwrap() }
+        Self {
+            ours: Ed25519KeyPair::generate().unwrap(),
+            other: Ed25519KeyPair::generate().unwrap(),
+        }
     }
 
     /// Our key in the shape of a key file.
@@ -48,7 +51,11 @@ impl Forger {
 
     /// The same header and claims, signed again by our key.
     pub(crate) fn same(&self, token: &str) -> String {
-        sign(&self.ours, &self.header(token).to_string(), &Self::claims(token).to_string())
+        sign(
+            &self.ours,
+            &self.header(token).to_string(),
+            &Self::claims(token).to_string(),
+        )
     }
 
     pub(crate) fn forgeries(&self, token: &str, of_another: &str) -> Vec<Forgery> {
@@ -71,13 +78,28 @@ impl Forger {
             let mut header = header.clone();
             header["alg"] = json!(none);
             let head = encode(header.to_string());
-            add(&format!("alg {none:?}, no signature"), format!("{head}.{claims}."));
-            add(&format!("alg {none:?}, old signature"), format!("{head}.{claims}.{signature}"));
+            add(
+                &format!("alg {none:?}, no signature"),
+                format!("{head}.{claims}."),
+            );
+            add(
+                &format!("alg {none:?}, old signature"),
+                format!("{head}.{claims}.{signature}"),
+            );
         }
         let pem = {
             // The prefix of RFC 8410 before an Ed25519 public key.
-            let spki = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], public].concat();
-            format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(spki))
+            let spki = [
+                &[
+                    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+                ],
+                public,
+            ]
+            .concat();
+            format!(
+                "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+                STANDARD.encode(spki)
+            )
         };
         let mut hs = header.clone();
         hs["alg"] = json!("HS256");
@@ -89,10 +111,16 @@ impl Forger {
             ("nothing", Vec::new()),
         ] {
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), message.as_bytes());
-            add(&format!("HS256 with {what}"), format!("{message}.{}", encode(tag)));
+            add(
+                &format!("HS256 with {what}"),
+                format!("{message}.{}", encode(tag)),
+            );
         }
         let text = |t: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(t).unwrap()).unwrap();
-        add("another's key under our kid", sign(&self.other, &header.to_string(), &text(claims)));
+        add(
+            "another's key under our kid",
+            sign(&self.other, &header.to_string(), &text(claims)),
+        );
         for (name, value) in [
             ("jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": other_public})),
             ("jku", json!("http://127.0.0.1:1/jwks.json")),
@@ -100,15 +128,31 @@ impl Forger {
         ] {
             let mut header = header.clone();
             header[name] = value;
-            add(&format!("another's key in {name}"), sign(&self.other, &header.to_string(), &text(claims)));
+            add(
+                &format!("another's key in {name}"),
+                sign(&self.other, &header.to_string(), &text(claims)),
+            );
             header["kid"] = json!("theirs");
-            add(&format!("{name} under its own kid"), sign(&self.other, &header.to_string(), &text(claims)));
+            add(
+                &format!("{name} under its own kid"),
+                sign(&self.other, &header.to_string(), &text(claims)),
+            );
         }
         add("no signature", format!("{}.{claims}.", parts[0]));
         add("two parts", format!("{}.{claims}", parts[0]));
         add("four parts", format!("{token}.{signature}"));
-        add("another's signature", format!("{}.{claims}.{}", parts[0], of_another.split('.').nth(2).unwrap()));
-        add("another's claims", format!("{}.{}.{signature}", parts[0], of_another.split('.').nth(1).unwrap()));
+        add(
+            "another's signature",
+            format!("{}.{claims}.{}", parts[0], of_another.split('.').nth(2).unwrap()),
+        );
+        add(
+            "another's claims",
+            format!(
+                "{}.{}.{signature}",
+                parts[0],
+                of_another.split('.').nth(1).unwrap()
+            ),
+        );
         add("a bit more", format!("{token}A"));
         add("cut short", token[..token.len() - 2].to_owned());
         add("padded", format!("{token}=="));
@@ -148,7 +192,9 @@ impl Forger {
         let good = Self::claims(token);
         let (other, exp) = (Self::claims(of_another), good["exp"].as_u64().unwrap());
         let past = good["iat"].as_u64().unwrap() - 10;
-        let mut add = |what: String, claims: String, refusal| all.push((what, sign(&self.ours, &header, &claims), refusal));
+        let mut add = |what: String, claims: String, refusal| {
+            all.push((what, sign(&self.ours, &header, &claims), refusal))
+        };
         for name in ["iss", "aud", "sub", "exp", "iat", "jti", "sid"] {
             let mut claims = good.clone();
             claims.as_object_mut().unwrap().remove(name);
@@ -189,7 +235,7 @@ impl Forger {
         let mut unbound = good.clone();
         unbound.as_object_mut().unwrap().remove("dev");
         add("without dev".into(), unbound.to_string(), "device_mismatch");
-        let mut foreign = good.clone();
+        let mut foreign = good;
         foreign["dev"] = other["dev"].clone();
         add("another's dev".into(), foreign.to_string(), "device_mismatch");
     }
@@ -214,11 +260,17 @@ pub(crate) struct Prover {
 impl Prover {
     pub(crate) fn es256() -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        Self { key: Key::P256(key), made: AtomicU64::new(0) }
+        Self {
+            key: Key::P256(key),
+            made: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn eddsa() -> Self {
-        Self { key: Key::Ed25519(Ed25519KeyPair::generate().unwrap()), made: AtomicU64::new(0) }
+        Self {
+            key: Key::Ed25519(Ed25519KeyPair::generate().unwrap()),
+            made: AtomicU64::new(0),
+        }
     }
 
     fn jwk(&self) -> Value {
@@ -227,7 +279,9 @@ impl Prover {
                 let point = key.public_key().as_ref();
                 json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])})
             }
-            Key::Ed25519(key) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())}),
+            Key::Ed25519(key) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())})
+            }
         }
     }
 
@@ -247,7 +301,11 @@ impl Prover {
         let claims = json!({"jti": format!("proof-{n}"), "htm": method, "htu": url, "iat": iat, "ath": ath});
         let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = match &self.key {
-            Key::P256(key) => key.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec(),
+            Key::P256(key) => key
+                .sign(&SystemRandom::new(), message.as_bytes())
+                .unwrap()
+                .as_ref()
+                .to_vec(),
             Key::Ed25519(key) => key.sign(message.as_bytes()).as_ref().to_vec(),
         };
         format!("{message}.{}", encode(signature))

@@ -1,0 +1,165 @@
+//! Limits of those who are not in yet: codes, scans, passwords.
+
+use countersign_protocol::ErrorCode;
+use serde_json::{Value, json};
+
+use super::limits::{assert_limited, rare};
+use super::stage::{Stage, assert_problem};
+use super::{Case, Covers, story};
+use crate::common::{TestServer, request};
+
+pub(crate) fn table() -> Vec<Case> {
+    let limited = Covers::Error(ErrorCode::RateLimited);
+    let unavailable = Covers::Error(ErrorCode::Unavailable);
+    vec![
+        story(limited, "codes opened from an address", || {
+            Box::pin(codes_opened())
+        }),
+        story(limited, "scans of an account", || Box::pin(scans())),
+        story(limited, "sign-ins to an account", || Box::pin(sign_ins())),
+        story(unavailable, "codes of the node and of an address", || {
+            Box::pin(codes_waiting())
+        }),
+    ]
+}
+
+fn open(device: &str) -> Value {
+    json!({"device": {"id": device}})
+}
+
+async fn codes_opened() {
+    let mut stage = Stage::set(|c| c.limits.qr_open_rate = rare(2)).await;
+    let first = stage.nobody.ok("qr.open", open("pc-1")).await;
+    let mut second = stage.server.anonymous().await;
+    second.ok("qr.open", open("pc-2")).await;
+    assert_limited(&stage.nobody.refused("qr.open", open("pc-1")).await);
+    assert_limited(&stage.actor.refused("qr.open", open("alice-device")).await);
+    // The code that was open is still good, and watched.
+    let path = format!("/v1/qr/{}/scan", first["qr_id"].as_str().unwrap());
+    assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
+    assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+async fn codes_waiting() {
+    for node in [true, false] {
+        let mut stage = Stage::set(|c| match node {
+            true => c.limits.qr_attempts_max = 2,
+            false => c.limits.qr_waiting_per_address_max = 2,
+        })
+        .await;
+        let first = stage.nobody.ok("qr.open", open("pc-1")).await;
+        let mut second = stage.server.anonymous().await;
+        second.ok("qr.open", open("pc-2")).await;
+        // Whether it would be the connection's first or its second.
+        let mut refusals = Vec::new();
+        for (client, device) in [(&mut stage.actor, "alice-device"), (&mut stage.nobody, "pc-1")] {
+            let refused = client.refused("qr.open", open(device)).await;
+            assert!(
+                refused["after_ms"].as_u64() > Some(0) && refused["retry"] == true,
+                "{refused}"
+            );
+            refusals.push(refused["code"].clone());
+        }
+        assert_eq!(refusals[0], refusals[1]);
+        assert!(!node || refusals[0] == "unavailable", "{refusals:?}");
+        let path = format!("/v1/qr/{}/scan", first["qr_id"].as_str().unwrap());
+        let answer = stage.alice.request("POST", &path).send().await;
+        assert_eq!(
+            answer.status,
+            200,
+            "the code that was open is still good: {}",
+            answer.text()
+        );
+        assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
+        stage.actor_speaks().await;
+        stage.everybody_is_as_before().await;
+        stage.strike().await;
+    }
+}
+
+async fn scans() {
+    let mut stage = Stage::set(|c| c.limits.qr_phone_rate = rare(2)).await;
+    let opened = stage.nobody.ok("qr.open", open("pc-1")).await;
+    let path = format!("/v1/qr/{}/scan", opened["qr_id"].as_str().unwrap());
+    // Codes that do not exist cost nothing.
+    for _ in 0..5 {
+        let answer = stage
+            .alice
+            .request("POST", "/v1/qr/AAAAAAAAAAAAAAAAAAAAAA/scan")
+            .send()
+            .await;
+        assert_problem(&answer, 404, ErrorCode::NotFound);
+    }
+    for _ in 0..2 {
+        assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
+    }
+    assert_problem(
+        &stage.alice.request("POST", &path).send().await,
+        429,
+        ErrorCode::RateLimited,
+    );
+    let bob = stage.server.user("bob").await;
+    assert_problem(
+        &bob.request("POST", &path).send().await,
+        409,
+        ErrorCode::AlreadyScanned,
+    );
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+async fn sign_ins() {
+    // Alice's first sign-in was the stage's own.
+    let mut stage = Stage::set(|c| c.limits.login_account_rate = rare(3)).await;
+    let login = |user: &str, password: &str| {
+        let body = json!({"user_id": user, "password": password, "device": {"id": "d"}});
+        request(stage.server.addr, "POST", "/v1/login").json(&body).send()
+    };
+    for _ in 0..2 {
+        assert_problem(&login("alice", "guess").await, 401, ErrorCode::InvalidToken);
+    }
+    assert_problem(&login("alice", "guess").await, 429, ErrorCode::RateLimited);
+    assert_problem(
+        &login("alice", "correct horse").await,
+        429,
+        ErrorCode::RateLimited,
+    );
+    assert_eq!(
+        login("wendy", "correct horse").await.status,
+        200,
+        "others sign in"
+    );
+    assert_eq!(
+        stage.alice.request("GET", "/v1/me").send().await.status,
+        200,
+        "who is in stays in"
+    );
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+
+    // An address that tries many names.
+    let server = TestServer::start(|c| c.limits.login_address_rate = rare(3)).await;
+    let mut told = Vec::new();
+    for n in 0..5 {
+        let body = json!({"user_id": format!("user{n}"), "password": "guess", "device": {"id": "d"}});
+        told.push(request(server.addr, "POST", "/v1/login").json(&body).send().await);
+    }
+    told[..3]
+        .iter()
+        .for_each(|a| assert_problem(a, 401, ErrorCode::InvalidToken));
+    told[3..]
+        .iter()
+        .for_each(|a| assert_problem(a, 429, ErrorCode::RateLimited));
+    let new = json!({"user_id": "alice", "password": "correct horse"});
+    let answer = request(server.addr, "POST", "/v1/accounts")
+        .json(&new)
+        .send()
+        .await;
+    assert_problem(&answer, 429, ErrorCode::RateLimited);
+    server.stop().await;
+}
