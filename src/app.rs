@@ -22,7 +22,11 @@ pub enum StartError {
     #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
     Config(Vec<String>),
     #[error("{name} = {address} cannot be bound: {error}; choose another address or stop what uses it")]
-    Bind { name: &'static str, address: SocketAddr, error: std::io::Error },
+    Bind {
+        name: &'static str,
+        address: SocketAddr,
+        error: std::io::Error,
+    },
     #[error(transparent)]
     Build(#[from] BuildError),
 }
@@ -54,7 +58,10 @@ impl App {
     /// # Errors
     /// What [`StartError`] lists.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        Self::bind_with(config, Box::new(|config, _| in_memory(node::memory_engine(config))))
+        Self::bind_with(
+            config,
+            Box::new(|config, _| in_memory(node::memory_engine(config))),
+        )
     }
 
     /// Binds with another engine.
@@ -66,19 +73,29 @@ impl App {
         let public = listen("listen", config.listen)?;
         let operator = listen("operator_listen", config.operator_listen)?;
         let taken = |name, listener: &TcpListener, address| {
-            listener.local_addr().map_err(|error| StartError::Bind { name, address, error })
+            listener
+                .local_addr()
+                .map_err(|error| StartError::Bind { name, address, error })
         };
         let addresses = Addresses {
             public: taken("listen", &public, config.listen)?,
             operator: taken("operator_listen", &operator, config.operator_listen)?,
         };
-        let origin = config.public_origin.clone().unwrap_or_else(|| format!("http://{}", addresses.public));
+        let origin = config
+            .public_origin
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", addresses.public));
         let connections_max = ops::descriptors::limit().saturating_sub(config.limits.descriptors_reserved);
         let clock = Clock::system();
         let (engine, attach) = engine(&config, &clock);
         let built = Node::build(config, engine, clock, origin, connections_max)?;
         attach(Arc::clone(&built.sink) as Arc<dyn Sink>);
-        Ok(Self { node: built.start(), public, operator, addresses })
+        Ok(Self {
+            node: built.start(),
+            public,
+            operator,
+            addresses,
+        })
     }
 
     /// The ports that were taken.
@@ -114,7 +131,10 @@ impl App {
 /// The memory engine in the shape [`App::bind_with`] takes.
 pub fn in_memory(memory: Arc<Memory>) -> Attachable {
     let attached = Arc::clone(&memory);
-    (Engine::Memory(memory), Box::new(move |sink| attached.attach(sink)))
+    (
+        Engine::Memory(memory),
+        Box::new(move |sink| attached.attach(sink)),
+    )
 }
 
 fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -73,7 +73,10 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
 }
 
 /// What listens where, for a person and for scripts that started us on port 0.
-#[allow(clippy::print_stdout, reason = "the one place that talks to the person who started the program")]
+#[allow(
+    clippy::print_stdout,
+    reason = "the one place that talks to the person who started the program"
+)]
 fn greet(app: &App, profile: Profile) {
     let addresses = app.addresses();
     println!("countersign {}", env!("CARGO_PKG_VERSION"));
@@ -86,7 +89,10 @@ fn greet(app: &App, profile: Profile) {
     tracing::info!(public = %addresses.public, operator = %addresses.operator, "listening");
 }
 
-#[allow(clippy::print_stderr, reason = "a start that failed is told whether or not logs are read")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a start that failed is told whether or not logs are read"
+)]
 fn say_error(text: &str) {
     eprintln!("countersign: {text}");
 }

@@ -12,7 +12,11 @@ pub struct Origins {
 impl Origins {
     /// `public` is where browsers find us; `configured` says whether an operator wrote it down.
     pub fn new(public: String, configured: bool, allowed: &[String]) -> Self {
-        Self { public, allowed: allowed.to_vec(), loopback: !configured }
+        Self {
+            public,
+            allowed: allowed.to_vec(),
+            loopback: !configured,
+        }
     }
 
     /// Where browsers find us, such as `https://login.example`; no slash at the end.
@@ -22,21 +26,28 @@ impl Origins {
 
     /// Whether a page of this origin may connect. The value is compared as the browser sent it.
     pub fn allows(&self, origin: &str) -> bool {
-        origin == self.public || self.allowed.iter().any(|a| a == origin) || (self.loopback && is_loopback(origin))
+        origin == self.public
+            || self.allowed.iter().any(|a| a == origin)
+            || (self.loopback && is_loopback(origin))
     }
 }
 
 fn is_loopback(origin: &str) -> bool {
-    let Some(rest) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
+    let Some(rest) = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))
+    else {
         return false;
     };
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| match rest.strip_prefix(name) {
-        Some("") => true,
-        Some(port) => port
-            .strip_prefix(':')
-            .is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok()),
-        None => false,
-    })
+    ["127.0.0.1", "localhost", "[::1]"]
+        .iter()
+        .any(|name| match rest.strip_prefix(name) {
+            Some("") => true,
+            Some(port) => port.strip_prefix(':').is_some_and(|p| {
+                !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok()
+            }),
+            None => false,
+        })
 }
 
 #[cfg(test)]
@@ -45,13 +56,31 @@ mod tests {
 
     #[test]
     fn only_exact_origins_pass() {
-        let origins = Origins::new("https://login.example".into(), true, &["https://app.example:8443".into()]);
+        let origins = Origins::new(
+            "https://login.example".into(),
+            true,
+            &["https://app.example:8443".into()],
+        );
         assert!(origins.allows("https://login.example") && origins.allows("https://app.example:8443"));
         for foreign in [
-            "null", "", "https://login.example.evil", "https://evil.login.example", "http://login.example",
-            "https://login.example:443", "https://LOGIN.example", "https://login.example/", "https://app.example",
-            "https://app.example:84433", "https://user@login.example", "https://login.example#", "http://127.0.0.1:8080",
-            "http://localhost", "https://login.exampl\u{435}", "https://xn--login-.example", "file://", "https://login.example ",
+            "null",
+            "",
+            "https://login.example.evil",
+            "https://evil.login.example",
+            "http://login.example",
+            "https://login.example:443",
+            "https://LOGIN.example",
+            "https://login.example/",
+            "https://app.example",
+            "https://app.example:84433",
+            "https://user@login.example",
+            "https://login.example#",
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "https://login.exampl\u{435}",
+            "https://xn--login-.example",
+            "file://",
+            "https://login.example ",
         ] {
             assert!(!origins.allows(foreign), "{foreign}");
         }
@@ -60,13 +89,26 @@ mod tests {
     #[test]
     fn an_own_machine_trusts_loopback_names_and_nothing_like_them() {
         let origins = Origins::new("http://127.0.0.1:8080".into(), false, &[]);
-        for own in ["http://127.0.0.1:8080", "http://localhost:3000", "https://localhost", "http://[::1]:1"] {
+        for own in [
+            "http://127.0.0.1:8080",
+            "http://localhost:3000",
+            "https://localhost",
+            "http://[::1]:1",
+        ] {
             assert!(origins.allows(own), "{own}");
         }
         for foreign in [
-            "http://127.0.0.1.evil.example", "http://localhost.evil", "http://localhost:80.evil", "http://127.0.0.2",
-            "http://localhost:", "http://localhost:99999", "http://evil@localhost", "http://localhost@evil", "null",
-            "http://192.168.0.1", "ws://localhost",
+            "http://127.0.0.1.evil.example",
+            "http://localhost.evil",
+            "http://localhost:80.evil",
+            "http://127.0.0.2",
+            "http://localhost:",
+            "http://localhost:99999",
+            "http://evil@localhost",
+            "http://localhost@evil",
+            "null",
+            "http://192.168.0.1",
+            "ws://localhost",
         ] {
             assert!(!origins.allows(foreign), "{foreign}");
         }

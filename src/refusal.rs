@@ -28,7 +28,15 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a sentence.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), after_ms: None, state: None, reason: None, tries_left: None, status: None }
+        Self {
+            code,
+            message: message.into(),
+            after_ms: None,
+            state: None,
+            reason: None,
+            tries_left: None,
+            status: None,
+        }
     }
 
     /// The command is malformed.
@@ -38,12 +46,18 @@ impl Refusal {
 
     /// Too many; the same can succeed in `after_ms`.
     pub fn rate_limited(message: impl Into<Cow<'static, str>>, after_ms: u64) -> Self {
-        Self { after_ms: Some(after_ms.max(1)), ..Self::new(ErrorCode::RateLimited, message) }
+        Self {
+            after_ms: Some(after_ms.max(1)),
+            ..Self::new(ErrorCode::RateLimited, message)
+        }
     }
 
     /// Not at the moment.
     pub fn unavailable(message: impl Into<Cow<'static, str>>, after_ms: u64) -> Self {
-        Self { after_ms: Some(after_ms.max(1)), ..Self::new(ErrorCode::Unavailable, message) }
+        Self {
+            after_ms: Some(after_ms.max(1)),
+            ..Self::new(ErrorCode::Unavailable, message)
+        }
     }
 
     /// As the reply to command `id`.
@@ -91,10 +105,13 @@ impl From<EngineError> for Refusal {
                 ..Refusal::unavailable(format!("this node's bound of {what} is reached"), 5_000)
             },
             EngineError::TooMany(what) => Refusal::rate_limited(format!("too many {what}"), 5_000),
-            EngineError::CidConflict => {
-                Refusal::new(ErrorCode::Conflict, "this cid was used with another body; use a new one for each message")
+            EngineError::CidConflict => Refusal::new(
+                ErrorCode::Conflict,
+                "this cid was used with another body; use a new one for each message",
+            ),
+            EngineError::Rate { after_ms } => {
+                Refusal::rate_limited("too many messages in this room", after_ms)
             }
-            EngineError::Rate { after_ms } => Refusal::rate_limited("too many messages in this room", after_ms),
             EngineError::Missing => Refusal::new(ErrorCode::NotFound, "there is none"),
             EngineError::Unavailable => Refusal::unavailable("shared state cannot be reached", 1_000),
         }

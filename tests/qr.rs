@@ -30,11 +30,21 @@ impl Pc {
 
     async fn open_as(server: &TestServer, device: &'static str) -> Self {
         let mut client = server.anonymous().await;
-        let opened = client.ok("qr.open", json!({"device": {"id": device, "name": "Office PC", "kind": "pc"}})).await;
+        let opened = client
+            .ok(
+                "qr.open",
+                json!({"device": {"id": device, "name": "Office PC", "kind": "pc"}}),
+            )
+            .await;
         assert_eq!((&opened["state"], &opened["seq"]), (&json!("waiting"), &json!(1)));
         let qr_id = text(&opened["qr_id"]);
         assert_eq!(opened["url"], format!("{}/q/{qr_id}", server.url("")));
-        Self { client, qr_id, claim: text(&opened["claim"]), device }
+        Self {
+            client,
+            qr_id,
+            claim: text(&opened["claim"]),
+            device,
+        }
     }
 
     fn claim(&self) -> Value {
@@ -65,11 +75,17 @@ impl Pc {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no text"))
+        .to_owned()
 }
 
 async fn scan(phone: &Person, qr_id: &str) -> Answer {
-    phone.request("POST", &format!("/v1/qr/{qr_id}/scan")).send().await
+    phone
+        .request("POST", &format!("/v1/qr/{qr_id}/scan"))
+        .send()
+        .await
 }
 
 async fn scan_token(phone: &Person, qr_id: &str) -> String {
@@ -83,12 +99,20 @@ async fn confirm(phone: &Person, qr_id: &str, scan_token: &str, code: Option<&st
     if let Some(code) = code {
         body["code"] = json!(code);
     }
-    phone.request("POST", &format!("/v1/qr/{qr_id}/confirm")).json(&body).send().await
+    phone
+        .request("POST", &format!("/v1/qr/{qr_id}/confirm"))
+        .json(&body)
+        .send()
+        .await
 }
 
 async fn deny(phone: &Person, qr_id: &str, scan_token: &str) -> Answer {
     let body = json!({"scan_token": scan_token});
-    phone.request("POST", &format!("/v1/qr/{qr_id}/deny")).json(&body).send().await
+    phone
+        .request("POST", &format!("/v1/qr/{qr_id}/deny"))
+        .json(&body)
+        .send()
+        .await
 }
 
 fn code(answer: &Answer) -> String {
@@ -101,7 +125,10 @@ async fn to_ticket(pc: &mut Pc, phone: &Person) -> String {
     let scanned = pc.becomes("scanned").await;
     let digits = text(&scanned["match"]["code"]);
     let answer = confirm(phone, &pc.qr_id, &token, Some(&digits)).await;
-    assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("confirmed")));
+    assert_eq!(
+        (answer.status, &answer.json()["state"]),
+        (200, &json!("confirmed"))
+    );
     text(&pc.becomes("confirmed").await["ticket"])
 }
 
@@ -118,32 +145,64 @@ async fn from_code_to_signed_in_on_the_same_socket() {
     let answer = scan(&phone, &pc.qr_id).await;
     let seen = answer.json();
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(seen["request"]["device"], json!({"name": "Office PC", "kind": "pc"}));
+    assert_eq!(
+        seen["request"]["device"],
+        json!({"name": "Office PC", "kind": "pc"})
+    );
     assert_eq!(seen["request"]["ip"], "127.0.0.1");
     assert_eq!(seen["request"]["same_network"], false, "loopback says nothing");
-    assert_eq!(seen["match"], json!({"mode": "phone_types"}), "the phone is not told the digits");
+    assert_eq!(
+        seen["match"],
+        json!({"mode": "phone_types"}),
+        "the phone is not told the digits"
+    );
 
     let scanned = pc.becomes("scanned").await;
     assert_eq!(scanned["seq"], 2);
-    assert_eq!(scanned["user"], json!({"name": "alice of test"}), "a preview, no id");
+    assert_eq!(
+        scanned["user"],
+        json!({"name": "alice of test"}),
+        "a preview, no id"
+    );
     let digits = text(&scanned["match"]["code"]);
-    assert_eq!(confirm(&phone, &pc.qr_id, &text(&seen["scan_token"]), Some(&digits)).await.status, 200);
+    assert_eq!(
+        confirm(&phone, &pc.qr_id, &text(&seen["scan_token"]), Some(&digits))
+            .await
+            .status,
+        200
+    );
     let confirmed = pc.becomes("confirmed").await;
     assert_eq!(confirmed["seq"], 3);
 
     let redeemed = pc.redeem(&text(&confirmed["ticket"])).await;
-    assert_eq!((&redeemed["type"], &redeemed["user"]["id"]), (&json!("ok"), &json!("alice")));
+    assert_eq!(
+        (&redeemed["type"], &redeemed["user"]["id"]),
+        (&json!("ok"), &json!("alice"))
+    );
     assert_eq!(pc.becomes("redeemed").await["seq"], 4);
 
     // Signed in on that same socket, and with a session of its own.
     pc.client.ok("join", json!({"room": "chat:lobby"})).await;
-    pc.client.ok("send", json!({"room": "chat:lobby", "body": "hello"})).await;
+    pc.client
+        .ok("send", json!({"room": "chat:lobby", "body": "hello"}))
+        .await;
     assert_eq!(pc.client.push("message").await["from"]["id"], "alice");
     assert_ne!(redeemed["session"], json!(phone.tokens.session));
     let bearer = format!("Bearer {}", text(&redeemed["access_token"]));
-    let me = |device| request(server.addr, "GET", "/v1/me").header("authorization", &bearer).header("countersign-device", device);
-    assert_eq!(me("pc-1").send().await.json()["device"], json!({"name": "Office PC", "kind": "pc"}));
-    assert_eq!(me("alice-device").send().await.status, 401, "the PC's token is the PC's");
+    let me = |device| {
+        request(server.addr, "GET", "/v1/me")
+            .header("authorization", &bearer)
+            .header("countersign-device", device)
+    };
+    assert_eq!(
+        me("pc-1").send().await.json()["device"],
+        json!({"name": "Office PC", "kind": "pc"})
+    );
+    assert_eq!(
+        me("alice-device").send().await.status,
+        401,
+        "the PC's token is the PC's"
+    );
     server.stop().await;
 }
 
@@ -188,14 +247,20 @@ async fn deny_cancel_and_supersede_end_it() {
     pc.client.ok("qr.cancel", claim.clone()).await;
     pc.becomes("cancelled").await;
     let again = pc.client.refused("qr.cancel", claim).await;
-    assert_eq!((&again["code"], &again["state"]), (&json!("already_final"), &json!("cancelled")));
+    assert_eq!(
+        (&again["code"], &again["state"]),
+        (&json!("already_final"), &json!("cancelled"))
+    );
     let answer = scan(&phone, &pc.qr_id).await;
     assert_eq!((answer.status, code(&answer).as_str()), (409, "already_final"));
 
     let mut pc = Pc::open(&server).await;
     let second = pc.client.ok("qr.open", json!({"device": {"id": "pc-1"}})).await;
     let push = pc.client.push_where("qr", |p| p["state"] == "cancelled").await;
-    assert_eq!((&push["qr_id"], &push["reason"]), (&json!(pc.qr_id), &json!("superseded")));
+    assert_eq!(
+        (&push["qr_id"], &push["reason"]),
+        (&json!(pc.qr_id), &json!("superseded"))
+    );
     assert_eq!(scan(&phone, second["qr_id"].as_str().unwrap()).await.status, 200);
     server.stop().await;
 }
@@ -208,7 +273,12 @@ async fn codes_rotate_and_old_ones_die() {
     let first = pc.qr_id.clone();
     let second = pc.becomes("waiting").await;
     assert_ne!(second["qr_id"], json!(first));
-    assert!(second["url"].as_str().unwrap().ends_with(second["qr_id"].as_str().unwrap()));
+    assert!(
+        second["url"]
+            .as_str()
+            .unwrap()
+            .ends_with(second["qr_id"].as_str().unwrap())
+    );
     let third = pc.becomes("waiting").await;
     assert_eq!(third["seq"], 3);
     // The first code has been rotated out twice: a photograph of it is worth nothing.
@@ -277,8 +347,17 @@ async fn an_unwatched_code_expires_and_a_watched_one_does_not() {
 
 async fn state_of(server: &TestServer, qr_id: &str) -> QrState {
     let which = AttemptRef::Id(QrId::parse(qr_id).unwrap());
-    let mut look = |_: &Attempt| Step { next: None, events: Vec::new(), outcome: Ok(Outcome::Unaffected) };
-    let found = server.node.engine.update_attempt(which, &mut look, server.node.clock.now()).await.unwrap();
+    let mut look = |_: &Attempt| Step {
+        next: None,
+        events: Vec::new(),
+        outcome: Ok(Outcome::Unaffected),
+    };
+    let found = server
+        .node
+        .engine
+        .update_attempt(which, &mut look, server.node.clock.now())
+        .await
+        .unwrap();
     found.unwrap().attempt.state()
 }
 
@@ -291,7 +370,10 @@ async fn a_lost_socket_resumes_in_every_state() {
         let (server, fields) = (&server, pc.watch(after));
         async move {
             pc.client.cut();
-            let mut pc = Pc { client: server.anonymous().await, ..pc };
+            let mut pc = Pc {
+                client: server.anonymous().await,
+                ..pc
+            };
             let reply = pc.client.ok("qr.watch", fields).await;
             (pc, reply)
         }
@@ -300,7 +382,11 @@ async fn a_lost_socket_resumes_in_every_state() {
     let (resumed, reply) = again(pc, None).await;
     pc = resumed;
     assert_eq!(reply["state"], "waiting");
-    assert_eq!(pc.becomes("waiting").await["seq"], 1, "without after_seq, the newest event");
+    assert_eq!(
+        pc.becomes("waiting").await["seq"],
+        1,
+        "without after_seq, the newest event"
+    );
 
     let token = scan_token(&phone, &pc.qr_id).await;
     let (resumed, reply) = again(pc, Some(1)).await;
@@ -327,7 +413,9 @@ async fn a_lost_socket_resumes_in_every_state() {
         assert_eq!(first[field], second[field], "{field}");
     }
     pc.client.ok("join", json!({"room": "chat:lobby"})).await;
-    pc.client.ok("send", json!({"room": "chat:lobby", "body": 1})).await;
+    pc.client
+        .ok("send", json!({"room": "chat:lobby", "body": 1}))
+        .await;
     server.stop().await;
 }
 
@@ -342,7 +430,11 @@ async fn a_new_watch_takes_over() {
     assert_eq!(second.push("qr").await["state"], "scanned");
     // The first one is told nothing any more: the next thing it hears is the answer to its ping.
     pc.client.ok("ping", json!({})).await;
-    assert!(pc.client.pushes.iter().all(|p| p["type"] != "qr"), "{:?}", pc.client.pushes);
+    assert!(
+        pc.client.pushes.iter().all(|p| p["type"] != "qr"),
+        "{:?}",
+        pc.client.pushes
+    );
     server.stop().await;
 }
 
@@ -363,8 +455,12 @@ async fn a_photographed_code_is_powerless() {
         // Even with the claim, another device is nobody.
         (&pc.qr_id, &pc.claim, "pc-2"),
     ] {
-        let mut reply =
-            thief.refused("qr.watch", json!({"qr_id": qr_id, "claim": claim, "device": device, "after_seq": 0})).await;
+        let mut reply = thief
+            .refused(
+                "qr.watch",
+                json!({"qr_id": qr_id, "claim": claim, "device": device, "after_seq": 0}),
+            )
+            .await;
         reply.as_object_mut().unwrap().remove("id");
         answers.push(reply);
     }
@@ -372,9 +468,18 @@ async fn a_photographed_code_is_powerless() {
     // Mallory has the code, and now even the ticket: without the claim, or with it and without the device that a
     // connection says with `open` or `watch`, it is worth nothing. Nor does the answer tell which was wrong.
     for (kind, fields) in [
-        ("qr.redeem", json!({"qr_id": pc.qr_id, "claim": guess, "ticket": ticket})),
-        ("qr.redeem", json!({"qr_id": pc.qr_id, "claim": pc.claim, "ticket": ticket})),
-        ("qr.redeem", json!({"qr_id": unknown, "claim": guess, "ticket": ticket})),
+        (
+            "qr.redeem",
+            json!({"qr_id": pc.qr_id, "claim": guess, "ticket": ticket}),
+        ),
+        (
+            "qr.redeem",
+            json!({"qr_id": pc.qr_id, "claim": pc.claim, "ticket": ticket}),
+        ),
+        (
+            "qr.redeem",
+            json!({"qr_id": unknown, "claim": guess, "ticket": ticket}),
+        ),
         ("qr.cancel", json!({"qr_id": pc.qr_id, "claim": guess})),
         ("qr.cancel", json!({"qr_id": pc.qr_id, "claim": pc.claim})),
     ] {
@@ -382,7 +487,12 @@ async fn a_photographed_code_is_powerless() {
         reply.as_object_mut().unwrap().remove("id");
         answers.push(reply);
     }
-    assert!(answers.iter().all(|a| a == &answers[0] && a["code"] == "not_found"), "{answers:#?}");
+    assert!(
+        answers
+            .iter()
+            .all(|a| a == &answers[0] && a["code"] == "not_found"),
+        "{answers:#?}"
+    );
     let answer = scan(&mallory, &pc.qr_id).await;
     assert_eq!((answer.status, code(&answer).as_str()), (409, "already_scanned"));
     assert_eq!(pc.redeem(&ticket).await["user"]["id"], "alice");
@@ -394,7 +504,11 @@ async fn a_photographed_code_is_powerless() {
 async fn only_the_phone_that_scanned_confirms() {
     let server = TestServer::start(no_number).await;
     let (alice, mallory) = (server.user("alice").await, server.user("mallory").await);
-    let other = Person { addr: server.addr, device: "tablet".into(), tokens: server.login("alice", "tablet").await };
+    let other = Person {
+        addr: server.addr,
+        device: "tablet".into(),
+        tokens: server.login("alice", "tablet").await,
+    };
     let mut pc = Pc::open(&server).await;
     let token = scan_token(&alice, &pc.qr_id).await;
     pc.becomes("scanned").await;
@@ -404,17 +518,28 @@ async fn only_the_phone_that_scanned_confirms() {
             deny(stranger, &pc.qr_id, &token).await,
             confirm(stranger, &pc.qr_id, "guess", None).await,
         ] {
-            assert_eq!((answer.status, code(&answer).as_str()), (403, "scan_token_invalid"));
+            assert_eq!(
+                (answer.status, code(&answer).as_str()),
+                (403, "scan_token_invalid")
+            );
         }
     }
     // Scanning again gives the same phone a new token, and the old one is void.
     let fresh = scan_token(&alice, &pc.qr_id).await;
-    assert_eq!(code(&confirm(&alice, &pc.qr_id, &token, None).await), "scan_token_invalid");
+    assert_eq!(
+        code(&confirm(&alice, &pc.qr_id, &token, None).await),
+        "scan_token_invalid"
+    );
     assert_eq!(confirm(&alice, &pc.qr_id, &fresh, None).await.status, 200);
-    assert_eq!(code(&confirm(&alice, &pc.qr_id, &fresh, None).await), "already_confirmed");
+    assert_eq!(
+        code(&confirm(&alice, &pc.qr_id, &fresh, None).await),
+        "already_confirmed"
+    );
     pc.becomes("confirmed").await;
     // Unsigned, a phone is nobody.
-    let answer = request(server.addr, "POST", &format!("/v1/qr/{}/scan", pc.qr_id)).send().await;
+    let answer = request(server.addr, "POST", &format!("/v1/qr/{}/scan", pc.qr_id))
+        .send()
+        .await;
     assert_eq!((answer.status, code(&answer).as_str()), (401, "unauthenticated"));
     server.stop().await;
 }
@@ -444,8 +569,12 @@ async fn a_connection_signed_in_as_another_is_not_taken_over() {
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let mut client = bob.connect().await;
     let opened = client.ok("qr.open", json!({"device": {"id": bob.device}})).await;
-    let mut pc =
-        Pc { client, qr_id: text(&opened["qr_id"]), claim: text(&opened["claim"]), device: "bob-device" };
+    let mut pc = Pc {
+        client,
+        qr_id: text(&opened["qr_id"]),
+        claim: text(&opened["claim"]),
+        device: "bob-device",
+    };
     let ticket = to_ticket_unnumbered(&mut pc, &alice).await;
     assert_eq!(pc.redeem(&ticket).await["code"], "conflict");
     // Nothing was lost: a connection without a user redeems it.
@@ -466,13 +595,29 @@ async fn tokens_are_sealed_to_a_public_key() {
     let key = json!({"kty": "EC", "crv": "P-256", "x": "weNJy2HscCSM6AEDTDg04biOvhFhyyWvOHQfeF_PxMQ",
         "y": "e8lnCO-AlStT-NJVX-crhB7QRYhiix03illJOVAOyck"});
     let off_curve = json!({"kty": "EC", "crv": "P-256", "x": "A".repeat(43), "y": "A".repeat(43)});
-    let refused = client.refused("qr.open", json!({"device": {"id": "pc-1"}, "public_key": off_curve})).await;
+    let refused = client
+        .refused(
+            "qr.open",
+            json!({"device": {"id": "pc-1"}, "public_key": off_curve}),
+        )
+        .await;
     assert_eq!(refused["code"], "bad_request");
-    let opened = client.ok("qr.open", json!({"device": {"id": "pc-1"}, "public_key": key})).await;
-    let mut pc = Pc { client, qr_id: text(&opened["qr_id"]), claim: text(&opened["claim"]), device: "pc-1" };
+    let opened = client
+        .ok("qr.open", json!({"device": {"id": "pc-1"}, "public_key": key}))
+        .await;
+    let mut pc = Pc {
+        client,
+        qr_id: text(&opened["qr_id"]),
+        claim: text(&opened["claim"]),
+        device: "pc-1",
+    };
     let ticket = to_ticket_unnumbered(&mut pc, &phone).await;
     let redeemed = pc.redeem(&ticket).await;
-    assert_eq!(redeemed["sealed"].as_str().unwrap().split('.').count(), 5, "a compact JWE");
+    assert_eq!(
+        redeemed["sealed"].as_str().unwrap().split('.').count(),
+        5,
+        "a compact JWE"
+    );
     assert!(redeemed["access_token"].is_null() && redeemed["refresh_token"].is_null());
     // The socket is signed in all the same.
     pc.client.ok("join", json!({"room": "chat:lobby"})).await;

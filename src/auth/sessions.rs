@@ -122,7 +122,11 @@ pub struct Sessions {
 impl Sessions {
     /// Sessions stored in `engine`, with tokens signed by `keys`.
     pub fn new(keys: KeySet, engine: Engine, settings: config::Tokens) -> Self {
-        Self { keys, engine, settings }
+        Self {
+            keys,
+            engine,
+            settings,
+        }
     }
 
     /// The public keys.
@@ -149,7 +153,11 @@ impl Sessions {
             created_at: now,
             last_seen_at: now,
             expires_at: now + self.settings.refresh_ms,
-            refresh: RefreshState { family, current: secret::digest(&refresh_token), previous: None },
+            refresh: RefreshState {
+                family,
+                current: secret::digest(&refresh_token),
+                previous: None,
+            },
             revoked: false,
         };
         let tokens = self.tokens(&record, refresh_token, now)?;
@@ -167,8 +175,10 @@ impl Sessions {
             claims = claims.for_key(key);
             token_type = "DPoP";
         }
-        let access_token =
-            self.keys.issue(&claims).map_err(|_| Refusal::new(ErrorCode::Internal, "the token could not be signed"))?;
+        let access_token = self
+            .keys
+            .issue(&claims)
+            .map_err(|_| Refusal::new(ErrorCode::Internal, "the token could not be signed"))?;
         Ok(Tokens {
             access_token,
             token_type: token_type.into(),
@@ -197,7 +207,10 @@ impl Sessions {
         } else {
             let bound = claims.device.as_ref();
             // Two options that are both empty are no match: a token without a device is not for here.
-            if !device.zip(bound).is_some_and(|(device, bound)| bound.matches(device)) {
+            if !device
+                .zip(bound)
+                .is_some_and(|(device, bound)| bound.matches(device))
+            {
                 return Err(Refusal::new(
                     ErrorCode::DeviceMismatch,
                     "this token belongs to another device; send the device id it was issued to",
@@ -215,7 +228,10 @@ impl Sessions {
     pub async fn adopt(&self, token: &str, device: &DeviceId, now: u64) -> Result<Arc<Session>, Refusal> {
         let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
         if !claims.device.as_ref().is_some_and(|bound| bound.matches(device)) {
-            return Err(Refusal::new(ErrorCode::DeviceMismatch, "this token belongs to another device"));
+            return Err(Refusal::new(
+                ErrorCode::DeviceMismatch,
+                "this token belongs to another device",
+            ));
         }
         self.session_of(&claims, now).await
     }
@@ -223,7 +239,10 @@ impl Sessions {
     async fn session_of(&self, claims: &Claims, now: u64) -> Result<Arc<Session>, Refusal> {
         match self.engine.session(claims.session.clone(), now).await? {
             Some(record) if record.user.id == claims.user => Ok(Session::new(&record, claims.expires_at)),
-            _ => Err(Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again")),
+            _ => Err(Refusal::new(
+                ErrorCode::InvalidToken,
+                "the session has ended; sign in again",
+            )),
         }
     }
 
@@ -234,16 +253,31 @@ impl Sessions {
         proof: Option<Proof<'_>>,
         now: u64,
     ) -> Result<(), Refusal> {
-        let missing = || Refusal::new(ErrorCode::InvalidToken, "this token is bound to a key: send a DPoP proof");
+        let missing = || {
+            Refusal::new(
+                ErrorCode::InvalidToken,
+                "this token is bound to a key: send a DPoP proof",
+            )
+        };
         let Proof { proof, method, url } = proof.ok_or_else(missing)?;
-        let token = Some(dpop::BoundToken { text: token, key: *key });
-        let proved = dpop::check(proof, &dpop::Request { method, url, token }, now)
-            .map_err(|e| Refusal::new(ErrorCode::InvalidToken, format!("the DPoP proof is not valid: {e}")))?;
+        let token = Some(dpop::BoundToken {
+            text: token,
+            key: *key,
+        });
+        let proved = dpop::check(proof, &dpop::Request { method, url, token }, now).map_err(|e| {
+            Refusal::new(
+                ErrorCode::InvalidToken,
+                format!("the DPoP proof is not valid: {e}"),
+            )
+        })?;
         let once = OnceKey::Proof(secret::digest(&format!("{}\n{}", proved.key, proved.jti)));
         if self.engine.take(once, proved.forget_at, now).await? {
             Ok(())
         } else {
-            Err(Refusal::new(ErrorCode::InvalidToken, "this DPoP proof was used before"))
+            Err(Refusal::new(
+                ErrorCode::InvalidToken,
+                "this DPoP proof was used before",
+            ))
         }
     }
 
@@ -253,7 +287,12 @@ impl Sessions {
     /// # Errors
     /// `invalid_token`.
     pub async fn refresh(&self, token: &str, device: &DeviceId, now: u64) -> Result<Refreshed, Refusal> {
-        let refused = || Refusal::new(ErrorCode::InvalidToken, "this refresh token does not work; sign in again");
+        let refused = || {
+            Refusal::new(
+                ErrorCode::InvalidToken,
+                "this refresh token does not work; sign in again",
+            )
+        };
         let id = session_of(token).ok_or_else(refused)?;
         let digest = secret::digest(token);
         let grace_ms = self.settings.refresh_grace_ms;
@@ -294,16 +333,23 @@ impl Sessions {
                 None
             }
         };
-        self.engine.update_session(id.to_owned(), &mut decide, now).await?;
+        self.engine
+            .update_session(id.to_owned(), &mut decide, now)
+            .await?;
         match verdict {
             Verdict::Fresh(tokens) => Ok(Refreshed::Pair(tokens)),
             Verdict::Repeated(sealed) => {
                 let opened = seal::open_kept(token, &sealed, REFRESH_AAD).map_err(|_| refused())?;
-                serde_json::from_slice(&opened).map(Refreshed::Pair).map_err(|_| refused())
+                serde_json::from_slice(&opened)
+                    .map(Refreshed::Pair)
+                    .map_err(|_| refused())
             }
             Verdict::Failed(refusal) => Err(refusal),
             Verdict::Unknown => Err(refused()),
-            Verdict::Reused => Ok(Refreshed::Reused { session: id.to_owned(), refusal: refused() }),
+            Verdict::Reused => Ok(Refreshed::Reused {
+                session: id.to_owned(),
+                refusal: refused(),
+            }),
         }
     }
 
@@ -322,7 +368,11 @@ impl Sessions {
         next.refresh = RefreshState {
             family: record.refresh.family,
             current: secret::digest(&tokens.refresh_token),
-            previous: Some(Replaced { digest, at: now, sealed }),
+            previous: Some(Replaced {
+                digest,
+                at: now,
+                sealed,
+            }),
         };
         next.last_seen_at = now;
         next.expires_at = now + self.settings.refresh_ms;
@@ -334,7 +384,10 @@ impl Sessions {
 pub enum Refreshed {
     Pair(Box<Tokens>),
     /// It was used before, or on another device: somebody has a copy. End the session.
-    Reused { session: String, refusal: Refusal },
+    Reused {
+        session: String,
+        refusal: Refusal,
+    },
 }
 
 /// What a refresh token turned out to be.

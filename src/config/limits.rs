@@ -41,7 +41,11 @@ pub struct RateLimit {
 
 impl RateLimit {
     const fn new(count: u32, period_ms: u64, burst: u32) -> Self {
-        Self { count, period_ms, burst }
+        Self {
+            count,
+            period_ms,
+            burst,
+        }
     }
 
     /// As the core's rate.
@@ -60,7 +64,11 @@ impl RateLimit {
 
     fn scaled(self) -> Self {
         let times = |n: u32| n.saturating_mul(1_000).min(10_000_000);
-        Self { count: times(self.count), burst: times(self.burst), ..self }
+        Self {
+            count: times(self.count),
+            burst: times(self.burst),
+            ..self
+        }
     }
 }
 
@@ -204,13 +212,31 @@ impl Limits {
                 problems.push(format!("limits.{text}"));
             }
         };
-        check(self.outbox_bytes_max >= 64 * 1024, "outbox_bytes_max must hold one largest frame: at least 65536");
-        check(self.head_bytes_max >= 8 * 1024, "head_bytes_max must be at least 8192");
-        check(self.room_reserved_percent <= 90, "room_reserved_percent must be 0 to 90");
-        check(self.commands_waiting_max >= 1, "commands_waiting_max must be at least 1");
-        check(self.subscriptions_max >= 1, "subscriptions_max must be at least 1");
+        check(
+            self.outbox_bytes_max >= 64 * 1024,
+            "outbox_bytes_max must hold one largest frame: at least 65536",
+        );
+        check(
+            self.head_bytes_max >= 8 * 1024,
+            "head_bytes_max must be at least 8192",
+        );
+        check(
+            self.room_reserved_percent <= 90,
+            "room_reserved_percent must be 0 to 90",
+        );
+        check(
+            self.commands_waiting_max >= 1,
+            "commands_waiting_max must be at least 1",
+        );
+        check(
+            self.subscriptions_max >= 1,
+            "subscriptions_max must be at least 1",
+        );
         check(self.like_max >= 1, "like_max must be at least 1");
-        check(self.ping_interval_ms >= 20, "ping_interval_ms must be at least 20");
+        check(
+            self.ping_interval_ms >= 20,
+            "ping_interval_ms must be at least 20",
+        );
         check(self.qr_tries_max >= 1, "qr_tries_max must be at least 1");
         for (name, rate) in [
             ("control_rate", self.control_rate),
@@ -226,7 +252,10 @@ impl Limits {
             ("login_address_rate", self.login_address_rate),
         ] {
             let sound = rate.count > 0 && rate.burst > 0 && (1..=3_600_000).contains(&rate.period_ms);
-            check(sound, &format!("{name} needs count and burst of at least 1 and period_ms of 1 to 3600000"));
+            check(
+                sound,
+                &format!("{name} needs count and burst of at least 1 and period_ms of 1 to 3600000"),
+            );
         }
         problems
     }
@@ -240,7 +269,10 @@ mod tests {
     fn bench_raises_rates_and_counts_and_leaves_sizes() {
         let (plain, bench) = (Limits::default(), Limits::default().under(Profile::Bench));
         assert_eq!(bench.message_rate.count, 1_000 * plain.message_rate.count);
-        assert_eq!(bench.connections_per_address_max, 1_000 * plain.connections_per_address_max);
+        assert_eq!(
+            bench.connections_per_address_max,
+            1_000 * plain.connections_per_address_max
+        );
         assert_eq!(bench.outbox_bytes_max, plain.outbox_bytes_max);
         assert_eq!(bench.connections_max, plain.connections_max);
     }

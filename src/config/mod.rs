@@ -154,15 +154,26 @@ impl Default for Config {
 
 /// Rooms of `live` are broadcasts: they begin with a broadcaster, not with the first viewer.
 fn default_namespaces() -> BTreeMap<String, Namespace> {
-    let live = Namespace { create_on_join: false, ..Namespace::default() };
-    [("default", Namespace::default()), ("chat", Namespace::default()), ("live", live)]
-        .map(|(name, namespace)| (name.to_owned(), namespace))
-        .into()
+    let live = Namespace {
+        create_on_join: false,
+        ..Namespace::default()
+    };
+    [
+        ("default", Namespace::default()),
+        ("chat", Namespace::default()),
+        ("live", live),
+    ]
+    .map(|(name, namespace)| (name.to_owned(), namespace))
+    .into()
 }
 
 impl Default for Accounts {
     fn default() -> Self {
-        Self { open_registration: true, argon2_memory_kib: 19 * 1024, argon2_iterations: 2 }
+        Self {
+            open_registration: true,
+            argon2_memory_kib: 19 * 1024,
+            argon2_iterations: 2,
+        }
     }
 }
 
@@ -209,13 +220,21 @@ impl Default for Rooms {
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self { create_on_join: true, anonymous: true, counters: vec!["likes".into()] }
+        Self {
+            create_on_join: true,
+            anonymous: true,
+            counters: vec!["likes".into()],
+        }
     }
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { grace_ms: 10_000, spread_ms: 10_000, hard_ms: 120_000 }
+        Self {
+            grace_ms: 10_000,
+            spread_ms: 10_000,
+            hard_ms: 120_000,
+        }
     }
 }
 
@@ -247,17 +266,31 @@ impl Config {
         let loopback = self.listen.ip().is_loopback();
         check(
             loopback || self.limits_profile != Profile::Bench,
-            format!("limits_profile = \"bench\" switches protection off in all but name: bind listen to 127.0.0.1, not {}", self.listen),
+            format!(
+                "limits_profile = \"bench\" switches protection off in all but name: bind listen to 127.0.0.1, not {}",
+                self.listen
+            ),
         );
         check(
             loopback || self.public_origin.is_some(),
-            format!("listen = \"{}\" is reachable by others: set public_origin to the address browsers will use", self.listen),
+            format!(
+                "listen = \"{}\" is reachable by others: set public_origin to the address browsers will use",
+                self.listen
+            ),
         );
         for origin in self.public_origin.iter().chain(&self.allowed_origins) {
-            check(is_origin(origin), format!("{origin:?} is no origin: write scheme://host or scheme://host:port in lower case, without a path"));
+            check(
+                is_origin(origin),
+                format!(
+                    "{origin:?} is no origin: write scheme://host or scheme://host:port in lower case, without a path"
+                ),
+            );
         }
         for (name, value, low, high) in self.ranges() {
-            check((low..=high).contains(&value), format!("{name} = {value} is out of bounds: {low} to {high}"));
+            check(
+                (low..=high).contains(&value),
+                format!("{name} = {value} is out of bounds: {low} to {high}"),
+            );
         }
         check(
             self.qr.match_mode != MatchMode::PcTypes,
@@ -265,29 +298,53 @@ impl Config {
         );
         check(
             self.qr.lifetime_ms / self.qr.rotate_ms.max(1) <= QR_ROTATIONS_MAX,
-            format!("qr.rotate_ms = {} gives a code more than {QR_ROTATIONS_MAX} ids: raise it or lower qr.lifetime_ms", self.qr.rotate_ms),
+            format!(
+                "qr.rotate_ms = {} gives a code more than {QR_ROTATIONS_MAX} ids: raise it or lower qr.lifetime_ms",
+                self.qr.rotate_ms
+            ),
         );
         for (name, namespace) in &self.namespaces {
             check(
-                countersign_protocol::RoomName::parse(&format!("{name}:x")).is_ok_and(|r| r.namespace() == name),
+                countersign_protocol::RoomName::parse(&format!("{name}:x"))
+                    .is_ok_and(|r| r.namespace() == name),
                 format!("namespaces.{name}: a namespace is made of A-Z a-z 0-9 _ . @ - and is not . or .."),
             );
             check(
                 namespace.counters.len() <= COUNTERS_MAX
-                    && namespace.counters.iter().all(|c| !c.is_empty() && c.len() <= COUNTER_BYTES_MAX && c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')),
-                format!("namespaces.{name}.counters: at most {COUNTERS_MAX} names of 1 to {COUNTER_BYTES_MAX} letters, digits and _"),
+                    && namespace.counters.iter().all(|c| {
+                        !c.is_empty()
+                            && c.len() <= COUNTER_BYTES_MAX
+                            && c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                    }),
+                format!(
+                    "namespaces.{name}.counters: at most {COUNTERS_MAX} names of 1 to {COUNTER_BYTES_MAX} letters, digits and _"
+                ),
             );
         }
         problems.extend(self.limits.problems());
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
     /// Numbers with their bounds: name, value, lowest, highest.
     fn ranges(&self) -> Vec<(&'static str, u64, u64, u64)> {
         const DAY: u64 = 24 * 3_600_000;
         vec![
-            ("accounts.argon2_memory_kib", self.accounts.argon2_memory_kib.into(), 8, 1_048_576),
-            ("accounts.argon2_iterations", self.accounts.argon2_iterations.into(), 1, 16),
+            (
+                "accounts.argon2_memory_kib",
+                self.accounts.argon2_memory_kib.into(),
+                8,
+                1_048_576,
+            ),
+            (
+                "accounts.argon2_iterations",
+                self.accounts.argon2_iterations.into(),
+                1,
+                16,
+            ),
             ("tokens.access_ms", self.tokens.access_ms, 1_000, DAY),
             ("tokens.refresh_ms", self.tokens.refresh_ms, 1_000, 400 * DAY),
             ("tokens.refresh_grace_ms", self.tokens.refresh_grace_ms, 0, 60_000),
@@ -297,10 +354,25 @@ impl Config {
             ("qr.idle_ms", self.qr.idle_ms, 50, DAY),
             ("qr.scanned_ms", self.qr.scanned_ms, 50, DAY),
             ("qr.confirmed_ms", self.qr.confirmed_ms, 50, DAY),
-            ("rooms.counts_interval_ms", self.rooms.counts_interval_ms.into(), 1, 60_000),
+            (
+                "rooms.counts_interval_ms",
+                self.rooms.counts_interval_ms.into(),
+                1,
+                60_000,
+            ),
             ("rooms.idle_ms", self.rooms.idle_ms, 1, DAY),
-            ("rooms.history_messages", self.rooms.history_messages as u64, 0, 100_000),
-            ("rooms.history_bytes", self.rooms.history_bytes as u64, 0, 64 << 20),
+            (
+                "rooms.history_messages",
+                self.rooms.history_messages as u64,
+                0,
+                100_000,
+            ),
+            (
+                "rooms.history_bytes",
+                self.rooms.history_bytes as u64,
+                0,
+                64 << 20,
+            ),
             ("rooms.history_ms", self.rooms.history_ms, 0, 30 * DAY),
             ("rooms.cid_ms", self.rooms.cid_ms, 1, DAY),
             ("rooms.cid_entries", self.rooms.cid_entries as u64, 1, 1_000_000),
@@ -320,10 +392,14 @@ pub const COUNTER_BYTES_MAX: usize = 32;
 
 /// Whether `text` is an origin as browsers send it.
 pub fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
+    };
     matches!(scheme, "http" | "https")
         && !host.is_empty()
-        && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
 }
 
 #[cfg(test)]
@@ -354,8 +430,20 @@ mod tests {
         )
         .unwrap();
         let problems = config.validate().unwrap_err();
-        for part in ["bench", "public_origin", "a.example/path", "example.com", "access_ms", "rotate_ms", "a:b", "counters"] {
-            assert!(problems.iter().any(|p| p.contains(part)), "{part} not in {problems:?}");
+        for part in [
+            "bench",
+            "public_origin",
+            "a.example/path",
+            "example.com",
+            "access_ms",
+            "rotate_ms",
+            "a:b",
+            "counters",
+        ] {
+            assert!(
+                problems.iter().any(|p| p.contains(part)),
+                "{part} not in {problems:?}"
+            );
         }
     }
 

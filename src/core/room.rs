@@ -81,8 +81,14 @@ pub const fn pressure(pending: usize, priority: Priority) -> Verdict {
 mod tests {
     use super::*;
 
-    const OPEN: Rules = Rules { create_on_join: true, anonymous: true };
-    const CLOSED: Rules = Rules { create_on_join: true, anonymous: false };
+    const OPEN: Rules = Rules {
+        create_on_join: true,
+        anonymous: true,
+    };
+    const CLOSED: Rules = Rules {
+        create_on_join: true,
+        anonymous: false,
+    };
 
     #[test]
     fn who_may_do_what() {
@@ -99,7 +105,10 @@ mod tests {
                 assert_eq!(check(rules, Standing::SignedIn, action), Ok(()), "{action:?}");
             }
         }
-        assert_eq!((role(Standing::Anonymous), role(Standing::SignedIn)), (Role::Viewer, Role::Member));
+        assert_eq!(
+            (role(Standing::Anonymous), role(Standing::SignedIn)),
+            (Role::Viewer, Role::Member)
+        );
     }
 
     #[test]

@@ -96,10 +96,9 @@ impl Publication {
         /// Keys, numbers, role, priority and room name.
         const AROUND: usize = 360;
         let text = |text: &Option<String>| text.as_deref().map_or(0, escaped);
-        let author = self
-            .from
-            .as_ref()
-            .map_or(0, |from| from.id.as_str().len() + text(&from.name) + text(&from.avatar));
+        let author = self.from.as_ref().map_or(0, |from| {
+            from.id.as_str().len() + text(&from.name) + text(&from.avatar)
+        });
         AROUND + author + self.cid.as_deref().map_or(0, escaped) + self.body_bytes()
     }
 

@@ -19,7 +19,12 @@ pub(super) async fn register(
     Json(new): Json<NewAccount>,
 ) -> Result<Response, HttpError> {
     let user = node.register(caller.address, new).await?;
-    Ok((StatusCode::CREATED, [NO_STORE], axum::Json(AccountCreated { user })).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [NO_STORE],
+        axum::Json(AccountCreated { user }),
+    )
+        .into_response())
 }
 
 pub(super) async fn login(

@@ -88,7 +88,10 @@ mod tests {
             let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
             if entry.path().is_dir() {
                 on_disk(&entry.path(), &format!("{name}/"), found);
-            } else if [".html", ".js", ".css", ".svg"].iter().any(|end| name.ends_with(end)) {
+            } else if [".html", ".js", ".css", ".svg"]
+                .iter()
+                .any(|end| name.ends_with(end))
+            {
                 found.push(name);
             }
         }

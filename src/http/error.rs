@@ -25,7 +25,10 @@ impl HttpError {
     /// Headers beside the body's own.
     pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = vec![
-            (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/problem+json"),
+            ),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         if self.status() == StatusCode::UNAUTHORIZED {
@@ -35,7 +38,10 @@ impl HttpError {
             };
             headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         }
-        if matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        if matches!(
+            self.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
             let seconds = self.0.after_ms.unwrap_or(1_000).div_ceil(1_000).max(1);
             headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
@@ -63,5 +69,9 @@ pub(super) async fn not_found() -> HttpError {
 }
 
 pub(super) async fn method_not_allowed() -> HttpError {
-    Refusal::new(ErrorCode::MethodNotAllowed, "this address does not take this method").into()
+    Refusal::new(
+        ErrorCode::MethodNotAllowed,
+        "this address does not take this method",
+    )
+    .into()
 }

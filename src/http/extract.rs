@@ -11,8 +11,8 @@ use countersign_protocol::http::DEVICE_HEADER;
 use countersign_protocol::{DeviceId, ErrorCode};
 use serde::de::DeserializeOwned;
 
-use super::error::HttpError;
 use super::Peer;
+use super::error::HttpError;
 use crate::auth::sessions::{Proof, Session};
 use crate::node::{Caller, Node, Refusal, unauthenticated};
 
@@ -27,7 +27,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<Node>> for Json<T> {
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
-            .is_some_and(|v| v.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json")));
+            .is_some_and(|v| {
+                v.split(';')
+                    .next()
+                    .is_some_and(|t| t.trim().eq_ignore_ascii_case("application/json"))
+            });
         if !is_json {
             return Err(Refusal::bad_request("send the body as application/json").into());
         }
@@ -59,34 +63,51 @@ pub(super) fn peer(parts: &Parts) -> Result<Peer, HttpError> {
 /// The device a request names.
 pub fn device(headers: &HeaderMap) -> Result<Option<DeviceId>, Refusal> {
     let mut values = headers.get_all(DEVICE_HEADER).iter();
-    let Some(first) = values.next() else { return Ok(None) };
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(Refusal::bad_request("Countersign-Device is given twice"));
     }
-    let text = first.to_str().map_err(|_| Refusal::bad_request("Countersign-Device is not visible ASCII"))?;
-    DeviceId::parse(text).map(Some).map_err(|e| Refusal::bad_request(e.to_string()))
+    let text = first
+        .to_str()
+        .map_err(|_| Refusal::bad_request("Countersign-Device is not visible ASCII"))?;
+    DeviceId::parse(text)
+        .map(Some)
+        .map_err(|e| Refusal::bad_request(e.to_string()))
 }
 
 /// The token of `Authorization: Bearer` or `DPoP`.
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(first) = values.next() else { return Ok(None) };
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(Refusal::bad_request("Authorization is given twice"));
     }
-    let text = first.to_str().map_err(|_| Refusal::bad_request("Authorization is not visible ASCII"))?;
+    let text = first
+        .to_str()
+        .map_err(|_| Refusal::bad_request("Authorization is not visible ASCII"))?;
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop") => {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop") =>
+        {
             Ok(Some(token.trim()))
         }
-        _ => Err(Refusal::new(ErrorCode::InvalidToken, "Authorization is Bearer <token>")),
+        _ => Err(Refusal::new(
+            ErrorCode::InvalidToken,
+            "Authorization is Bearer <token>",
+        )),
     }
 }
 
 /// The one DPoP proof of a request (RFC 9449 §4.3).
 fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all("dpop").iter();
-    let Some(first) = values.next() else { return Ok(None) };
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
     let malformed = || Refusal::new(ErrorCode::InvalidToken, "DPoP is one proof");
     match (first.to_str(), values.next()) {
         (Ok(proof), None) => Ok(Some(proof)),
@@ -102,7 +123,10 @@ impl FromRequestParts<Arc<Node>> for Anyone {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Node>) -> Result<Self, HttpError> {
         let address = peer(parts)?.0.ip();
-        Ok(Self(Caller { address, session: None }))
+        Ok(Self(Caller {
+            address,
+            session: None,
+        }))
     }
 }
 
@@ -117,8 +141,18 @@ impl FromRequestParts<Arc<Node>> for User {
         let token = bearer(&parts.headers)?.ok_or_else(unauthenticated)?;
         let device = device(&parts.headers)?;
         let url = format!("{}{}", node.origins.public(), parts.uri.path());
-        let proof = proof(&parts.headers)?.map(|proof| Proof { proof, method: parts.method.as_str(), url: &url });
+        let proof = proof(&parts.headers)?.map(|proof| Proof {
+            proof,
+            method: parts.method.as_str(),
+            url: &url,
+        });
         let session = node.authenticate(token, device.as_ref(), proof).await?;
-        Ok(Self(Caller { address, session: Some(Arc::clone(&session)) }, session))
+        Ok(Self(
+            Caller {
+                address,
+                session: Some(Arc::clone(&session)),
+            },
+            session,
+        ))
     }
 }

@@ -12,7 +12,8 @@ use countersign_protocol::ErrorCode;
 use super::error::HttpError;
 use crate::node::{Node, Refusal};
 
-const ALLOWED_HEADERS: &str = "Authorization, Countersign-Device, DPoP, Content-Type, Last-Event-ID, Idempotency-Key";
+const ALLOWED_HEADERS: &str =
+    "Authorization, Countersign-Device, DPoP, Content-Type, Last-Event-ID, Idempotency-Key";
 const EXPOSED_HEADERS: &str = "Retry-After, ETag, DPoP-Nonce";
 
 /// Runs a request with its deadline, and answers cross-origin questions.
@@ -21,14 +22,18 @@ pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next:
     let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed = origin.filter(|o| o.to_str().is_ok_and(|o| node.origins.allows(o)));
     let preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if api && preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
         let deadline = Duration::from_millis(node.limits.request_ms);
         match tokio::time::timeout(deadline, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => HttpError(Refusal::new(ErrorCode::Timeout, "the request took too long")).into_response(),
+            Err(_) => {
+                HttpError(Refusal::new(ErrorCode::Timeout, "the request took too long")).into_response()
+            }
         }
     };
     let headers = response.headers_mut();
@@ -40,7 +45,11 @@ pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next:
             set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
             if preflight {
                 set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-                set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE");
+                set(
+                    headers,
+                    header::ACCESS_CONTROL_ALLOW_METHODS,
+                    "GET, POST, PATCH, DELETE",
+                );
                 set(headers, header::ACCESS_CONTROL_MAX_AGE, "600");
             }
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use countersign_protocol::http::{Confirm, Deny};
 use countersign_protocol::ErrorCode;
+use countersign_protocol::http::{Confirm, Deny};
 use fast_qr::convert::Builder;
 use fast_qr::convert::svg::SvgBuilder;
 use fast_qr::{ECL, QRBuilder};
@@ -21,7 +21,10 @@ const QUIET_ZONE: usize = 4;
 
 /// The code as a picture, `<qr_id>.svg`. It says nothing that its reader does not know: the same for every
 /// well-formed id, known or not.
-pub(super) async fn code(State(node): State<Arc<Node>>, Path(code): Path<String>) -> Result<Response, HttpError> {
+pub(super) async fn code(
+    State(node): State<Arc<Node>>,
+    Path(code): Path<String>,
+) -> Result<Response, HttpError> {
     let not_found = || Refusal::new(ErrorCode::NotFound, "no such QR login");
     let qr_id = code.strip_suffix(".svg").ok_or_else(not_found)?;
     let url = node.qr_url(qr_id)?;
@@ -46,7 +49,9 @@ pub(super) async fn confirm(
     User(caller, _): User,
     Json(body): Json<Confirm>,
 ) -> Result<Response, HttpError> {
-    let state = node.confirm_qr(&caller, &qr_id, &body.scan_token, body.code.as_deref()).await?;
+    let state = node
+        .confirm_qr(&caller, &qr_id, &body.scan_token, body.code.as_deref())
+        .await?;
     Ok(([NO_STORE], axum::Json(state)).into_response())
 }
 

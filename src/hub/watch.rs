@@ -90,7 +90,9 @@ impl Hub {
 
     /// Whether this connection is the one that watches an attempt.
     pub fn watches(&self, key: AttemptKey, connection: ConnectionId) -> bool {
-        self.watchers.get(&key).is_some_and(|watch| watch.connection.id == connection)
+        self.watchers
+            .get(&key)
+            .is_some_and(|watch| watch.connection.id == connection)
     }
 
     /// Whether a connection here watches an attempt.

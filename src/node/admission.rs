@@ -59,17 +59,31 @@ impl Door {
             *count += 1;
             *count
         };
-        let mut admission = Admission { door: Arc::clone(self), network, refusal: None };
-        if total > self.total_max + REFUSED_AT_ONCE_MAX || here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX) {
+        let mut admission = Admission {
+            door: Arc::clone(self),
+            network,
+            refusal: None,
+        };
+        if total > self.total_max + REFUSED_AT_ONCE_MAX
+            || here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX)
+        {
             return None;
         }
         admission.refusal = if total > self.total_max {
-            Some(Refusal::unavailable("this node holds as many connections as it may", 5_000))
+            Some(Refusal::unavailable(
+                "this node holds as many connections as it may",
+                5_000,
+            ))
         } else if here > self.address_max {
-            Some(Refusal::rate_limited("too many connections from this address", 5_000))
+            Some(Refusal::rate_limited(
+                "too many connections from this address",
+                5_000,
+            ))
         } else {
             let checked = self.accepted.lock().check(&self.rate, now, 1);
-            checked.err().map(|after_ms| Refusal::unavailable("too many new connections at once", after_ms.max(1_000)))
+            checked
+                .err()
+                .map(|after_ms| Refusal::unavailable("too many new connections at once", after_ms.max(1_000)))
         };
         Some(admission)
     }
@@ -88,7 +102,9 @@ impl Drop for Admission {
         if let Some(mut count) = self.door.addresses.get_mut(&self.network) {
             *count = count.saturating_sub(1);
         }
-        self.door.addresses.remove_if(&self.network, |_, count| *count == 0);
+        self.door
+            .addresses
+            .remove_if(&self.network, |_, count| *count == 0);
     }
 }
 
@@ -104,10 +120,20 @@ mod tests {
     fn an_address_is_told_and_then_dropped() {
         let door = door(1_000, 2);
         let address: IpAddr = "192.0.2.1".parse().unwrap();
-        let held: Vec<_> = (0..2 + REFUSED_AT_ONCE_MAX).map(|_| door.admit(address, 0).unwrap()).collect();
-        assert_eq!(held.iter().filter(|a| a.refusal().is_some()).count(), REFUSED_AT_ONCE_MAX);
+        let held: Vec<_> = (0..2 + REFUSED_AT_ONCE_MAX)
+            .map(|_| door.admit(address, 0).unwrap())
+            .collect();
+        assert_eq!(
+            held.iter().filter(|a| a.refusal().is_some()).count(),
+            REFUSED_AT_ONCE_MAX
+        );
         assert!(door.admit(address, 0).is_none());
-        assert!(door.admit("192.0.2.2".parse().unwrap(), 0).unwrap().refusal().is_none());
+        assert!(
+            door.admit("192.0.2.2".parse().unwrap(), 0)
+                .unwrap()
+                .refusal()
+                .is_none()
+        );
         drop(held);
         assert_eq!(door.total(), 0);
         assert!(door.addresses.is_empty());
@@ -118,7 +144,12 @@ mod tests {
     fn the_node_and_the_rate_are_bounded() {
         let full = door(1, 100);
         let _first = full.admit("192.0.2.1".parse().unwrap(), 0).unwrap();
-        assert!(full.admit("192.0.2.2".parse().unwrap(), 0).unwrap().refusal().is_some());
+        assert!(
+            full.admit("192.0.2.2".parse().unwrap(), 0)
+                .unwrap()
+                .refusal()
+                .is_some()
+        );
         let slow = Door::new(1_000, 1_000, Rate::new(1, 1_000, 2));
         let refused = (0..4).filter(|_| {
             let a = slow.admit("192.0.2.1".parse().unwrap(), 0).unwrap();

@@ -21,7 +21,10 @@ pub(super) struct Turns {
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { turns: std::array::from_fn(|_| Mutex::default()), hash: RandomState::new() }
+        Self {
+            turns: std::array::from_fn(|_| Mutex::default()),
+            hash: RandomState::new(),
+        }
     }
 }
 
@@ -77,11 +80,22 @@ impl Node {
     /// the reaper tells the engine: a viewer who is gone is not counted for ever.
     pub(super) async fn part(&self, subscription: &Arc<Subscription>) -> Result<(), EngineError> {
         let (room, connection) = (subscription.room.name().clone(), subscription.connection.id);
-        let departure =
-            Departure { connection, rooms: vec![room.clone()], attempt: None, user: None, _place: None };
-        let mut unfinished = Unfinished { node: self, departure: Some(departure) };
+        let departure = Departure {
+            connection,
+            rooms: vec![room.clone()],
+            attempt: None,
+            user: None,
+            _place: None,
+        };
+        let mut unfinished = Unfinished {
+            node: self,
+            departure: Some(departure),
+        };
         self.hub.leave(subscription);
-        let told = self.engine.leave(room.clone(), connection, self.clock.now()).await;
+        let told = self
+            .engine
+            .leave(room.clone(), connection, self.clock.now())
+            .await;
         self.unfollow_unless_needed(Topic::Room(room)).await;
         unfinished.departure = None;
         told

@@ -12,10 +12,10 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, RateLimiter};
 
 use super::refusal::Refusal;
-pub use crate::core::network::network_of;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::config::limits::RateLimit;
+pub use crate::core::network::network_of;
 
 /// The gateway's clock in the shape the limiter asks for.
 #[derive(Debug, Clone)]
@@ -54,7 +54,8 @@ impl governor::clock::Clock for LimiterClock {
 
 impl ReasonablyRealtime for LimiterClock {}
 
-type Store<K> = RateLimiter<K, DashMapStateStore<K>, LimiterClock, governor::middleware::NoOpMiddleware<Instant>>;
+type Store<K> =
+    RateLimiter<K, DashMapStateStore<K>, LimiterClock, governor::middleware::NoOpMiddleware<Instant>>;
 
 /// A rate per key.
 #[derive(Debug)]
@@ -69,7 +70,12 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     fn new(limit: RateLimit, keys_max: usize, clock: &Clock, what: &'static str) -> Self {
         let clock = LimiterClock(clock.clone());
         let limiter = RateLimiter::new(limit.quota(), DashMapStateStore::default(), clock.clone());
-        Self { limiter, clock, keys_max, what }
+        Self {
+            limiter,
+            clock,
+            keys_max,
+            what,
+        }
     }
 
     /// Counts one call.
@@ -111,10 +117,30 @@ impl Limiters {
     pub(super) fn new(limits: &Limits, clock: &Clock) -> Self {
         let keys = limits.limiter_keys_max;
         Self {
-            qr_open: Keyed::new(limits.qr_open_rate, keys, clock, "QR logins opened from this address"),
-            qr_phone: Keyed::new(limits.qr_phone_rate, keys, clock, "scans and confirmations by this account"),
-            login_account: Keyed::new(limits.login_account_rate, keys, clock, "sign-ins to this account from this address"),
-            login_address: Keyed::new(limits.login_address_rate, keys, clock, "sign-ins from this address"),
+            qr_open: Keyed::new(
+                limits.qr_open_rate,
+                keys,
+                clock,
+                "QR logins opened from this address",
+            ),
+            qr_phone: Keyed::new(
+                limits.qr_phone_rate,
+                keys,
+                clock,
+                "scans and confirmations by this account",
+            ),
+            login_account: Keyed::new(
+                limits.login_account_rate,
+                keys,
+                clock,
+                "sign-ins to this account from this address",
+            ),
+            login_address: Keyed::new(
+                limits.login_address_rate,
+                keys,
+                clock,
+                "sign-ins from this address",
+            ),
         }
     }
 
@@ -134,7 +160,16 @@ mod tests {
     #[test]
     fn a_key_waits_and_others_do_not() {
         let clock = Clock::manual(1_000_000);
-        let keyed = Keyed::new(RateLimit { count: 2, period_ms: 1_000, burst: 2 }, 10, &clock, "calls");
+        let keyed = Keyed::new(
+            RateLimit {
+                count: 2,
+                period_ms: 1_000,
+                burst: 2,
+            },
+            10,
+            &clock,
+            "calls",
+        );
         assert!(keyed.check(&1).is_ok() && keyed.check(&1).is_ok());
         let refused = keyed.check(&1).unwrap_err();
         assert!(keyed.check(&2).is_ok());
@@ -145,7 +180,16 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let clock = Clock::manual(1_000_000);
-        let keyed = Keyed::new(RateLimit { count: 1, period_ms: 1_000, burst: 1 }, 3, &clock, "calls");
+        let keyed = Keyed::new(
+            RateLimit {
+                count: 1,
+                period_ms: 1_000,
+                burst: 1,
+            },
+            3,
+            &clock,
+            "calls",
+        );
         for key in 0..3 {
             assert!(keyed.check(&key).is_ok());
         }

@@ -18,10 +18,10 @@ use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
 
+use crate::refusal;
+pub use crate::refusal::Refusal;
 pub use admission::Admission;
 pub use qr::{Claim, QrRequest, Redeemed, no_attempt};
-pub use crate::refusal::Refusal;
-use crate::refusal;
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
 pub use sink::NodeSink;
@@ -153,21 +153,32 @@ impl Node {
             Some(path) => key::SigningKey::from_file(path)?,
             None => key::SigningKey::generate()?,
         };
-        let keys = jwt::KeySet::new(signing, config.tokens.issuer.clone(), config.tokens.audience.clone());
-        let hasher = Hasher::new(
-            Cost {
-                memory_kib: config.accounts.argon2_memory_kib,
-                iterations: config.accounts.argon2_iterations,
-                waiting_max: limits.password_queue_max,
-                ..Cost::default()
-            },
-        )
+        let keys = jwt::KeySet::new(
+            signing,
+            config.tokens.issuer.clone(),
+            config.tokens.audience.clone(),
+        );
+        let hasher = Hasher::new(Cost {
+            memory_kib: config.accounts.argon2_memory_kib,
+            iterations: config.accounts.argon2_iterations,
+            waiting_max: limits.password_queue_max,
+            ..Cost::default()
+        })
         .map_err(|e| BuildError::Password(e.to_string()))?;
         let hub = Arc::new(Hub::default());
         let (departures, departed) = mpsc::unbounded_channel();
         let repairs = sink::Repairs::default();
-        let origins = Origins::new(public_origin, config.public_origin.is_some(), &config.allowed_origins);
-        let sink = Arc::new(NodeSink::new(Arc::clone(&hub), clock.clone(), origins.public().to_owned(), repairs.clone()));
+        let origins = Origins::new(
+            public_origin,
+            config.public_origin.is_some(),
+            &config.allowed_origins,
+        );
+        let sink = Arc::new(NodeSink::new(
+            Arc::clone(&hub),
+            clock.clone(),
+            origins.public().to_owned(),
+            repairs.clone(),
+        ));
         // The high bits are random so that numbers of two processes do not meet in one engine.
         let first = u64::from_le_bytes(secret::bytes().map_err(|_| BuildError::NoEntropy)?) & !0xffff_ffff;
         let node = Arc::new(Self {
@@ -191,7 +202,11 @@ impl Node {
             repairs,
             turns: follow::Turns::default(),
         });
-        Ok(Built { node, sink, background: ticker::Background { departed } })
+        Ok(Built {
+            node,
+            sink,
+            background: ticker::Background { departed },
+        })
     }
 
     /// A place for an accepted socket. `None`: drop it.
@@ -235,12 +250,21 @@ impl Node {
         if let Some(key) = attempt {
             self.hub.unwatch(key, connection.id);
         }
-        let user = connection.session().map(|s| s.user_id().clone()).filter(|user| !self.hub.is_connected(user));
+        let user = connection
+            .session()
+            .map(|s| s.user_id().clone())
+            .filter(|user| !self.hub.is_connected(user));
         if rooms.is_empty() && attempt.is_none() && user.is_none() {
             return;
         }
         // Fails only when the reaper has ended with the process.
-        let _ = self.departures.send(Departure { connection: connection.id, rooms, attempt, user, _place: place });
+        let _ = self.departures.send(Departure {
+            connection: connection.id,
+            rooms,
+            attempt,
+            user,
+            _place: place,
+        });
     }
 
     /// Sweeps what grows with callers.

@@ -64,7 +64,11 @@ pub fn no_attempt() -> Refusal {
 
 /// Reads an attempt: a decision that changes nothing.
 fn look(_: &Attempt) -> attempt::Step {
-    attempt::Step { next: None, events: Vec::new(), outcome: Ok(Outcome::Unaffected) }
+    attempt::Step {
+        next: None,
+        events: Vec::new(),
+        outcome: Ok(Outcome::Unaffected),
+    }
 }
 
 fn unexpected() -> Refusal {
@@ -111,7 +115,11 @@ impl Node {
     ) -> Result<Decided, Refusal> {
         let policy = self.policy();
         let mut decide = |attempt: &Attempt| attempt::decide(attempt, &command(), now, &policy);
-        let decided = self.engine.update_attempt(which, &mut decide, now).await?.ok_or_else(no_attempt)?;
+        let decided = self
+            .engine
+            .update_attempt(which, &mut decide, now)
+            .await?
+            .ok_or_else(no_attempt)?;
         audit(&decided, command().name());
         Ok(decided)
     }
@@ -125,14 +133,21 @@ impl Node {
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
         if self.is_draining() {
-            return Err(Refusal::unavailable("this node is about to restart; reconnect", 1_000));
+            return Err(Refusal::unavailable(
+                "this node is about to restart; reconnect",
+                1_000,
+            ));
         }
         check_device(connection, &request.device)?;
         let requester = request.device.clone();
         self.limiters.qr_open.check(&network_of(connection.address))?;
         let claim = secret::token().map_err(|_| no_entropy())?;
         let opening = self.opening(connection, request, &claim)?;
-        let watched = Watched { key: opening.key, claim: opening.claim, device: opening.device.digest };
+        let watched = Watched {
+            key: opening.key,
+            claim: opening.claim,
+            device: opening.device.digest,
+        };
         let attempt = Arc::new(attempt::open(opening, now, &self.policy()));
         let topic = Topic::Attempt(watched.key);
         let turn = self.turns.turn(&topic).await;
@@ -171,7 +186,10 @@ impl Node {
     fn opening(&self, connection: &Connection, request: QrRequest, claim: &str) -> Result<Opening, Refusal> {
         if let Some(client) = &request.client_id {
             let client: String = client.chars().take(64).collect();
-            return Err(Refusal::new(ErrorCode::NotAllowed, format!("no client {client:?} is registered")));
+            return Err(Refusal::new(
+                ErrorCode::NotAllowed,
+                format!("no client {client:?} is registered"),
+            ));
         }
         let public_key = match &request.public_key {
             None => None,
@@ -190,7 +208,11 @@ impl Node {
             claim: secret::digest(claim).into(),
             device: Device {
                 digest: device_digest(&request.device),
-                name: request.device_name.as_deref().and_then(names::display_name).map(Into::into),
+                name: request
+                    .device_name
+                    .as_deref()
+                    .and_then(names::display_name)
+                    .map(Into::into),
                 kind: request.device_kind,
             },
             ip: connection.address,
@@ -210,7 +232,11 @@ impl Node {
         if !self.hub.watches(key, connection.id) {
             return;
         }
-        let command = || Command::Cancel { claim, device, reason: CancelReason::Superseded };
+        let command = || Command::Cancel {
+            claim,
+            device,
+            reason: CancelReason::Superseded,
+        };
         match self.update(AttemptRef::Key(key), now, &command).await {
             // Its event may come later than the end of the watch.
             Ok(decided) => self.tell_watcher(&decided.attempt),
@@ -227,9 +253,10 @@ impl Node {
     }
 
     fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
-        self.hub.release_watch(attempt, connection.id, told, |attempt, told| {
-            sink::frames(attempt, told, self.clock.now(), self.origins.public())
-        });
+        self.hub
+            .release_watch(attempt, connection.id, told, |attempt, told| {
+                sink::frames(attempt, told, self.clock.now(), self.origins.public())
+            });
         connection.flush();
     }
 
@@ -246,12 +273,23 @@ impl Node {
         check_device(connection, claim.device)?;
         let (id, (digest, device)) = (claim.id()?, claim.digests());
         let name = connection_name(connection.id);
-        let watch = || Command::Watch { claim: digest, device, connection: &name };
+        let watch = || Command::Watch {
+            claim: digest,
+            device,
+            connection: &name,
+        };
         let decided = self.update(AttemptRef::Id(id), now, &watch).await?;
         decided.step.outcome?;
         claim_device(connection, claim.device)?;
-        let watched = Watched { key: decided.attempt.key(), claim: digest, device };
-        if let Some(former) = connection.set_watched(Some(watched)).filter(|f| f.key != watched.key) {
+        let watched = Watched {
+            key: decided.attempt.key(),
+            claim: digest,
+            device,
+        };
+        if let Some(former) = connection
+            .set_watched(Some(watched))
+            .filter(|f| f.key != watched.key)
+        {
             self.unwatch_qr(connection, former.key, now).await;
         }
         let topic = Topic::Attempt(watched.key);
@@ -260,7 +298,10 @@ impl Node {
         let followed = self.engine.follow(topic.clone()).await;
         drop(turn);
         // Read again now that nothing can be missed.
-        let poll = || Command::Poll { claim: digest, device };
+        let poll = || Command::Poll {
+            claim: digest,
+            device,
+        };
         let read = match followed {
             Ok(()) => self.update(AttemptRef::Key(watched.key), now, &poll).await,
             Err(e) => Err(e.into()),
@@ -293,14 +334,25 @@ impl Node {
     pub(super) async fn forget_watch(&self, connection: ConnectionId, key: AttemptKey, now: u64) {
         let name = connection_name(connection);
         // Refused when the attempt is gone: then nobody need know.
-        let _ = self.update(AttemptRef::Key(key), now, &|| Command::Unwatch { connection: &name }).await;
+        let _ = self
+            .update(AttemptRef::Key(key), now, &|| Command::Unwatch {
+                connection: &name,
+            })
+            .await;
     }
 
     /// The PC ends its attempt.
     pub async fn cancel_qr(&self, claim: Claim<'_>) -> Result<(), Refusal> {
         let (id, (digest, device)) = (claim.id()?, claim.digests());
-        let cancel = || Command::Cancel { claim: digest, device, reason: CancelReason::User };
-        self.update(AttemptRef::Id(id), self.clock.now(), &cancel).await?.step.outcome?;
+        let cancel = || Command::Cancel {
+            claim: digest,
+            device,
+            reason: CancelReason::User,
+        };
+        self.update(AttemptRef::Id(id), self.clock.now(), &cancel)
+            .await?
+            .step
+            .outcome?;
         Ok(())
     }
 
@@ -325,13 +377,19 @@ impl Node {
         let Ok(fresh) = secret::bytes().map(QrId) else {
             return;
         };
-        let _ = self.update(AttemptRef::Key(key), now, &|| Command::Tick { fresh }).await;
+        let _ = self
+            .update(AttemptRef::Key(key), now, &|| Command::Tick { fresh })
+            .await;
     }
 
     /// Tells the watcher what it may have missed.
     pub(super) async fn repair_attempt(&self, key: AttemptKey) -> Result<(), Refusal> {
         let now = self.clock.now();
-        if let Some(decided) = self.engine.update_attempt(AttemptRef::Key(key), &mut look, now).await? {
+        if let Some(decided) = self
+            .engine
+            .update_attempt(AttemptRef::Key(key), &mut look, now)
+            .await?
+        {
             self.tell_watcher(&decided.attempt);
         }
         Ok(())

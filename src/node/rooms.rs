@@ -11,16 +11,16 @@ use countersign_protocol::server::{
 use countersign_protocol::{ErrorCode, RoomName, codec};
 use serde_json::value::RawValue;
 
-use super::sink::{self, Repaired};
 use super::Node;
 use super::refusal::Refusal;
 use super::signin::{present, unauthenticated};
+use super::sink::{self, Repaired};
 use crate::auth::sessions::Session;
 use crate::config::Namespace;
 use crate::core::outbox::Class;
+use crate::core::room::{self, Action, Rules, Standing, Verdict};
 use crate::core::stream::Draft;
 use crate::engine::{Create, EngineError, History, Read, RoomView, Topic};
-use crate::core::room::{self, Action, Rules, Standing, Verdict};
 use crate::hub::{Connection, Source, Subscription};
 
 /// A room's pending frames are gone within this time, unless the machine is overloaded, ms.
@@ -49,7 +49,9 @@ impl Node {
     fn parse_room(&self, text: &str) -> Result<(RoomName, &Namespace), Refusal> {
         let room = RoomName::parse(text).map_err(|e| Refusal::bad_request(e.to_string()))?;
         let namespace = self.config.namespaces.get(room.namespace());
-        namespace.map(|n| (room, n)).ok_or_else(|| Refusal::new(ErrorCode::NotFound, "no such namespace"))
+        namespace
+            .map(|n| (room, n))
+            .ok_or_else(|| Refusal::new(ErrorCode::NotFound, "no such namespace"))
     }
 
     fn joined(&self, connection: &Connection, text: &str) -> Result<(RoomName, Arc<Subscription>), Refusal> {
@@ -74,23 +76,39 @@ impl Node {
     ) -> Result<(), Refusal> {
         let (room, namespace) = self.parse_room(room)?;
         let session = connection.session();
-        let rules = Rules { create_on_join: namespace.create_on_join, anonymous: namespace.anonymous };
+        let rules = Rules {
+            create_on_join: namespace.create_on_join,
+            anonymous: namespace.anonymous,
+        };
         allow(rules, session.as_deref(), Action::Join)?;
         let topic = Topic::Room(room.clone());
         let turn = self.turns.turn(&topic).await;
         if connection.subscription(&room).is_some() {
-            return Err(Refusal::new(ErrorCode::AlreadyJoined, "joined already; use history to fill a gap"));
+            return Err(Refusal::new(
+                ErrorCode::AlreadyJoined,
+                "joined already; use history to fill a gap",
+            ));
         }
         if connection.subscription_count() >= self.limits.subscriptions_max {
             let max = self.limits.subscriptions_max;
-            return Err(Refusal::new(ErrorCode::LimitReached, format!("at most {max} rooms on one connection")));
+            return Err(Refusal::new(
+                ErrorCode::LimitReached,
+                format!("at most {max} rooms on one connection"),
+            ));
         }
-        let create = if rules.create_on_join { Create::Allowed } else { Create::Refused };
+        let create = if rules.create_on_join {
+            Create::Allowed
+        } else {
+            Create::Refused
+        };
         let subscription = self.hub.hold(&room, connection);
         let followed = self.engine.follow(topic).await;
         drop(turn);
         let entered = match followed {
-            Ok(()) => self.enter_and_release(&subscription, session.as_deref(), create, after, &reply).await,
+            Ok(()) => {
+                self.enter_and_release(&subscription, session.as_deref(), create, after, &reply)
+                    .await
+            }
             Err(e) => Err(e.into()),
         };
         if let Err(refusal) = entered {
@@ -111,10 +129,14 @@ impl Node {
     ) -> Result<(), Refusal> {
         let (connection, room) = (&subscription.connection, subscription.room.name());
         let presence = present(connection, session);
-        let view = self.engine.enter(room.clone(), presence, create, self.clock.now()).await.map_err(|e| match e {
-            EngineError::Missing => Refusal::new(ErrorCode::NotFound, "no such room"),
-            other => other.into(),
-        })?;
+        let view = self
+            .engine
+            .enter(room.clone(), presence, create, self.clock.now())
+            .await
+            .map_err(|e| match e {
+                EngineError::Missing => Refusal::new(ErrorCode::NotFound, "no such room"),
+                other => other.into(),
+            })?;
         for _ in 0..JOIN_READS_MAX {
             let read = Read::Join { after: after.clone() };
             let history = self.engine.read(room.clone(), read, self.clock.now()).await?;
@@ -123,7 +145,10 @@ impl Node {
                 return Ok(());
             }
         }
-        Err(Refusal::unavailable("the room could not be read up to where it is", PENDING_AFTER_MS))
+        Err(Refusal::unavailable(
+            "the room could not be read up to where it is",
+            PENDING_AFTER_MS,
+        ))
     }
 
     /// Unsubscribes a connection.
@@ -139,7 +164,9 @@ impl Node {
     pub(super) async fn expel(&self, subscription: &Arc<Subscription>, reason: LeftReason) {
         let room = subscription.room.name().clone();
         self.hub.leave(subscription);
-        subscription.connection.push(codec::text_frame(&LeftPush { room, reason }).into());
+        subscription
+            .connection
+            .push(codec::text_frame(&LeftPush { room, reason }).into());
         let _ = self.part(subscription).await;
     }
 
@@ -152,15 +179,28 @@ impl Node {
         let session = connection.session().ok_or_else(unauthenticated)?;
         let (room, subscription) = self.joined(connection, &message.room)?;
         if message.body.get().len() > BODY_BYTES_MAX {
-            return Err(Refusal::new(ErrorCode::TooLarge, format!("a body is at most {BODY_BYTES_MAX} bytes")));
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!("a body is at most {BODY_BYTES_MAX} bytes"),
+            ));
         }
-        if message.cid.as_ref().is_some_and(|cid| cid.is_empty() || cid.len() > CID_BYTES_MAX) {
-            return Err(Refusal::bad_request(format!("a cid is 1 to {CID_BYTES_MAX} bytes")));
+        if message
+            .cid
+            .as_ref()
+            .is_some_and(|cid| cid.is_empty() || cid.len() > CID_BYTES_MAX)
+        {
+            return Err(Refusal::bad_request(format!(
+                "a cid is 1 to {CID_BYTES_MAX} bytes"
+            )));
         }
         match room::pressure(subscription.room.pending_bytes(), message.priority) {
             Verdict::Take => {}
             Verdict::Shed => {
-                return Ok(Sent { shed: true, after_ms: Some(PENDING_AFTER_MS), ..Sent::default() });
+                return Ok(Sent {
+                    shed: true,
+                    after_ms: Some(PENDING_AFTER_MS),
+                    ..Sent::default()
+                });
             }
             Verdict::Refuse => return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS)),
         }
@@ -192,9 +232,15 @@ impl Node {
             return Err(Refusal::new(ErrorCode::NotFound, "no such counter"));
         }
         if n == 0 || n > self.limits.like_max {
-            return Err(Refusal::bad_request(format!("n is 1 to {}", self.limits.like_max)));
+            return Err(Refusal::bad_request(format!(
+                "n is 1 to {}",
+                self.limits.like_max
+            )));
         }
-        let value = self.engine.add(room, counter.to_owned(), n, self.clock.now()).await?;
+        let value = self
+            .engine
+            .add(room, counter.to_owned(), n, self.clock.now())
+            .await?;
         Ok(Liked { value })
     }
 
@@ -235,7 +281,10 @@ impl Node {
         };
         let history = self.engine.read(room.clone(), part, self.clock.now()).await?;
         let messages = history.messages.iter().map(|p| p.push(&room)).collect();
-        Ok(reply(&HistoryPage { epoch: history.epoch.clone(), messages }))
+        Ok(reply(&HistoryPage {
+            epoch: history.epoch.clone(),
+            messages,
+        }))
     }
 
     /// Reads a room again after a suspicion and delivers what its members here have not seen.
@@ -247,7 +296,14 @@ impl Node {
             sink::publish_counts(&self.hub, room, view.counts, Source::Read);
             sink::publish_info(&self.hub, room, view.info, Source::Read);
             let (joined, left) = (Vec::new(), Vec::new());
-            let reset = || codec::text_frame(&PresencePush { room: room.clone(), joined, left, reset: true });
+            let reset = || {
+                codec::text_frame(&PresencePush {
+                    room: room.clone(),
+                    joined,
+                    left,
+                    reset: true,
+                })
+            };
             self.hub.publish(room, reset, Class::Presence);
         }
         self.repair_messages(room).await?;
@@ -258,7 +314,10 @@ impl Node {
 
     async fn repair_messages(&self, room: &RoomName) -> Result<(), Refusal> {
         while let Some(after) = self.hub.last_offset(room) {
-            let part = Read::After { offset: after, limit: HISTORY_PAGE_MAX };
+            let part = Read::After {
+                offset: after,
+                limit: HISTORY_PAGE_MAX,
+            };
             let history = self.engine.read(room.clone(), part, self.clock.now()).await?;
             match history.messages.first() {
                 None if history.top > after => self.hub.skip_to(room, history.top),
@@ -268,7 +327,8 @@ impl Node {
             }
             for publication in &history.messages {
                 let frame = || codec::text_frame(&publication.push(room));
-                self.hub.publish_message(room, frame, publication.offset, publication.priority.into());
+                self.hub
+                    .publish_message(room, frame, publication.offset, publication.priority.into());
             }
             if self.hub.last_offset(room) == Some(after) {
                 return Ok(());
@@ -278,7 +338,12 @@ impl Node {
     }
 }
 
-fn joined<'a>(name: &'a RoomName, history: &'a History, view: &RoomView, session: Option<&Session>) -> Joined<'a> {
+fn joined<'a>(
+    name: &'a RoomName,
+    history: &'a History,
+    view: &RoomView,
+    session: Option<&Session>,
+) -> Joined<'a> {
     Joined {
         room: name.clone(),
         epoch: history.epoch.clone(),
@@ -287,7 +352,10 @@ fn joined<'a>(name: &'a RoomName, history: &'a History, view: &RoomView, session
         messages: history.messages.iter().map(|p| p.push(name)).collect(),
         counts: view.counts.clone(),
         info: view.info.clone(),
-        me: Me { role: room::role(standing(session)), muted_for_ms: None },
+        me: Me {
+            role: room::role(standing(session)),
+            muted_for_ms: None,
+        },
     }
 }
 
@@ -303,7 +371,11 @@ fn draft(session: &Session, message: Message) -> Draft {
 }
 
 fn standing(session: Option<&Session>) -> Standing {
-    if session.is_some() { Standing::SignedIn } else { Standing::Anonymous }
+    if session.is_some() {
+        Standing::SignedIn
+    } else {
+        Standing::Anonymous
+    }
 }
 
 fn allow(rules: Rules, session: Option<&Session>, action: Action) -> Result<(), Refusal> {

@@ -11,10 +11,10 @@ use super::limiters::network_of;
 use super::refusal::Refusal;
 use super::{Node, sink};
 use crate::auth::device::DeviceDigest;
+use crate::auth::names;
 use crate::auth::password::PasswordError;
 use crate::auth::sessions::{NewSession, Proof, Refreshed, Session};
-use crate::auth::names;
-use crate::engine::{SessionRecord, Account, Create, EngineError, Present, Topic};
+use crate::engine::{Account, Create, EngineError, Present, SessionRecord, Topic};
 use crate::hub::{Connection, End};
 
 /// Who makes a request: an address, and a session when a token was given.
@@ -64,7 +64,10 @@ impl Node {
     /// `registration_closed`, `bad_request`, `user_exists`, `rate_limited`, `unavailable`.
     pub async fn register(&self, address: IpAddr, new: NewAccount) -> Result<Profile, Refusal> {
         if !self.config.accounts.open_registration {
-            return Err(Refusal::new(ErrorCode::RegistrationClosed, "registration is closed here"));
+            return Err(Refusal::new(
+                ErrorCode::RegistrationClosed,
+                "registration is closed here",
+            ));
         }
         let id = UserId::parse(&new.user_id).map_err(|e| Refusal::bad_request(e.to_string()))?;
         if let Some(avatar) = &new.avatar {
@@ -81,8 +84,12 @@ impl Node {
             name: new.name.as_deref().and_then(names::display_name),
             avatar: new.avatar,
         };
-        let account =
-            Account { profile: profile.clone(), password_hash, created_at: self.clock.now(), locked: false };
+        let account = Account {
+            profile: profile.clone(),
+            password_hash,
+            created_at: self.clock.now(),
+            locked: false,
+        };
         match self.engine.create_account(account).await {
             Err(EngineError::Exists) => Err(exists()),
             other => Ok(other.map(|()| profile)?),
@@ -100,7 +107,9 @@ impl Node {
         let user = UserId::parse(&login.user_id).ok();
         let account = match &user {
             Some(user) => {
-                self.limiters.login_account.check(&(user.clone(), network_of(address)))?;
+                self.limiters
+                    .login_account
+                    .check(&(user.clone(), network_of(address)))?;
                 self.engine.account(user.clone()).await?
             }
             None => None,
@@ -130,7 +139,8 @@ impl Node {
     /// `bad_request` without a device, `invalid_token`.
     pub async fn refresh_tokens(&self, token: &str, device: Option<&DeviceId>) -> Result<Tokens, Refusal> {
         // Without a device there is no telling whether it is another one, and a guess would end the session.
-        let device = device.ok_or_else(|| Refusal::bad_request("send the device id in Countersign-Device"))?;
+        let device =
+            device.ok_or_else(|| Refusal::bad_request("send the device id in Countersign-Device"))?;
         match self.sessions.refresh(token, device, self.clock.now()).await? {
             Refreshed::Pair(tokens) => Ok(*tokens),
             Refreshed::Reused { session, refusal } => {
@@ -173,7 +183,9 @@ impl Node {
         device: Option<&DeviceId>,
         proof: Option<Proof<'_>>,
     ) -> Result<Arc<Session>, Refusal> {
-        self.sessions.authenticate(token, device, proof, self.clock.now()).await
+        self.sessions
+            .authenticate(token, device, proof, self.clock.now())
+            .await
     }
 
     /// Where a DPoP proof on a socket has to point.
@@ -188,8 +200,15 @@ impl Node {
     ///
     /// # Errors
     /// `conflict` for another user, and the user's connection limit.
-    pub async fn sign_in(&self, connection: &Arc<Connection>, session: Arc<Session>) -> Result<(), SignInError> {
-        if connection.session().is_some_and(|s| s.user_id() != session.user_id()) {
+    pub async fn sign_in(
+        &self,
+        connection: &Arc<Connection>,
+        session: Arc<Session>,
+    ) -> Result<(), SignInError> {
+        if connection
+            .session()
+            .is_some_and(|s| s.user_id() != session.user_id())
+        {
             let message = "this connection is signed in as another user";
             return Err(Refusal::new(ErrorCode::Conflict, message).into());
         }
@@ -253,7 +272,10 @@ impl Node {
         let device = connection.device();
         let fresh = self.authenticate(token, device.as_ref(), proof).await?;
         if fresh.user_id() != current.user_id() || fresh.id() != current.id() {
-            return Err(Refusal::new(ErrorCode::NotAllowed, "refresh takes a token of the same user and session"));
+            return Err(Refusal::new(
+                ErrorCode::NotAllowed,
+                "refresh takes a token of the same user and session",
+            ));
         }
         connection.set_session(Arc::clone(&fresh));
         Ok(fresh)
@@ -269,15 +291,24 @@ impl Node {
 
     /// Ends a session: its tokens stop working, its sockets close, what it scanned is denied.
     async fn end_session(&self, id: &str) -> Result<(), Refusal> {
-        self.engine.revoke_session(id.to_owned(), self.clock.now()).await?;
+        self.engine
+            .revoke_session(id.to_owned(), self.clock.now())
+            .await?;
         self.end_scans_of(id).await
     }
 
     /// A revocation may have been missed: every connection of the user is checked again.
     pub(super) async fn repair_user(&self, user: &UserId) -> Result<(), Refusal> {
         for connection in self.hub.connections_of(user) {
-            let Some(session) = connection.session() else { continue };
-            if self.engine.session(session.id().to_owned(), self.clock.now()).await?.is_none() {
+            let Some(session) = connection.session() else {
+                continue;
+            };
+            if self
+                .engine
+                .session(session.id().to_owned(), self.clock.now())
+                .await?
+                .is_none()
+            {
                 connection.end_with(sink::revoked_frame(session.id()), CloseCode::Revoked);
             }
         }
@@ -297,5 +328,11 @@ pub(super) fn present(connection: &Connection, session: Option<&Session>) -> Pre
 fn read_device(body: &DeviceBody) -> Result<(DeviceId, PublicDevice), Refusal> {
     let id = DeviceId::parse(&body.id).map_err(|e| Refusal::bad_request(e.to_string()))?;
     let name = body.name.as_deref().and_then(names::display_name);
-    Ok((id, PublicDevice { name, kind: body.kind }))
+    Ok((
+        id,
+        PublicDevice {
+            name,
+            kind: body.kind,
+        },
+    ))
 }

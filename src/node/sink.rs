@@ -10,7 +10,9 @@ use bytes::Bytes;
 use countersign_protocol::CloseCode;
 use countersign_protocol::RoomName;
 use countersign_protocol::codec::text_frame;
-use countersign_protocol::server::{Counts, CountsPush, PresencePush, RoomInfo, RoomPush, SessionPush, SessionState};
+use countersign_protocol::server::{
+    Counts, CountsPush, PresencePush, RoomInfo, RoomPush, SessionPush, SessionState,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -30,7 +32,12 @@ pub struct NodeSink {
 
 impl NodeSink {
     pub(super) fn new(hub: Arc<Hub>, clock: Clock, public_origin: String, repairs: Repairs) -> Self {
-        Self { hub, clock, public_origin, repairs }
+        Self {
+            hub,
+            clock,
+            public_origin,
+            repairs,
+        }
     }
 }
 
@@ -40,25 +47,45 @@ impl Sink for NodeSink {
             Event::Published { room, publication } => {
                 let class = Class::from(publication.priority);
                 let frame = || text_frame(&publication.push(&room));
-                if let Appended::Missed { .. } = self.hub.publish_message(&room, frame, publication.offset, class) {
+                if let Appended::Missed { .. } =
+                    self.hub.publish_message(&room, frame, publication.offset, class)
+                {
                     self.repairs.ask(Repair::Room(room));
                 }
             }
             Event::Counts { room, counts } => publish_counts(&self.hub, &room, counts, Source::Told),
-            Event::Presence { room, joined, left, reset } => {
-                let frame = || text_frame(&PresencePush { room: room.clone(), joined, left, reset });
+            Event::Presence {
+                room,
+                joined,
+                left,
+                reset,
+            } => {
+                let frame = || {
+                    text_frame(&PresencePush {
+                        room: room.clone(),
+                        joined,
+                        left,
+                        reset,
+                    })
+                };
                 self.hub.publish(&room, frame, Class::Presence);
             }
             Event::Room { room, info } => publish_info(&self.hub, &room, info, Source::Told),
             Event::Attempt { attempt, .. } => {
                 let key = attempt.key();
-                self.hub
-                    .tell_watcher(&attempt, |a, told| frames(a, told, self.clock.now(), &self.public_origin));
+                self.hub.tell_watcher(&attempt, |a, told| {
+                    frames(a, told, self.clock.now(), &self.public_origin)
+                });
                 if !self.hub.is_watched(key) {
                     self.repairs.ask(Repair::Needless(Topic::Attempt(key)));
                 }
             }
-            Event::SignedIn { user, session, device, ip } => {
+            Event::SignedIn {
+                user,
+                session,
+                device,
+                ip,
+            } => {
                 let frame = Bytes::from(text_frame(&SessionPush {
                     state: SessionState::NewDevice,
                     after_ms: None,
@@ -73,7 +100,8 @@ impl Sink for NodeSink {
                 }
             }
             Event::Revoked { user, session } => {
-                self.hub.end_session(&user, &session, &revoked_frame(&session), CloseCode::Revoked);
+                self.hub
+                    .end_session(&user, &session, &revoked_frame(&session), CloseCode::Revoked);
             }
             Event::Suspect(Topic::Room(room)) => self.repairs.ask(Repair::Room(room)),
             Event::Suspect(Topic::Attempt(key)) => self.repairs.ask(Repair::Attempt(key)),
@@ -85,7 +113,15 @@ impl Sink for NodeSink {
 /// Frames of the events after `told`, with their numbers.
 pub(super) fn frames(attempt: &Attempt, told: u32, now: u64, public_origin: &str) -> Vec<(u32, Bytes)> {
     let events = attempt.events_after(Some(told));
-    events.iter().map(|e| (e.seq, Bytes::from(text_frame(&attempt.push(e, now, public_origin))))).collect()
+    events
+        .iter()
+        .map(|e| {
+            (
+                e.seq,
+                Bytes::from(text_frame(&attempt.push(e, now, public_origin))),
+            )
+        })
+        .collect()
 }
 
 /// The last frame of a revoked session's connections.
@@ -117,7 +153,13 @@ pub(super) fn publish_counts(hub: &Hub, room: &RoomName, counts: Counts, source:
 /// Tells a room's members here what it is called and about.
 pub(super) fn publish_info(hub: &Hub, room: &RoomName, info: RoomInfo, source: Source) {
     let version = info.version;
-    let frame = || text_frame(&RoomPush { room: room.clone(), version, info });
+    let frame = || {
+        text_frame(&RoomPush {
+            room: room.clone(),
+            version,
+            info,
+        })
+    };
     hub.publish_absolute(room, frame, Class::Room, version, source);
 }
 

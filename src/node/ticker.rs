@@ -57,7 +57,9 @@ async fn reap(node: Weak<Node>, mut departed: mpsc::UnboundedReceiver<Departure>
 }
 
 async fn repair(node: Weak<Node>) {
-    let Some(repairs) = node.upgrade().map(|n| n.repairs.clone()) else { return };
+    let Some(repairs) = node.upgrade().map(|n| n.repairs.clone()) else {
+        return;
+    };
     while let Some(asked) = repairs.next().await {
         let mut again = Vec::new();
         for repair in asked {

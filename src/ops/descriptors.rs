@@ -25,7 +25,10 @@ mod tests {
     fn the_soft_limit_is_read() {
         let text = "Limit   Soft Limit  Hard Limit  Units\nMax open files            20000                20000                files\n";
         assert_eq!(parse(text), Some(20_000));
-        assert_eq!(parse("Max open files unlimited unlimited files"), Some(usize::MAX));
+        assert_eq!(
+            parse("Max open files unlimited unlimited files"),
+            Some(usize::MAX)
+        );
         assert_eq!(parse(""), None);
     }
 }

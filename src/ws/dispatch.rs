@@ -54,7 +54,11 @@ struct Call {
 
 /// Starts a command. Poll its future once before putting it aside.
 pub fn start(node: &Arc<Node>, connection: &Arc<Connection>, frame: Frame<'_>) -> Pending {
-    let call = Call { node: Arc::clone(node), connection: Arc::clone(connection), id: frame.id };
+    let call = Call {
+        node: Arc::clone(node),
+        connection: Arc::clone(connection),
+        id: frame.id,
+    };
     match frame.command {
         Command::Ping(Empty {}) => call.ping(),
         Command::Auth(command) => call.auth(command),
@@ -103,5 +107,8 @@ impl Call {
 }
 
 fn pending(lane: Lane, future: impl Future<Output = Outcome> + Send + 'static) -> Pending {
-    Pending { lane, future: future.boxed() }
+    Pending {
+        lane,
+        future: future.boxed(),
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use futures::{SinkExt, StreamExt};
 use countersign_protocol::codec::{Opcode, write_frame};
+use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -58,7 +58,9 @@ impl Client {
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = MaybeTlsStream::Plain(socket.connect(addr).await.unwrap());
         let upgrade = client_async(format!("ws://{addr}/v1/ws"), stream);
-        let (socket, _) = within("the upgrade", upgrade).await.expect("the upgrade is accepted");
+        let (socket, _) = within("the upgrade", upgrade)
+            .await
+            .expect("the upgrade is accepted");
         Self::greeted(socket).await
     }
 
@@ -115,7 +117,10 @@ impl Client {
 
     /// Asks to close.
     pub async fn close(&mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: reason.into(),
+        };
         let _ = self.socket.send(Message::Close(Some(frame))).await;
     }
 

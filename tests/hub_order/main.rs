@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use countersign::clock::Clock;
 use countersign::config::Config;
+use countersign::core::room::PENDING_BYTES_MAX;
 use countersign::core::stream::{Draft, Source};
 use countersign::engine::{Engine, Read};
-use countersign::core::room::PENDING_BYTES_MAX;
 use countersign::node::{Node, memory_engine};
 use countersign_protocol::RoomName;
 use countersign_protocol::client::Priority;

@@ -41,7 +41,11 @@ pub(crate) struct Viewer {
 fn connect(node: &Node) -> (Arc<Connection>, MemoryWire) {
     let wire = MemoryWire::new(usize::MAX);
     (
-        node.open_connection(IpAddr::V4(Ipv4Addr::LOCALHOST), Wire::Memory(wire.clone()), |_| bytes::Bytes::new()),
+        node.open_connection(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Wire::Memory(wire.clone()),
+            |_| bytes::Bytes::new(),
+        ),
         wire,
     )
 }

@@ -74,23 +74,40 @@ async fn hashes_are_those_of_the_library() {
     use argon2::{PasswordHasher, PasswordVerifier};
     let hasher = Hasher::new(CHEAP).unwrap();
     let library = Argon2::new(Algorithm::Argon2id, Version::V0x13, hasher.0.params.clone());
-    let theirs = library.hash_password_with_salt(b"correct horse", &[7; 16]).unwrap().to_string();
+    let theirs = library
+        .hash_password_with_salt(b"correct horse", &[7; 16])
+        .unwrap()
+        .to_string();
     assert_eq!(hasher.verify("correct horse", Some(&theirs)).await, Ok(true));
     assert_eq!(hasher.verify("correct hors", Some(&theirs)).await, Ok(false));
     let ours = hasher.hash("correct horse").await.unwrap();
     let ours = PasswordHash::new(&ours).unwrap();
     assert!(library.verify_password(b"correct horse", &ours).is_ok());
     assert!(library.verify_password(b"correct hors", &ours).is_err());
-    assert!(hasher.verify("x", Some(&theirs.replace("argon2id", "argon2i"))).await.is_err());
+    assert!(
+        hasher
+            .verify("x", Some(&theirs.replace("argon2id", "argon2i")))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
 async fn working_memory_is_used_again() {
-    let hasher = Hasher::new(Cost { running_max: 2, waiting_max: 30, ..CHEAP }).unwrap();
-    let hashes: Vec<_> = (0..30).map(|_| tokio::spawn({
-        let hasher = hasher.clone();
-        async move { hasher.hash("correct horse").await }
-    })).collect();
+    let hasher = Hasher::new(Cost {
+        running_max: 2,
+        waiting_max: 30,
+        ..CHEAP
+    })
+    .unwrap();
+    let hashes: Vec<_> = (0..30)
+        .map(|_| {
+            tokio::spawn({
+                let hasher = hasher.clone();
+                async move { hasher.hash("correct horse").await }
+            })
+        })
+        .collect();
     for hash in hashes {
         assert!(hash.await.unwrap().is_ok());
     }

@@ -29,9 +29,16 @@ fn world() -> World {
 impl World {
     async fn login(&self) -> Tokens {
         let new = NewSession {
-            user: Profile { id: UserId::parse("alice").unwrap(), name: None, avatar: None },
+            user: Profile {
+                id: UserId::parse("alice").unwrap(),
+                name: None,
+                avatar: None,
+            },
             device: DeviceDigest::of(&self.phone),
-            public_device: PublicDevice { name: None, kind: DeviceKind::Ios },
+            public_device: PublicDevice {
+                name: None,
+                kind: DeviceKind::Ios,
+            },
             ip: "127.0.0.1".into(),
             jkt: None,
         };
@@ -52,7 +59,10 @@ impl World {
     }
 
     async fn is_alive(&self, tokens: &Tokens, now: u64) -> bool {
-        self.sessions.authenticate(&tokens.access_token, Some(&self.phone), None, now).await.is_ok()
+        self.sessions
+            .authenticate(&tokens.access_token, Some(&self.phone), None, now)
+            .await
+            .is_ok()
     }
 }
 
@@ -60,10 +70,21 @@ impl World {
 async fn a_token_works_with_its_device_only() {
     let world = world();
     let tokens = world.login().await;
-    let session = world.sessions.authenticate(&tokens.access_token, Some(&world.phone), None, START).await.unwrap();
-    assert_eq!((session.user_id().as_str(), session.id()), ("alice", tokens.session.as_str()));
+    let session = world
+        .sessions
+        .authenticate(&tokens.access_token, Some(&world.phone), None, START)
+        .await
+        .unwrap();
+    assert_eq!(
+        (session.user_id().as_str(), session.id()),
+        ("alice", tokens.session.as_str())
+    );
     for device in [None, Some(&world.thief)] {
-        let refused = world.sessions.authenticate(&tokens.access_token, device, None, START).await.unwrap_err();
+        let refused = world
+            .sessions
+            .authenticate(&tokens.access_token, device, None, START)
+            .await
+            .unwrap_err();
         assert_eq!(refused.code, ErrorCode::DeviceMismatch);
     }
     let late = START + tokens.expires_in_ms;
@@ -74,11 +95,23 @@ async fn a_token_works_with_its_device_only() {
 async fn a_refresh_token_works_once_and_its_repeat_gets_the_same_pair() {
     let world = world();
     let first = world.login().await;
-    let second = world.refresh(&first.refresh_token, &world.phone, START + 1).await.unwrap();
+    let second = world
+        .refresh(&first.refresh_token, &world.phone, START + 1)
+        .await
+        .unwrap();
     assert_ne!(first.refresh_token, second.refresh_token);
-    let again = world.refresh(&first.refresh_token, &world.phone, START + 10_000).await.unwrap();
-    assert_eq!((&again.refresh_token, &again.access_token), (&second.refresh_token, &second.access_token));
-    let third = world.refresh(&second.refresh_token, &world.phone, START + 20_000).await.unwrap();
+    let again = world
+        .refresh(&first.refresh_token, &world.phone, START + 10_000)
+        .await
+        .unwrap();
+    assert_eq!(
+        (&again.refresh_token, &again.access_token),
+        (&second.refresh_token, &second.access_token)
+    );
+    let third = world
+        .refresh(&second.refresh_token, &world.phone, START + 20_000)
+        .await
+        .unwrap();
     assert!(world.is_alive(&third, START + 20_000).await);
 }
 
@@ -86,20 +119,47 @@ async fn a_refresh_token_works_once_and_its_repeat_gets_the_same_pair() {
 async fn a_used_refresh_token_after_the_grace_ends_the_session() {
     let world = world();
     let first = world.login().await;
-    let second = world.refresh(&first.refresh_token, &world.phone, START).await.unwrap();
+    let second = world
+        .refresh(&first.refresh_token, &world.phone, START)
+        .await
+        .unwrap();
     let late = START + 10_000;
-    assert!(world.refresh(&first.refresh_token, &world.phone, late).await.is_err());
-    assert!(!world.is_alive(&second, late).await, "both holders are signed out");
-    assert!(world.refresh(&second.refresh_token, &world.phone, late).await.is_err());
+    assert!(
+        world
+            .refresh(&first.refresh_token, &world.phone, late)
+            .await
+            .is_err()
+    );
+    assert!(
+        !world.is_alive(&second, late).await,
+        "both holders are signed out"
+    );
+    assert!(
+        world
+            .refresh(&second.refresh_token, &world.phone, late)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
 async fn a_much_older_refresh_token_ends_the_session_too() {
     let world = world();
     let first = world.login().await;
-    let second = world.refresh(&first.refresh_token, &world.phone, START).await.unwrap();
-    let third = world.refresh(&second.refresh_token, &world.phone, START).await.unwrap();
-    assert!(world.refresh(&first.refresh_token, &world.phone, START + 1).await.is_err());
+    let second = world
+        .refresh(&first.refresh_token, &world.phone, START)
+        .await
+        .unwrap();
+    let third = world
+        .refresh(&second.refresh_token, &world.phone, START)
+        .await
+        .unwrap();
+    assert!(
+        world
+            .refresh(&first.refresh_token, &world.phone, START + 1)
+            .await
+            .is_err()
+    );
     assert!(!world.is_alive(&third, START + 1).await);
 }
 
@@ -109,9 +169,17 @@ async fn another_device_ends_the_session() {
     for used in [false, true] {
         let first = world.login().await;
         if used {
-            world.refresh(&first.refresh_token, &world.phone, START).await.unwrap();
+            world
+                .refresh(&first.refresh_token, &world.phone, START)
+                .await
+                .unwrap();
         }
-        assert!(world.refresh(&first.refresh_token, &world.thief, START + 1).await.is_err());
+        assert!(
+            world
+                .refresh(&first.refresh_token, &world.thief, START + 1)
+                .await
+                .is_err()
+        );
         assert!(!world.is_alive(&first, START + 1).await);
     }
 }
@@ -139,7 +207,12 @@ async fn a_made_up_refresh_token_ends_nothing() {
         }
     }
     assert!(world.is_alive(&tokens, START).await);
-    assert!(world.refresh(&tokens.refresh_token, &world.phone, START).await.is_ok());
+    assert!(
+        world
+            .refresh(&tokens.refresh_token, &world.phone, START)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

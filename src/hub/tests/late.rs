@@ -35,9 +35,12 @@ async fn absolute_values_never_go_back() {
         assert_eq!(seat.read().len(), usize::from(is_news), "{version} {source:?}");
     }
     // Info has versions of its own, each of which says all.
-    for (version, source, is_news) in
-        [(0, Source::Read, false), (1, Source::Read, true), (1, Source::Told, false), (1, Source::Read, false)]
-    {
+    for (version, source, is_news) in [
+        (0, Source::Read, false),
+        (1, Source::Read, true),
+        (1, Source::Told, false),
+        (1, Source::Read, false),
+    ] {
         hub.publish_absolute(&room, || frame("room").to_vec(), Class::Room, version, source);
         quiet(&hub, &room).await;
         assert_eq!(seat.read().len(), usize::from(is_news), "{version} {source:?}");

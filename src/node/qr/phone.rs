@@ -21,9 +21,16 @@ impl Node {
         let token: Digest = secret::digest(&scan_token).into();
         let drawn = secret::two_digits().map_err(|_| no_entropy())?;
         let digits = drawn.parse().ok().and_then(Digits::new).ok_or_else(no_entropy)?;
-        let scan = || Command::Scan { qr_id: id, phone: &phone, token, digits };
+        let scan = || Command::Scan {
+            qr_id: id,
+            phone: &phone,
+            token,
+            digits,
+        };
         let decided = self.update(AttemptRef::Id(id), now, &scan).await?;
-        let Outcome::Scanned(scanned) = decided.step.outcome? else { return Err(unexpected()) };
+        let Outcome::Scanned(scanned) = decided.step.outcome? else {
+            return Err(unexpected());
+        };
         Ok(Scanned {
             scan_token,
             expires_in_ms: scanned.expires_at.saturating_sub(now),
@@ -44,19 +51,44 @@ impl Node {
         let id = self.live(session, qr_id).await?;
         let ticket = Secret::new(secret::token().map_err(|_| no_entropy())?);
         let token: Digest = secret::digest(scan_token).into();
-        let confirm = || Command::Confirm { qr_id: id, phone: &phone, token, code, ticket: &ticket };
-        self.update(AttemptRef::Id(id), self.clock.now(), &confirm).await?.step.outcome?;
-        Ok(QrStateBody { state: QrState::Confirmed })
+        let confirm = || Command::Confirm {
+            qr_id: id,
+            phone: &phone,
+            token,
+            code,
+            ticket: &ticket,
+        };
+        self.update(AttemptRef::Id(id), self.clock.now(), &confirm)
+            .await?
+            .step
+            .outcome?;
+        Ok(QrStateBody {
+            state: QrState::Confirmed,
+        })
     }
 
     /// The phone that scanned says no.
-    pub async fn deny_qr(&self, caller: &Caller, qr_id: &str, scan_token: &str) -> Result<QrStateBody, Refusal> {
+    pub async fn deny_qr(
+        &self,
+        caller: &Caller,
+        qr_id: &str,
+        scan_token: &str,
+    ) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let id = self.live(session, qr_id).await?;
         let token: Digest = secret::digest(scan_token).into();
-        let deny = || Command::Deny { qr_id: id, phone: &phone, token };
-        self.update(AttemptRef::Id(id), self.clock.now(), &deny).await?.step.outcome?;
-        Ok(QrStateBody { state: QrState::Denied })
+        let deny = || Command::Deny {
+            qr_id: id,
+            phone: &phone,
+            token,
+        };
+        self.update(AttemptRef::Id(id), self.clock.now(), &deny)
+            .await?
+            .step
+            .outcome?;
+        Ok(QrStateBody {
+            state: QrState::Denied,
+        })
     }
 
     /// Everything about the phone comes from its session, nothing from its request.
@@ -75,7 +107,10 @@ impl Node {
     /// nothing.
     async fn live(&self, session: &Session, qr_id: &str) -> Result<QrId, Refusal> {
         let id = QrId::parse(qr_id).ok_or_else(no_attempt)?;
-        let found = self.engine.update_attempt(AttemptRef::Id(id), &mut look, self.clock.now()).await?;
+        let found = self
+            .engine
+            .update_attempt(AttemptRef::Id(id), &mut look, self.clock.now())
+            .await?;
         if !found.ok_or_else(no_attempt)?.attempt.state().is_final() {
             self.limiters.qr_phone.check(session.user_id())?;
         }

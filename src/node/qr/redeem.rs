@@ -41,7 +41,10 @@ struct Kept {
 }
 
 fn other_user() -> Refusal {
-    Refusal::new(ErrorCode::Conflict, "this connection is signed in as another user")
+    Refusal::new(
+        ErrorCode::Conflict,
+        "this connection is signed in as another user",
+    )
 }
 
 impl Node {
@@ -66,7 +69,9 @@ impl Node {
             // Only what would succeed is worth a signature, and only who proved the claim learns anything.
             if attempt.would_redeem(digest, device, ticket, now) {
                 let ready = match attempt.scanner() {
-                    Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => Err(other_user()),
+                    Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => {
+                        Err(other_user())
+                    }
                     _ => self.prepare(attempt, &claim, now),
                 };
                 match ready {
@@ -81,13 +86,25 @@ impl Node {
                 Some(ready) => (ready.record.id.as_str(), ready.result.clone()),
                 None => ("", Sealed::new(Vec::new())),
             };
-            let redeem = Command::Redeem { claim: digest, device, ticket, session, result: &result };
+            let redeem = Command::Redeem {
+                claim: digest,
+                device,
+                ticket,
+                session,
+                result: &result,
+            };
             let step = attempt::decide(attempt, &redeem, now, &policy);
             let first = matches!(step.outcome, Ok(Outcome::Redeemed(_)));
-            let opened = prepared.as_ref().filter(|_| first).map(|ready| ready.record.clone());
+            let opened = prepared
+                .as_ref()
+                .filter(|_| first)
+                .map(|ready| ready.record.clone());
             (step, opened)
         };
-        let redeemed = self.engine.redeem_attempt(AttemptRef::Id(id), &mut decide, now).await?;
+        let redeemed = self
+            .engine
+            .redeem_attempt(AttemptRef::Id(id), &mut decide, now)
+            .await?;
         let engine::Redeemed { decided, evicted } = redeemed.ok_or_else(no_attempt)?;
         for session in &evicted {
             self.end_scans_of(session).await?;
@@ -104,9 +121,15 @@ impl Node {
         let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
         let session = self.sessions.adopt(&kept.access_token, claim.device, now).await?;
         match self.sign_in(connection, session).await {
-            Ok(()) => Ok(Redeemed { reply: kept.reply, signed_in: true }),
+            Ok(()) => Ok(Redeemed {
+                reply: kept.reply,
+                signed_in: true,
+            }),
             // The tokens are good all the same; only this socket cannot be one of the user's.
-            Err(SignInError::ConnectionLimit) => Ok(Redeemed { reply: kept.reply, signed_in: false }),
+            Err(SignInError::ConnectionLimit) => Ok(Redeemed {
+                reply: kept.reply,
+                signed_in: false,
+            }),
             Err(SignInError::Refused(refusal)) => Err(refusal),
         }
     }
@@ -143,13 +166,17 @@ impl Node {
             let point = P256Point::from_key(&key.to_jwk()).map_err(|_| internal())?;
             let pair = serde_json::json!({"access_token": tokens.access_token, "refresh_token": tokens.refresh_token});
             let party = attempt.qr_id().to_string();
-            reply.sealed = Some(jwe::seal(&point, &party, pair.to_string().as_bytes()).map_err(|_| internal())?);
+            reply.sealed =
+                Some(jwe::seal(&point, &party, pair.to_string().as_bytes()).map_err(|_| internal())?);
         } else {
             reply.access_token = Some(tokens.access_token);
             reply.refresh_token = Some(tokens.refresh_token);
         }
         let kept = serde_json::to_vec(&Kept { reply, access_token }).map_err(|_| internal())?;
         let sealed = seal::seal_kept(claim.claim, &kept, REDEEM_AAD).map_err(|_| internal())?;
-        Ok(Prepared { record, result: Sealed::new(sealed) })
+        Ok(Prepared {
+            record,
+            result: Sealed::new(sealed),
+        })
     }
 }

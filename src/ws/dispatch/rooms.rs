@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use countersign_protocol::RoomName;
-use countersign_protocol::client::{History, InRoom, Join, Like, Members, Send};
 use countersign_protocol::client::Empty;
+use countersign_protocol::client::{History, InRoom, Join, Like, Members, Send};
 use countersign_protocol::codec::ok_json;
 
 use super::{Call, Lane, Outcome, Pending, pending};
@@ -23,7 +23,9 @@ impl Call {
         pending(lane, async move {
             let joined = async {
                 self.charge(Charge::Join, self.node.limits.join_rate, "joins")?;
-                self.node.join(&self.connection, &room, after, |joined| self.ok_frame(joined)).await
+                self.node
+                    .join(&self.connection, &room, after, |joined| self.ok_frame(joined))
+                    .await
             };
             self.replied(joined.await)
         })
@@ -67,7 +69,9 @@ impl Call {
         pending(lane, async move {
             let liked = async {
                 self.charge(Charge::Like, self.node.limits.like_rate, "likes")?;
-                self.node.like(&self.connection, &room, counter.as_deref(), n).await
+                self.node
+                    .like(&self.connection, &room, counter.as_deref(), n)
+                    .await
             };
             self.reply(liked.await)
         })
@@ -83,9 +87,17 @@ impl Call {
 
     pub(super) fn history(self, history: &History<'_>) -> Pending {
         let room = history.room.to_string();
-        let page = Page { before: history.before, after: history.after, limit: history.limit };
+        let page = Page {
+            before: history.before,
+            after: history.after,
+            limit: history.limit,
+        };
         pending(lane(&room), async move {
-            match self.node.history(&self.connection, &room, page, |page| ok_json(self.id, page)).await {
+            match self
+                .node
+                .history(&self.connection, &room, page, |page| ok_json(self.id, page))
+                .await
+            {
                 Ok(answer) => Outcome::Reply(answer),
                 Err(refusal) => self.refused(&refusal),
             }
@@ -93,9 +105,11 @@ impl Call {
     }
 
     fn charge(&self, what: Charge, limit: RateLimit, name: &'static str) -> Result<(), Refusal> {
-        self.connection.charge(what, &limit.rate(), self.node.clock.now()).map_err(|after_ms| {
-            let text = format!("at most {} {name} in {} ms", limit.count, limit.period_ms);
-            Refusal::rate_limited(text, after_ms)
-        })
+        self.connection
+            .charge(what, &limit.rate(), self.node.clock.now())
+            .map_err(|after_ms| {
+                let text = format!("at most {} {name} in {} ms", limit.count, limit.period_ms);
+                Refusal::rate_limited(text, after_ms)
+            })
     }
 }

@@ -35,7 +35,10 @@ impl Call {
         session(async move {
             let url = self.node.socket_url();
             let proof = socket_proof(proof.as_deref(), &url);
-            let fresh = self.node.refresh_connection(&self.connection, &token, proof).await;
+            let fresh = self
+                .node
+                .refresh_connection(&self.connection, &token, proof)
+                .await;
             self.reply_to_sign_in(fresh.map(|s| self.node.signed_in(&s)).map_err(Into::into))
         })
     }
@@ -44,20 +47,27 @@ impl Call {
         let request = qr_request(open);
         session(async move {
             let opened = async {
-                self.node.open_qr(&self.connection, request?, |opened| self.ok_frame(opened)).await
+                self.node
+                    .open_qr(&self.connection, request?, |opened| self.ok_frame(opened))
+                    .await
             };
             self.replied(opened.await)
         })
     }
 
     pub(super) fn qr_watch(self, watch: QrWatch<'_>) -> Pending {
-        let (claim, device) = (OwnedClaim::new(watch.qr_id, watch.claim), watch.device.into_owned());
+        let (claim, device) = (
+            OwnedClaim::new(watch.qr_id, watch.claim),
+            watch.device.into_owned(),
+        );
         let after_seq = watch.after_seq;
         session(async move {
             let watched = async {
                 let device = parse_device(&device)?;
                 let claim = claim.with(&device);
-                self.node.watch_qr(&self.connection, claim, after_seq, |w| self.ok_frame(w)).await
+                self.node
+                    .watch_qr(&self.connection, claim, after_seq, |w| self.ok_frame(w))
+                    .await
             };
             self.replied(watched.await)
         })
@@ -67,7 +77,9 @@ impl Call {
         let claim = OwnedClaim::new(cancel.qr_id.clone(), cancel.claim.clone());
         session(async move {
             let cancelled = async {
-                self.node.cancel_qr(claim.with(&known_device(&self.connection)?)).await
+                self.node
+                    .cancel_qr(claim.with(&known_device(&self.connection)?))
+                    .await
             };
             self.reply(cancelled.await.map(|()| Empty {}))
         })
@@ -79,13 +91,19 @@ impl Call {
         session(async move {
             let redeemed = async {
                 let device = known_device(&self.connection)?;
-                self.node.redeem_qr(&self.connection, claim.with(&device), &ticket).await
+                self.node
+                    .redeem_qr(&self.connection, claim.with(&device), &ticket)
+                    .await
             };
             match redeemed.await {
-                Ok(Redeemed { reply, signed_in: true }) => self.reply(Ok(reply)),
-                Ok(Redeemed { reply, signed_in: false }) => {
-                    Outcome::Close(Some(ok_json(self.id, &reply)), CloseCode::ConnectionLimit)
-                }
+                Ok(Redeemed {
+                    reply,
+                    signed_in: true,
+                }) => self.reply(Ok(reply)),
+                Ok(Redeemed {
+                    reply,
+                    signed_in: false,
+                }) => Outcome::Close(Some(ok_json(self.id, &reply)), CloseCode::ConnectionLimit),
                 Err(refusal) => self.refused(&refusal),
             }
         })
@@ -103,7 +121,9 @@ impl Call {
         let device = named.or(known);
         let url = node.socket_url();
         let proof = socket_proof(credentials.proof.as_deref(), &url);
-        let session = node.authenticate(&credentials.token, device.as_ref(), proof).await?;
+        let session = node
+            .authenticate(&credentials.token, device.as_ref(), proof)
+            .await?;
         node.sign_in(connection, Arc::clone(&session)).await?;
         if let Some(device) = &device {
             // Looked at above, and session commands are in order: it cannot have changed.
@@ -128,7 +148,11 @@ impl Call {
 
 /// On a socket a proof is for the request that opened it.
 fn socket_proof<'a>(proof: Option<&'a str>, url: &'a str) -> Option<Proof<'a>> {
-    proof.map(|proof| Proof { proof, method: "GET", url })
+    proof.map(|proof| Proof {
+        proof,
+        method: "GET",
+        url,
+    })
 }
 
 /// What `auth` was given.
@@ -146,11 +170,18 @@ struct OwnedClaim {
 
 impl OwnedClaim {
     fn new(qr_id: Cow<'_, str>, claim: Cow<'_, str>) -> Self {
-        Self { qr_id: qr_id.into_owned(), claim: claim.into_owned() }
+        Self {
+            qr_id: qr_id.into_owned(),
+            claim: claim.into_owned(),
+        }
     }
 
     fn with<'a>(&'a self, device: &'a DeviceId) -> Claim<'a> {
-        Claim { qr_id: &self.qr_id, claim: &self.claim, device }
+        Claim {
+            qr_id: &self.qr_id,
+            claim: &self.claim,
+            device,
+        }
     }
 }
 
