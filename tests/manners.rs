@@ -1,6 +1,8 @@
 //! The gateway on an engine that answers late, and tells late, twice or not at all: what it promises its clients
 //! holds all the same.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what must hold")]
+
 mod common;
 
 use std::collections::BTreeMap;

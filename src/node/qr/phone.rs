@@ -92,7 +92,7 @@ impl Node {
     }
 
     /// Everything about the phone comes from its session, nothing from its request.
-    fn phone<'a>(caller: &'a Caller) -> Result<(&'a Session, Phone), Refusal> {
+    fn phone(caller: &Caller) -> Result<(&Session, Phone), Refusal> {
         let session = caller.session.as_deref().ok_or_else(unauthenticated)?;
         let phone = Phone {
             user: (**session.user()).clone(),
