@@ -20,6 +20,10 @@ use crate::refusal::Refusal;
 /// Domain of the pair kept for a repeated refresh.
 const REFRESH_AAD: &[u8] = b"countersign refresh v1";
 
+/// Replaced refresh tokens remembered with their answers, newest first, each for the grace. An earlier one counts
+/// as reused.
+const REPLACED_MAX: usize = 4;
+
 /// Who is on the other side: made from a verified token, never from what a client says about itself.
 #[derive(Debug)]
 pub struct Session {
@@ -156,7 +160,7 @@ impl Sessions {
             refresh: RefreshState {
                 family,
                 current: secret::digest(&refresh_token),
-                previous: None,
+                previous: Vec::new(),
             },
             revoked: false,
         };
@@ -202,6 +206,14 @@ impl Sessions {
         now: u64,
     ) -> Result<Arc<Session>, Refusal> {
         let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
+        if let (Some(device), Some(bound)) = (device, &claims.device)
+            && !bound.matches(device)
+        {
+            return Err(Refusal::new(
+                ErrorCode::DeviceMismatch,
+                "this token belongs to another device; send the device id it was issued to",
+            ));
+        }
         if let Some(key) = &claims.key {
             self.check_proof(token, key, proof, now).await?;
         } else {
@@ -319,15 +331,12 @@ impl Sessions {
                     }
                 }
             } else {
-                verdict = match &record.refresh.previous {
-                    Some(old) if secret::same(&old.digest, &digest) => {
-                        if same_device && now < old.at.saturating_add(grace_ms) {
-                            Verdict::Repeated(old.sealed.clone())
-                        } else {
-                            Verdict::Reused
-                        }
+                let mut replaced = record.refresh.previous.iter();
+                verdict = match replaced.find(|old| secret::same(&old.digest, &digest)) {
+                    Some(old) if same_device && now < old.at.saturating_add(grace_ms) => {
+                        Verdict::Repeated(old.sealed.clone())
                     }
-                    // An older token of this session: stolen or stale, and it cannot be told which.
+                    // Too late, on another device, or older than what is remembered: somebody has a copy.
                     _ => Verdict::Reused,
                 };
                 None
@@ -365,14 +374,23 @@ impl Sessions {
         let internal = || Refusal::new(ErrorCode::Internal, "the new tokens could not be kept");
         let plain = serde_json::to_vec(&tokens).map_err(|_| internal())?;
         let sealed = seal::seal_kept(token, &plain, REFRESH_AAD).map_err(|_| internal())?;
-        next.refresh = RefreshState {
-            family: record.refresh.family,
-            current: secret::digest(&tokens.refresh_token),
-            previous: Some(Replaced {
+        // Whoever repeats a call within the grace finds its answer, though another has followed.
+        let grace_ms = self.settings.refresh_grace_ms;
+        let mut previous = record.refresh.previous.clone();
+        previous.retain(|old| now < old.at.saturating_add(grace_ms));
+        previous.truncate(REPLACED_MAX - 1);
+        previous.insert(
+            0,
+            Replaced {
                 digest,
                 at: now,
                 sealed,
-            }),
+            },
+        );
+        next.refresh = RefreshState {
+            family: record.refresh.family,
+            current: secret::digest(&tokens.refresh_token),
+            previous,
         };
         next.last_seen_at = now;
         next.expires_at = now + self.settings.refresh_ms;

@@ -152,6 +152,8 @@ limits! {
     bad_tokens_max: u8 = 3;
     /// Messages of a connection.
     message_rate: RateLimit = RateLimit::new(5, 1_000, 20), rate;
+    /// Messages of a user, over all connections.
+    message_rate_per_user: RateLimit = RateLimit::new(10, 1_000, 40), rate;
     /// Likes of a connection, calls.
     like_rate: RateLimit = RateLimit::new(10, 1_000, 20), rate;
     /// Largest `n` of one `like`.
@@ -174,6 +176,11 @@ limits! {
     descriptors_reserved: usize = 64;
     /// New connections of this node.
     accept_rate: RateLimit = RateLimit::new(500, 1_000, 2_000), rate;
+    /// New connections from one address (one /64 for IPv6).
+    accept_rate_per_address: RateLimit = RateLimit::new(100, 1_000, 400), rate;
+    /// Socket send buffer asked of the system, bytes; it doubles the number. What lies there is out of the outbox's
+    /// hands, so a large one hides a slow reader and then makes a steady one look stuck.
+    send_buffer_bytes: usize = 64 * 1024;
     /// Rooms of this node.
     rooms_max: usize = 65_536;
     /// History of all rooms, bytes.
@@ -232,6 +239,10 @@ impl Limits {
             self.subscriptions_max >= 1,
             "subscriptions_max must be at least 1",
         );
+        check(
+            (16 * 1024..=16 << 20).contains(&self.send_buffer_bytes),
+            "send_buffer_bytes must be 16384 to 16777216",
+        );
         check(self.like_max >= 1, "like_max must be at least 1");
         check(
             self.ping_interval_ms >= 20,
@@ -246,6 +257,8 @@ impl Limits {
             ("join_rate", self.join_rate),
             ("room_rate", self.room_rate),
             ("accept_rate", self.accept_rate),
+            ("accept_rate_per_address", self.accept_rate_per_address),
+            ("message_rate_per_user", self.message_rate_per_user),
             ("qr_open_rate", self.qr_open_rate),
             ("qr_phone_rate", self.qr_phone_rate),
             ("login_account_rate", self.login_account_rate),

@@ -44,8 +44,8 @@ pub struct RefreshState {
     pub family: [u8; 32],
     /// SHA-256 of the token that works.
     pub current: [u8; 32],
-    /// The token it replaced, and the pair that replaced it.
-    pub previous: Option<Replaced>,
+    /// Tokens replaced lately, newest first, each with the pair that replaced it.
+    pub previous: Vec<Replaced>,
 }
 
 /// A refresh token that was used. Within the grace the same device gets the same pair again.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_protocol::ErrorCode;
 
 use super::error::HttpError;
+use super::extract::Segment;
 use crate::node::{Node, Refusal};
 
 /// Scripts, styles and connections of our own only; nobody may frame a page.
@@ -57,7 +58,7 @@ pub(super) async fn confirm(State(_): State<Arc<Node>>) -> Response {
     page("confirm.html")
 }
 
-pub(super) async fn asset(Path(path): Path<String>) -> Response {
+pub(super) async fn asset(Segment(path): Segment) -> Response {
     page(&path)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -50,6 +50,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<Node>> for Json<T> {
                 Err(Refusal::bad_request(rule.chars().take(200).collect::<String>()).into())
             }
             Err(_) => Err(Refusal::bad_request("the body is not JSON").into()),
+        }
+    }
+}
+
+/// The one segment of the path that a route leaves open.
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(segment)) => Ok(Self(segment)),
+            // Bytes that are no text name nothing.
+            Err(_) => Err(Refusal::new(ErrorCode::NotFound, "no such page").into()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use countersign_protocol::ErrorCode;
@@ -12,7 +12,7 @@ use fast_qr::convert::svg::SvgBuilder;
 use fast_qr::{ECL, QRBuilder};
 
 use super::error::HttpError;
-use super::extract::{Json, User};
+use super::extract::{Json, Segment, User};
 use crate::node::{Node, Refusal};
 
 const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
@@ -23,7 +23,7 @@ const QUIET_ZONE: usize = 4;
 /// well-formed id, known or not.
 pub(super) async fn code(
     State(node): State<Arc<Node>>,
-    Path(code): Path<String>,
+    Segment(code): Segment,
 ) -> Result<Response, HttpError> {
     let not_found = || Refusal::new(ErrorCode::NotFound, "no such QR login");
     let qr_id = code.strip_suffix(".svg").ok_or_else(not_found)?;
@@ -36,7 +36,7 @@ pub(super) async fn code(
 
 pub(super) async fn scan(
     State(node): State<Arc<Node>>,
-    Path(qr_id): Path<String>,
+    Segment(qr_id): Segment,
     User(caller, _): User,
 ) -> Result<Response, HttpError> {
     let scanned = node.scan_qr(&caller, &qr_id).await?;
@@ -45,7 +45,7 @@ pub(super) async fn scan(
 
 pub(super) async fn confirm(
     State(node): State<Arc<Node>>,
-    Path(qr_id): Path<String>,
+    Segment(qr_id): Segment,
     User(caller, _): User,
     Json(body): Json<Confirm>,
 ) -> Result<Response, HttpError> {
@@ -57,7 +57,7 @@ pub(super) async fn confirm(
 
 pub(super) async fn deny(
     State(node): State<Arc<Node>>,
-    Path(qr_id): Path<String>,
+    Segment(qr_id): Segment,
     User(caller, _): User,
     Json(body): Json<Deny>,
 ) -> Result<Response, HttpError> {

@@ -19,10 +19,20 @@ const REFUSED_AT_ONCE_MAX: usize = 32;
 pub struct Door {
     total: AtomicUsize,
     total_max: usize,
-    addresses: DashMap<IpAddr, usize>,
+    addresses: DashMap<IpAddr, Network>,
     address_max: usize,
+    /// New sockets of the node.
     rate: Rate,
+    /// New sockets of one address: one that comes and goes quickly leaves room for the others.
+    address_rate: Rate,
     accepted: Mutex<Gcra>,
+}
+
+/// One address, or one IPv6 /64.
+#[derive(Debug, Default)]
+struct Network {
+    held: usize,
+    accepted: Gcra,
 }
 
 /// One accepted socket's place. Dropping it frees the place.
@@ -34,15 +44,22 @@ pub struct Admission {
 }
 
 impl Door {
-    pub(super) fn new(total_max: usize, address_max: usize, rate: Rate) -> Arc<Self> {
+    pub(super) fn new(total_max: usize, address_max: usize, rate: Rate, address_rate: Rate) -> Arc<Self> {
         Arc::new(Self {
             total: AtomicUsize::new(0),
             total_max,
             addresses: DashMap::new(),
             address_max,
             rate,
+            address_rate,
             accepted: Mutex::new(Gcra::default()),
         })
+    }
+
+    /// Forgets addresses that hold nothing and could open as many as ever.
+    pub fn sweep(&self, now: u64) {
+        self.addresses
+            .retain(|_, known| known.held > 0 || !known.accepted.is_full(now));
     }
 
     /// Sockets held now.
@@ -54,10 +71,10 @@ impl Door {
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: u64) -> Option<Admission> {
         let network = network_of(address);
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
-        let here = {
-            let mut count = self.addresses.entry(network).or_default();
-            *count += 1;
-            *count
+        let (here, hurried) = {
+            let mut known = self.addresses.entry(network).or_default();
+            known.held += 1;
+            (known.held, known.accepted.check(&self.address_rate, now, 1).err())
         };
         let mut admission = Admission {
             door: Arc::clone(self),
@@ -79,6 +96,9 @@ impl Door {
                 "too many connections from this address",
                 5_000,
             ))
+        } else if let Some(after_ms) = hurried {
+            let message = "too many new connections from this address";
+            Some(Refusal::rate_limited(message, after_ms.max(1_000)))
         } else {
             let checked = self.accepted.lock().check(&self.rate, now, 1);
             checked
@@ -99,12 +119,9 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.door.total.fetch_sub(1, Ordering::Relaxed);
-        if let Some(mut count) = self.door.addresses.get_mut(&self.network) {
-            *count = count.saturating_sub(1);
+        if let Some(mut known) = self.door.addresses.get_mut(&self.network) {
+            known.held = known.held.saturating_sub(1);
         }
-        self.door
-            .addresses
-            .remove_if(&self.network, |_, count| *count == 0);
     }
 }
 
@@ -113,7 +130,7 @@ mod tests {
     use super::*;
 
     fn door(total: usize, address: usize) -> Arc<Door> {
-        Door::new(total, address, Rate::new(1_000, 1_000, 1_000))
+        Door::new(total, address, Rate::new(1_000, 1_000, 1_000), Rate::UNLIMITED)
     }
 
     #[test]
@@ -136,6 +153,7 @@ mod tests {
         );
         drop(held);
         assert_eq!(door.total(), 0);
+        door.sweep(0);
         assert!(door.addresses.is_empty());
         assert!(door.admit(address, 0).unwrap().refusal().is_none());
     }
@@ -150,11 +168,29 @@ mod tests {
                 .refusal()
                 .is_some()
         );
-        let slow = Door::new(1_000, 1_000, Rate::new(1, 1_000, 2));
+        let slow = Door::new(1_000, 1_000, Rate::new(1, 1_000, 2), Rate::UNLIMITED);
         let refused = (0..4).filter(|_| {
             let a = slow.admit("192.0.2.1".parse().unwrap(), 0).unwrap();
             a.refusal().is_some()
         });
         assert_eq!(refused.count(), 2);
+    }
+
+    #[test]
+    fn an_address_in_a_hurry_leaves_room_for_others() {
+        let door = Door::new(1_000, 1_000, Rate::new(10, 1_000, 10), Rate::new(2, 1_000, 2));
+        let admitted = |address: &str| {
+            let place = door.admit(address.parse().unwrap(), 0).unwrap();
+            place.refusal().is_none()
+        };
+        assert_eq!((0..100).filter(|_| admitted("192.0.2.1")).count(), 2);
+        assert!(
+            admitted("192.0.2.2"),
+            "what was refused did not count against the node"
+        );
+        door.sweep(0);
+        assert_eq!(door.addresses.len(), 2, "not forgotten while it matters");
+        door.sweep(10_000);
+        assert!(door.addresses.is_empty());
     }
 }

@@ -108,6 +108,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 pub struct Limiters {
     pub qr_open: Keyed<IpAddr>,
     pub qr_phone: Keyed<UserId>,
+    pub message: Keyed<UserId>,
     /// By account and network: whoever guesses from elsewhere does not lock the owner out.
     pub login_account: Keyed<(UserId, IpAddr)>,
     pub login_address: Keyed<IpAddr>,
@@ -129,6 +130,7 @@ impl Limiters {
                 clock,
                 "scans and confirmations by this account",
             ),
+            message: Keyed::new(limits.message_rate_per_user, keys, clock, "messages of this user"),
             login_account: Keyed::new(
                 limits.login_account_rate,
                 keys,
@@ -148,6 +150,7 @@ impl Limiters {
     pub fn sweep(&self) {
         self.qr_open.sweep();
         self.qr_phone.sweep();
+        self.message.sweep();
         self.login_account.sweep();
         self.login_address.sweep();
     }

@@ -188,6 +188,7 @@ impl Node {
                 connections_max.min(limits.connections_max),
                 limits.connections_per_address_max,
                 limits.accept_rate.rate(),
+                limits.accept_rate_per_address.rate(),
             ),
             clock,
             config,
@@ -270,6 +271,7 @@ impl Node {
     /// Sweeps what grows with callers.
     fn sweep(&self) {
         self.limiters.sweep();
+        self.door.sweep(self.clock.now());
     }
 }
 

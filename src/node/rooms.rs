@@ -204,6 +204,7 @@ impl Node {
             }
             Verdict::Refuse => return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS)),
         }
+        self.limiters.message.check(session.user_id())?;
         let draft = draft(&session, message);
         let sequenced = self.engine.append(room, draft, self.clock.now()).await?;
         Ok(Sent {

@@ -1,9 +1,11 @@
 //! What happens by itself: timers that come due, departures, repairs. One task each; they hold the node weakly and
 //! end with it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -33,6 +35,15 @@ impl Background {
     }
 }
 
+/// A failure in one round must not be the last round: without these tasks nothing expires and no place is freed.
+async fn guarded<T>(what: &'static str, round: impl Future<Output = T>) -> Option<T> {
+    let outcome = AssertUnwindSafe(round).catch_unwind().await;
+    if outcome.is_err() {
+        tracing::error!(what, "failed");
+    }
+    outcome.ok()
+}
+
 async fn tick(node: Weak<Node>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,7 +51,7 @@ async fn tick(node: Weak<Node>) {
     loop {
         interval.tick().await;
         let Some(node) = node.upgrade() else { return };
-        node.deal_with_due().await;
+        guarded("timers", node.deal_with_due()).await;
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(SWEEP_EVERY_TICKS) {
             node.sweep();
@@ -51,7 +62,7 @@ async fn tick(node: Weak<Node>) {
 async fn reap(node: Weak<Node>, mut departed: mpsc::UnboundedReceiver<Departure>) {
     while let Some(departure) = departed.recv().await {
         let Some(node) = node.upgrade() else { return };
-        node.tell_departure(departure).await;
+        guarded("a departure", node.tell_departure(departure)).await;
         tokio::task::coop::consume_budget().await;
     }
 }
@@ -64,7 +75,8 @@ async fn repair(node: Weak<Node>) {
         let mut again = Vec::new();
         for repair in asked {
             let Some(node) = node.upgrade() else { return };
-            if !node.repair(&repair).await {
+            // What failed that way would fail again.
+            if !guarded("a repair", node.repair(&repair)).await.unwrap_or(true) {
                 again.push(repair);
             }
         }

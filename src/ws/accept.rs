@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONNECTION, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::header::{
+    ALLOW, CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use countersign_protocol::ErrorCode;
@@ -23,6 +25,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -131,6 +134,8 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             Ok((stream, peer)) => {
                 pause = BACKOFF.0;
                 // A frame is written whole; waiting for more would only delay it.
+                let socket = SockRef::from(&stream);
+                let _ = socket.set_send_buffer_size(shared.node.limits.send_buffer_bytes);
                 if stream.set_nodelay(true).is_ok() {
                     shared.take(Stream::Tcp(stream), peer);
                 }
@@ -259,7 +264,12 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        let refusal = self.refusal.clone().or_else(|| upgrade::check_host(&parts).err());
+        // An old probe of a load balancer names no host; on the operator's port there is nothing to mistake.
+        let plain = self.shared.face == Face::Operator
+            && parts.version == Version::HTTP_10
+            && !parts.headers.contains_key(HOST);
+        let unsound = || upgrade::check_host(&parts).err().filter(|_| !plain);
+        let refusal = self.refusal.clone().or_else(unsound);
         if let Some(refusal) = refusal {
             return last(HttpError(refusal).into_response());
         }

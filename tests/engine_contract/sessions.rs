@@ -32,7 +32,7 @@ pub fn record(id: &str, owner: &str, seen_at: u64) -> SessionRecord {
         refresh: RefreshState {
             family: [1; 32],
             current: [2; 32],
-            previous: None,
+            previous: Vec::new(),
         },
         revoked: false,
     }

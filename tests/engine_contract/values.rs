@@ -132,11 +132,11 @@ fn people_and_keys() {
         refresh: RefreshState {
             family: [7; 32],
             current: [8; 32],
-            previous: Some(Replaced {
+            previous: vec![Replaced {
                 digest: [9; 32],
                 at: T0,
                 sealed: vec![0, 255, 1],
-            }),
+            }],
         },
         revoked: true,
         ..record("s1", "alice", T0)

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::super::event::Event;
 use super::super::record::{EngineError, Present};
 use super::super::{Create, Due, History, Read, RoomView, Sequenced};
-use super::Memory;
+use super::{Memory, MemoryLimits};
 use crate::auth::secret;
 use crate::core::counter::{Counts, Presence, PresenceDelta};
 use crate::core::rate::Gcra;
@@ -35,6 +35,8 @@ struct RoomState {
     rate: Gcra,
     /// Since when nobody is here and nothing is said or counted.
     empty_since: Option<u64>,
+    /// A counter was raised.
+    liked: bool,
     /// When to look for history and `cid`s that are too old; a room may fall silent and stay.
     expire_at: Option<u64>,
     /// The entry in the engine's list of what comes due.
@@ -42,7 +44,22 @@ struct RoomState {
     retired: bool,
 }
 
+/// An empty room in which nothing was ever said or liked is dropped after this, if not earlier: there is nothing
+/// to come back for, and joining and leaving costs a stranger nothing.
+const UNUSED_ROOM_IDLE_MS: u64 = 1_000;
+
 impl RoomState {
+    /// When it will have been empty for long enough.
+    fn idle_at(&self, limits: &MemoryLimits) -> Option<u64> {
+        let unused = self.stream.top() == 0 && !self.liked;
+        let idle_ms = if unused {
+            limits.room_idle_ms.min(UNUSED_ROOM_IDLE_MS)
+        } else {
+            limits.room_idle_ms
+        };
+        self.empty_since.map(|at| at.saturating_add(idle_ms))
+    }
+
     fn count_present(&mut self) {
         self.counts
             .set_present(self.presence.viewers(), self.presence.members());
@@ -86,6 +103,7 @@ impl Memory {
                         info: RoomInfo::default(),
                         rate: Gcra::default(),
                         empty_since: Some(now),
+                        liked: false,
                         expire_at: None,
                         due_at: None,
                         retired: false,
@@ -125,7 +143,7 @@ impl Memory {
     }
 
     fn reschedule_room(&self, room: &RoomCell, state: &mut RoomState) {
-        let idle = state.empty_since.map(|at| at + self.limits.room_idle_ms);
+        let idle = state.idle_at(&self.limits);
         let next = [state.counts.due(), state.presence.due(), state.expire_at, idle]
             .into_iter()
             .flatten()
@@ -317,6 +335,7 @@ impl Memory {
     ) -> Result<u64, EngineError> {
         let value = self.with_room(&room, Create::Allowed, now, |_, state| {
             state.keep_awake(now);
+            state.liked = true;
             Ok(state.counts.add(&counter, n))
         })?;
         value.ok_or(EngineError::Missing)
@@ -326,9 +345,7 @@ impl Memory {
     pub(in crate::engine) fn settle(&self, room: RoomName, now: u64) -> Result<(), EngineError> {
         let idle = self.with_room(&room, Create::Refused, now, |_, state| {
             self.expire(state, now);
-            Ok(state
-                .empty_since
-                .is_some_and(|at| at + self.limits.room_idle_ms <= now))
+            Ok(state.idle_at(&self.limits).is_some_and(|at| at <= now))
         })?;
         if idle == Some(true) {
             self.retire(&room, now);
@@ -340,9 +357,7 @@ impl Memory {
     fn retire(&self, name: &RoomName, now: u64) {
         let dropped = self.rooms.remove_if(name, |_, room| {
             let mut state = room.state.lock();
-            let idle = state
-                .empty_since
-                .is_some_and(|at| at + self.limits.room_idle_ms <= now);
+            let idle = state.idle_at(&self.limits).is_some_and(|at| at <= now);
             if idle {
                 state.retired = true;
                 self.count_bytes(state.stream.bytes(), 0);

@@ -207,7 +207,7 @@ fn sessions_leave_no_trace() {
         refresh: RefreshState {
             family: [0; 32],
             current: [0; 32],
-            previous: None,
+            previous: Vec::new(),
         },
         revoked: false,
     };
