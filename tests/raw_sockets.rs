@@ -278,6 +278,7 @@ async fn a_peer_that_reads_nothing_is_told_when_it_reads() {
         c.limits.write_ms = 500;
         c.limits.outbox_bytes_max = 64 * 1024;
         c.limits.message_rate.burst = 100_000;
+        c.limits.message_rate_per_user.burst = 100_000;
         c.limits.room_rate.burst = 100_000;
         c.limits.command_rate.burst = 100_000;
     })

@@ -206,3 +206,23 @@ async fn the_fattest_messages_still_fit_a_reply() {
     );
     server.stop().await;
 }
+
+/// Reading pauses while answers wait to leave, and goes on when they have: nothing that was asked is left unread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_answers_are_all_given() {
+    let server = TestServer::start(|c| {
+        unhurried(c);
+        c.limits.outbox_bytes_max = 64 * 1024;
+    })
+    .await;
+    let mut client = server.anonymous().await;
+    join(&mut client, "chat:a").await;
+    let asked: Vec<String> = (0..5_000)
+        .map(|n| json!({"id": 1000 + n, "type": "ping"}).to_string())
+        .collect();
+    client.send_at_once(&asked).await;
+    for n in 0..5_000 {
+        assert_eq!(client.reply(1000 + n).await["type"], "ok");
+    }
+    server.stop().await;
+}

@@ -90,6 +90,8 @@ struct Owner {
     bad_tokens: u8,
     /// Something was queued that no room's flusher takes along.
     unsent: bool,
+    /// Bytes that are to have left before more is read.
+    resume_at: u64,
 }
 
 impl Owner {
@@ -105,6 +107,7 @@ impl Owner {
             refusals: 0,
             bad_tokens: 0,
             unsent: false,
+            resume_at: 0,
             node,
             connection,
         }
@@ -118,11 +121,16 @@ impl Owner {
             self.conclude(outcome);
         }
         self.poll_read(transport, now, cx);
+        let paused = self.is_paused();
         if std::mem::take(&mut self.unsent) {
             self.connection.flush();
         }
         if self.connection.standing().blocked {
             transport.poll_write(&self.connection, cx);
+        }
+        if paused && !self.is_paused() {
+            // What there is to read has been announced already.
+            cx.waker().wake_by_ref();
         }
         self.poll_time(now, alarm, cx);
         if self.connection.standing().end.is_some() {
@@ -154,8 +162,20 @@ impl Owner {
         }
     }
 
+    /// Reading waits for commands under way, or for the answers of those before to leave.
     fn is_paused(&self) -> bool {
-        self.lanes.len() >= self.node.limits.commands_waiting_max
+        let standing = self.connection.standing();
+        let answering = standing.queued > 0 && standing.sent < self.resume_at;
+        answering || self.lanes.len() >= self.node.limits.commands_waiting_max
+    }
+
+    /// What a command has queued leaves before much more is asked for: a client that asks faster than it reads
+    /// waits, where its own answers would otherwise close it.
+    fn pace(&mut self) {
+        let standing = self.connection.standing();
+        if standing.queued > self.node.limits.outbox_bytes_max as usize / 4 {
+            self.resume_at = standing.sent + standing.queued as u64;
+        }
     }
 
     /// Reads until the stream would block.
@@ -261,6 +281,7 @@ impl Owner {
                 self.connection.end(End::Close(code));
             }
         }
+        self.pace();
     }
 
     /// Does what is due, and sets the alarm where it has to go off earlier than it would.
