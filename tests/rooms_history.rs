@@ -159,6 +159,32 @@ async fn pipelined_pages_do_not_end_a_connection_that_reads() {
     server.stop().await;
 }
 
+/// Joining many rooms at once, each with as much history as fits an answer, is answered room by room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipelined_joins_do_not_end_a_connection_that_reads() {
+    let server = TestServer::start(unhurried).await;
+    let mut alice = server.signed_in("alice").await;
+    let big = json!("x".repeat(16 * 1024 - 2));
+    let rooms: Vec<String> = (0..6).map(|n| format!("chat:{n}")).collect();
+    for room in &rooms {
+        join(&mut alice, room).await;
+        for _ in 0..8 {
+            say(&mut alice, room, &big).await;
+        }
+    }
+    let mut reader = server.anonymous().await;
+    let ask = |(n, room): (usize, &String)| json!({"id": 1000 + n, "type": "join", "room": room}).to_string();
+    let asked: Vec<String> = rooms.iter().enumerate().map(ask).collect();
+    reader.send_at_once(&asked).await;
+    for id in 0..6 {
+        assert_eq!(
+            offsets(&reader.reply(1000 + id).await["messages"]),
+            (1..=8).collect::<Vec<_>>()
+        );
+    }
+    server.stop().await;
+}
+
 /// A hundred messages whose senders take all the room that names, pictures and cids have: nobody is locked out by them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_fattest_messages_still_fit_a_reply() {

@@ -117,19 +117,20 @@ impl Owner {
     fn poll(&mut self, transport: &mut Transport, alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.register_owner(cx.waker());
         let now = self.node.clock.now();
-        while let Some(outcome) = self.lanes.poll_next(cx) {
+        let mut held_up = self.is_answering();
+        while let Some(outcome) = self.lanes.poll_next(!self.is_answering(), cx) {
             self.conclude(outcome);
         }
         self.poll_read(transport, now, cx);
-        let paused = self.is_paused();
+        held_up |= self.is_answering();
         if std::mem::take(&mut self.unsent) {
             self.connection.flush();
         }
         if self.connection.standing().blocked {
             transport.poll_write(&self.connection, cx);
         }
-        if paused && !self.is_paused() {
-            // What there is to read has been announced already.
+        if held_up && !self.is_answering() {
+            // What there is to read has been announced already, and what is to begin announces nothing.
             cx.waker().wake_by_ref();
         }
         self.poll_time(now, alarm, cx);
@@ -164,9 +165,13 @@ impl Owner {
 
     /// Reading waits for commands under way, or for the answers of those before to leave.
     fn is_paused(&self) -> bool {
+        self.is_answering() || self.lanes.len() >= self.node.limits.commands_waiting_max
+    }
+
+    /// Answers that are to leave before anything else begins wait for the peer to read.
+    fn is_answering(&self) -> bool {
         let standing = self.connection.standing();
-        let answering = standing.queued > 0 && standing.sent < self.resume_at;
-        answering || self.lanes.len() >= self.node.limits.commands_waiting_max
+        standing.queued > 0 && standing.sent < self.resume_at
     }
 
     /// What a command has queued leaves before much more is asked for: a client that asks faster than it reads

@@ -18,6 +18,8 @@ use crate::node::{Node, Refusal};
 /// A command under way.
 pub struct Pending {
     pub lane: Lane,
+    /// Its answer may fill most of a queue, so one at a time is carried out.
+    pub bulky: bool,
     pub future: BoxFuture<'static, Outcome>,
 }
 
@@ -109,6 +111,15 @@ impl Call {
 fn pending(lane: Lane, future: impl Future<Output = Outcome> + Send + 'static) -> Pending {
     Pending {
         lane,
+        bulky: false,
         future: future.boxed(),
+    }
+}
+
+/// A command whose answer holds history or a list.
+fn bulky(lane: Lane, future: impl Future<Output = Outcome> + Send + 'static) -> Pending {
+    Pending {
+        bulky: true,
+        ..pending(lane, future)
     }
 }

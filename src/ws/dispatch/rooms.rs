@@ -7,7 +7,7 @@ use countersign_protocol::client::Empty;
 use countersign_protocol::client::{History, InRoom, Join, Like, Members, Send};
 use countersign_protocol::codec::ok_json;
 
-use super::{Call, Lane, Outcome, Pending, pending};
+use super::{Call, Lane, Outcome, Pending, bulky, pending};
 use crate::config::limits::RateLimit;
 use crate::hub::Charge;
 use crate::node::{Message, Page, Refusal};
@@ -20,7 +20,7 @@ fn lane(room: &str) -> Lane {
 impl Call {
     pub(super) fn join(self, join: Join<'_>) -> Pending {
         let (lane, room, after) = (lane(&join.room), join.room.into_owned(), join.after);
-        pending(lane, async move {
+        bulky(lane, async move {
             let joined = async {
                 self.charge(Charge::Join, self.node.limits.join_rate, "joins")?;
                 self.node
@@ -80,7 +80,7 @@ impl Call {
     pub(super) fn members(self, members: Members<'_>) -> Pending {
         let (lane, room, limit) = (lane(&members.room), members.room.into_owned(), members.limit);
         let cursor = members.cursor.map(Cow::into_owned);
-        pending(lane, async move {
+        bulky(lane, async move {
             self.reply(self.node.members(&self.connection, &room, cursor, limit).await)
         })
     }
@@ -92,7 +92,7 @@ impl Call {
             after: history.after,
             limit: history.limit,
         };
-        pending(lane(&room), async move {
+        bulky(lane(&room), async move {
             match self
                 .node
                 .history(&self.connection, &room, page, |page| ok_json(self.id, page))
