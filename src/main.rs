@@ -1,5 +1,6 @@
 //! Arguments, configuration, run.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,8 +53,12 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::init();
-    match serve(arguments).await {
+    let logs = logging::init();
+    let served = tokio::select! {
+        served = serve(arguments) => served,
+        never = logs.tell_dropped() => match never {},
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             say_error(&text);
@@ -72,20 +77,19 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
-/// What listens where, for a person and for scripts that started us on port 0.
-#[allow(
-    clippy::print_stdout,
-    reason = "the one place that talks to the person who started the program"
-)]
+/// What listens where, for a person and for scripts that started us on port 0. Whether they still read is theirs.
 fn greet(app: &App, profile: Profile) {
     let addresses = app.addresses();
-    println!("countersign {}", env!("CARGO_PKG_VERSION"));
-    println!("listening on http://{}", addresses.public);
-    println!("operator on http://{}", addresses.operator);
+    let mut lines = vec![
+        concat!("countersign ", env!("CARGO_PKG_VERSION")).to_owned(),
+        format!("listening on http://{}", addresses.public),
+        format!("operator on http://{}", addresses.operator),
+    ];
     if profile == Profile::Bench {
-        println!("limits profile bench: for measurements on this machine only");
+        lines.push("limits profile bench: for measurements on this machine only".to_owned());
     }
-    println!("open {}/ in a browser", app.node().origins.public());
+    lines.push(format!("open {}/ in a browser", app.node().origins.public()));
+    let _ = writeln!(std::io::stdout().lock(), "{}", lines.join("\n"));
     tracing::info!(public = %addresses.public, operator = %addresses.operator, "listening");
 }
 

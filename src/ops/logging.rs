@@ -1,6 +1,12 @@
 //! Logs go to standard error, one line per event. Standard output is for what a person reads at the start.
+//!
+//! A thread of its own writes them: a reader of the log that has stopped must not stop the gateway. What it is
+//! behind by is bounded; beyond that lines are dropped, counted, and the count is logged.
+
+use std::time::Duration;
 
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -9,13 +15,56 @@ use tracing_subscriber::{Layer, fmt, registry};
 /// Environment variable with levels per module, such as `info,countersign::qr=debug`.
 pub const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
+/// Lines that wait for the reader of the log.
+pub const LINES_WAITING_MAX: usize = 4_096;
+/// How often dropped lines are told.
+const DROPPED_EVERY: Duration = Duration::from_secs(10);
+
+/// Keeps the log going; dropped, it writes what waits, within a second.
+pub struct Logs {
+    _writer: WorkerGuard,
+    dropped: ErrorCounter,
+}
+
 /// Starts logging. A second call changes nothing.
-pub fn init() {
+pub fn init() -> Logs {
     let chosen = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let (writer, guard) = writer(std::io::stderr());
+    let dropped = writer.error_counter();
+    let lines = fmt::layer().with_writer(writer).with_ansi(false);
     let _ = registry()
         .with(lines.with_filter(chosen.and(filter_fn(may_be_logged))))
         .try_init();
+    Logs {
+        _writer: guard,
+        dropped,
+    }
+}
+
+fn writer(to: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_WAITING_MAX)
+        .thread_name("log")
+        .finish(to)
+}
+
+impl Logs {
+    /// Logs how many lines were dropped, while there are some. Never ends.
+    pub async fn tell_dropped(&self) -> std::convert::Infallible {
+        let mut told = 0;
+        loop {
+            tokio::time::sleep(DROPPED_EVERY).await;
+            let dropped = self.dropped.dropped_lines();
+            if dropped > told {
+                tracing::warn!(
+                    lines = dropped - told,
+                    "log lines were dropped: the reader of the log does not keep up"
+                );
+                told = dropped;
+            }
+        }
+    }
 }
 
 /// Libraries that carry our bytes print them where they debug themselves, tokens and all. Whatever the filter says,
@@ -38,6 +87,37 @@ mod tests {
         fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
             self.0.lock().unwrap().push(event.metadata().target());
         }
+    }
+
+    /// A reader that has stopped: each write waits until `open`.
+    struct Stopped(Arc<(Mutex<bool>, std::sync::Condvar)>);
+
+    impl std::io::Write for Stopped {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let (open, changed) = &*self.0;
+            let _open = changed.wait_while(open.lock().unwrap(), |open| !*open).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_stopped_costs_lines_and_nothing_else() {
+        use std::io::Write;
+        let gate = Arc::new((Mutex::new(false), std::sync::Condvar::new()));
+        let (mut log, guard) = writer(Stopped(Arc::clone(&gate)));
+        // One may be with the writer already.
+        for _ in 0..LINES_WAITING_MAX + 11 {
+            log.write_all(b"a line\n").unwrap();
+        }
+        let dropped = log.error_counter().dropped_lines();
+        assert!((10..=11).contains(&dropped), "{dropped}");
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        drop(guard);
     }
 
     #[test]
