@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod assertion;
 pub mod cli;
 pub mod clock;
+pub mod dialect;
 pub mod engine;
 pub mod error;
 pub mod fleet;

@@ -106,7 +106,7 @@ impl<'a> Base<'a> {
         let until = clock::now() + from_seconds(common.deadline);
         let (run, progress) = (rand::random(), Progress::on_terminal());
         let sources = Sources::new(&target, common.per_source);
-        let (sessions, cost) = if common.protocol == Dialect::Countersign && signing_in > 0 {
+        let (sessions, cost) = if common.protocol.signs_in() && signing_in > 0 {
             let plan = AccountPlan {
                 users: common
                     .users
@@ -164,10 +164,7 @@ impl<'a> Base<'a> {
         let common = self.common;
         let assertions: Vec<assertion::Verdict> =
             common.assertions.iter().map(|a| a.decide(metrics)).collect();
-        let protocol = match common.protocol {
-            Dialect::Countersign => countersign_protocol::SUBPROTOCOL,
-            Dialect::Floor => "floor",
-        };
+        let protocol = common.protocol.name();
         let target = self.target.url();
         let method = Method {
             plan,
