@@ -25,4 +25,5 @@ pub mod ratio;
 pub mod room;
 pub mod run;
 pub mod target;
+pub mod versus;
 pub mod wire;
