@@ -160,6 +160,12 @@ fn what_cannot_be_compared_is_refused() {
             &["--target", "ws://127.0.0.1:1"],
             "cannot be used with",
         ),
+        (
+            "floor,ws://127.0.0.1:1,pid=1",
+            "floor,ws://127.0.0.1:1,pid=1,pin=none",
+            &[],
+            "start the server twice",
+        ),
         ("floor", "floor", &["--pairs", "0"], "--pairs"),
         ("floor", "floor", &["--assert", "lost==0"], "no metric"),
         ("floor,ws://127.0.0.1:1,pid=1", "floor", &[], "connection 0"),

@@ -85,6 +85,14 @@ pub fn run(args: &VersusArgs) -> Result<Verdict> {
             "versus has two servers: say pid= behind --a and --b, not --pid".to_owned(),
         ));
     }
+    if let (Server::Running { pid: a, .. }, Server::Running { pid: b, .. }) = (&args.a.server, &args.b.server)
+        && a == b
+        && args.a.pin != args.b.pin
+    {
+        return Err(Error::Usage(
+            "one process cannot be pinned in two ways: start the server twice".to_owned(),
+        ));
+    }
     check_pairs(args.pairs)?;
     let (load, signing_in) = load(&args.load, common)?;
     let known = VersusResult::default().metrics();
