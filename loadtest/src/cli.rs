@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::assertion::Assertion;
+use crate::compare::CompareArgs;
 use crate::fleet::Dialect;
+use crate::output::files::Files;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -25,6 +27,8 @@ pub enum Command {
     Room(RoomArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
+    /// Two documents side by side: differences, ratios, and whether they can be compared at all.
+    Compare(CompareArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
 }
@@ -82,6 +86,8 @@ pub struct Common {
     /// Write the result as one JSON document.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub files: Files,
     /// What must hold, like p99<5ms or lost==0; may be repeated. Exit code 1 when one does not.
     #[arg(long = "assert", value_name = "ASSERTION")]
     pub assertions: Vec<Assertion>,

@@ -85,6 +85,9 @@ pub struct RatioResult {
     /// Pooled over the valid pairs.
     pub product_latency: Percentiles,
     pub floor_latency: Percentiles,
+    /// The histograms of these two, for outputs.
+    #[serde(skip)]
+    pub pools: Option<(Latency, Latency)>,
 }
 
 /// Runs pairs until enough are valid. `product` is the gateway; the floor is started from `program`.
@@ -150,6 +153,7 @@ pub fn run(load: &RoomPlan, plan: &RatioPlan, product: &Stage<'_>, program: &Pat
     }
     result.product_latency = product_pool.percentiles();
     result.floor_latency = floor_pool.percentiles();
+    result.pools = Some((product_pool, floor_pool));
     result.conclude();
     Ok(result)
 }

@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod socket;
+pub mod traffic;
 pub mod upgrade;
 
 use rustix::event::epoll;
@@ -143,6 +144,7 @@ impl Engine {
             };
             let at = clock::now();
             filled += n;
+            io.traffic.bytes_received += n as u64;
             let full = filled == buffer.len();
             let used = walk(io, handler, member, &buffer[..filled], at)?;
             if used == filled {
@@ -181,7 +183,7 @@ fn walk<H: Handler>(
                 Answer::Unfinished => return Ok(used),
                 Answer::Upgraded(n) => {
                     used += n;
-                    io.opened(member);
+                    io.opened(member, at);
                     handler.opened(io, member);
                 }
                 Answer::Refused {

@@ -8,6 +8,7 @@ use crate::engine::Io;
 use crate::error::Result;
 use crate::fleet::Dialect;
 use crate::latency::Latency;
+use crate::series::{Phase, Series};
 use crate::wire::command::{SENDS_MAX, SendCommand};
 use crate::wire::reply::Frames;
 use crate::wire::scan::NumberField;
@@ -72,6 +73,8 @@ pub(super) struct Driver {
     pub(super) stamps: Finder,
     pub(super) agreement: Option<Agreement>,
     pub(super) body: (String, usize),
+    /// The course of the run, when it is recorded.
+    pub(super) series: Option<Series>,
 }
 
 impl Driver {
@@ -121,6 +124,7 @@ impl Driver {
             stamps: Finder::default(),
             agreement: plan.check.then(Agreement::default),
             body: (String::from_utf8(text).unwrap_or_default(), at),
+            series: None,
         })
     }
 
@@ -183,6 +187,20 @@ impl Driver {
         self.tally.answered >= self.tally.sent && self.tally.delivered + self.tally.told >= expected
     }
 
+    /// What goes on from now on.
+    pub(super) fn phase(&mut self, phase: Phase) {
+        if let Some(series) = &mut self.series {
+            series.phase(phase);
+        }
+    }
+
+    /// Tells the course the time.
+    pub(super) fn tick(&mut self, io: &Io, now: Nanos) {
+        if let Some(series) = &mut self.series {
+            series.tick(now, io.live());
+        }
+    }
+
     fn publishers(&self) -> Vec<usize> {
         let (rooms, per_room) = (self.rooms.len(), self.plan.per_room);
         let n = self.plan.publishers.min(per_room);
@@ -212,6 +230,9 @@ impl Driver {
         if self.number < SENDS_MAX && io.send(member, room.command.with(&stamp)) {
             self.number += 1;
             self.tally.sent += 1;
+            if let Some(series) = &mut self.series {
+                series.sent(1);
+            }
         } else {
             self.tally.unsent += 1;
         }

@@ -25,12 +25,18 @@ impl Driver {
         };
         let fresh = match seat.order.observe(offset) {
             Seen::InOrder => true,
-            Seen::Ahead(_) => {
+            Seen::Ahead(missing) => {
                 self.tally.gaps += 1;
+                if let Some(series) = &mut self.series {
+                    series.missing(i64::try_from(missing).unwrap_or(i64::MAX));
+                }
                 true
             }
             Seen::Late => {
                 self.tally.out_of_order += 1;
+                if let Some(series) = &mut self.series {
+                    series.missing(-1);
+                }
                 true
             }
             Seen::Duplicate => {
@@ -53,8 +59,12 @@ impl Driver {
             self.tally.message_bytes += payload.len() as u64;
             let room = &mut self.rooms[seat.room];
             room.top = room.top.max(offset);
+            let span = at.saturating_sub(stamp.intended_at);
             if stamp.intended_at >= self.window.0 && stamp.intended_at < self.window.1 {
-                self.latency.record(at.saturating_sub(stamp.intended_at));
+                self.latency.record(span);
+            }
+            if let Some(series) = &mut self.series {
+                series.delivered(span);
             }
         }
         self.since_decoded += 1;
@@ -144,7 +154,11 @@ impl Driver {
             && let Ok(gap) = serde_json::from_slice::<GapPush>(payload)
             && let Some(seat) = self.members.get_mut(member)
         {
+            let before = seat.order.holes();
             let told = seat.order.told(gap.from, gap.to);
+            if let Some(series) = &mut self.series {
+                series.missing(seat.order.holes().cast_signed() - before.cast_signed());
+            }
             seat.told += told;
             self.tally.told += told;
         }
