@@ -163,7 +163,13 @@ fn points(series: &Columns, column: &str, factor: f64, rate: bool) -> Vec<(f64, 
                 return None;
             }
             let value = value.map_or(f64::NAN, |v| v * factor);
-            Some(((*at)?, if rate { value / length } else { value }))
+            // Memory is read at a row's end; what is counted over a row stands in its middle.
+            let within = if column == "rss_bytes" {
+                length
+            } else {
+                length / 2.0
+            };
+            Some(((*at)? + within, if rate { value / length } else { value }))
         })
         .collect()
 }
