@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metric::{Metrics, Unit, show};
@@ -60,7 +60,7 @@ pub struct Assertion {
 }
 
 /// How an assertion went.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     pub assertion: String,
     pub passed: bool,
@@ -123,12 +123,23 @@ fn parse_bound(text: &str) -> Option<Bound> {
     })
 }
 
+impl std::fmt::Display for Assertion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Assertion {
+    /// Whether its metric is among `known`.
+    pub fn is_known(&self, known: &Metrics) -> bool {
+        known.named(&self.metric).is_some()
+    }
+
     /// Refuses, before a run, what could not be decided after it: an unknown metric, or a unit that is
     /// not the metric's. Times need theirs; elsewhere a plain number will do.
     pub fn check(&self, known: &Metrics) -> Result<()> {
         let Some(metric) = known.named(&self.metric) else {
-            let names: Vec<&str> = known.0.iter().map(|m| m.name).collect();
+            let names: Vec<&str> = known.0.iter().map(|m| m.name.as_ref()).collect();
             return Err(Error::Usage(format!(
                 "--assert {}: no metric {}; there are {}",
                 self.text,

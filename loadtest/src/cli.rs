@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::assertion::Assertion;
+use crate::compare::CompareArgs;
 use crate::fleet::Dialect;
+use crate::output::files::Files;
 use crate::versus::command::VersusArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
@@ -29,6 +31,8 @@ pub enum Command {
     /// The same load on any two targets, in turn; prints ratios.
     #[command(mut_arg("target", |a| a.hide(true).conflicts_with("a")), mut_arg("protocol", |a| a.hide(true).conflicts_with("a")), mut_arg("pid", |a| a.hide(true)))]
     Versus(VersusArgs),
+    /// Two documents side by side: differences, ratios, and whether they can be compared at all.
+    Compare(CompareArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
 }
@@ -86,6 +90,8 @@ pub struct Common {
     /// Write the result as one JSON document.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub files: Files,
     /// What must hold, like p99<5ms or lost==0; may be repeated. Exit code 1 when one does not.
     #[arg(long = "assert", value_name = "ASSERTION")]
     pub assertions: Vec<Assertion>,

@@ -17,6 +17,7 @@ use crate::engine::upgrade::Identity;
 use crate::engine::{Ended, Engine, Handler, Io};
 use crate::error::{Error, Result};
 use crate::output::Bar;
+use crate::series::Series;
 use crate::target::{Sources, Target};
 use crate::wire::command::{JOIN_ID, join};
 
@@ -72,6 +73,8 @@ enum Stage {
 /// How far the ramp is.
 #[derive(Default)]
 pub struct Ramp {
+    /// Told of the time while connecting; taken back by the scenario.
+    pub series: Option<Series>,
     stages: Vec<Stage>,
     bases: Vec<u64>,
     tries: Vec<u8>,
@@ -141,6 +144,9 @@ impl Fleet<'_> {
             };
             engine.turn(self, wait)?;
             bar.set(self.state.ready);
+            if let Some(series) = &mut self.state.series {
+                series.tick(clock::now(), engine.io.live());
+            }
             if let Some(error) = self.state.fatal.take() {
                 return Err(error);
             }

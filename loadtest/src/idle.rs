@@ -12,8 +12,10 @@ use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Ramp, Seat};
 use crate::host::process::resident_bytes;
 use crate::host::usage::{Usage, Watch};
+use crate::k6::Wire;
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::Stage;
+use crate::series::{Course, Phase, Series};
 use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::FIRST_SEND_ID;
 use crate::wire::reply::{Answer, Frame, Frames};
@@ -76,6 +78,11 @@ pub struct IdleResult {
     pub connect_refused: BTreeMap<String, u64>,
     /// Connections that ended, by how.
     pub ended: BTreeMap<String, u64>,
+    /// All connections, until the last quiet span was over.
+    pub wire: Wire,
+    /// The run second by second.
+    #[serde(skip)]
+    pub course: Course,
 }
 
 /// Connects in stops, lets each become active if asked, waits, and reads memory.
@@ -102,25 +109,29 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
         pace: stage.pace,
         state: Ramp::default(),
     };
+    active.series = Some(Series::new(stage.pid)?);
     let mut engine = Engine::new(Acks::Prompt)?;
     let mut result = IdleResult {
         rss_before_bytes: stage.pid.map(resident_bytes).transpose()?,
         ..IdleResult::default()
     };
-    let bar = stage.progress.bar("connecting", total);
     let mut from = 0;
     for &upto in &plan.stops {
         let watch = Watch::begin(stage.pid)?;
-        bar.say(format!("to {upto}"));
+        active.phase(Phase::Connecting);
+        let bar = stage.progress.bar("connecting", total);
+        fleet.state.series = active.series.take();
         fleet.raise(&mut engine, upto, stage.until, &bar)?;
+        active.series = fleet.state.series.take();
+        bar.done();
         if plan.active {
-            bar.say("sending".to_owned());
-            active.run(&mut engine, from..upto, stage.until)?;
+            active.phase(Phase::Warmup);
+            active.run(&mut engine, from..upto, stage)?;
         }
         let ramp = watch.end(stage.pid)?;
-        bar.say(format!("quiet at {upto}"));
+        active.phase(Phase::Quiet);
         let watch = Watch::begin(stage.pid)?;
-        active.rest(&mut engine, plan.quiet, stage.until)?;
+        active.rest(&mut engine, plan.quiet, stage)?;
         result.stops.push(Stop {
             connections: upto,
             quiet: watch.end(stage.pid)?,
@@ -129,7 +140,9 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
         });
         from = upto;
     }
-    bar.done();
+    result.wire = Wire::of(&engine.io);
+    let live = engine.io.live();
+    result.course = active.series.take().map(|s| s.finish(live)).unwrap_or_default();
     engine.close_all()?;
     result.connect_refused = fleet.state.refused().clone();
     active.report(&mut result);
@@ -162,7 +175,7 @@ impl IdleResult {
     pub fn metrics(&self) -> Metrics {
         let last = self.stops.last().cloned().unwrap_or_default();
         let count = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
-        Metrics(vec![
+        let mut all = vec![
             Metric::count("connections", last.connections as u64),
             Metric::new("bytes_per_connection", Unit::Bytes, self.bytes_per_connection),
             Metric::new("rss_before", Unit::Bytes, self.rss_before_bytes.map(|b| b as f64)),
@@ -180,7 +193,9 @@ impl IdleResult {
             count("closed", &self.ended),
             Metric::new("tester", Unit::Share, last.quiet.tester_share),
             Metric::new("steal", Unit::Share, last.quiet.steal),
-        ])
+        ];
+        all.extend(self.wire.metrics());
+        Metrics(all)
     }
 }
 
@@ -205,6 +220,8 @@ struct Activity {
     delivered: u64,
     refused: BTreeMap<String, u64>,
     ended: BTreeMap<String, u64>,
+    /// The course of the run; lent to the fleet while it connects.
+    series: Option<Series>,
 }
 
 impl Activity {
@@ -240,12 +257,28 @@ impl Activity {
             delivered: 0,
             refused: BTreeMap::new(),
             ended: BTreeMap::new(),
+            series: None,
         })
     }
 
+    /// What goes on from now on.
+    fn phase(&mut self, phase: Phase) {
+        if let Some(series) = &mut self.series {
+            series.phase(phase);
+        }
+    }
+
+    fn tick(&mut self, io: &Io, now: Nanos) {
+        if let Some(series) = &mut self.series {
+            series.tick(now, io.live());
+        }
+    }
+
     /// Lets `members` send one message each and waits for all replies and deliveries.
-    fn run(&mut self, engine: &mut Engine, members: std::ops::Range<usize>, until: Nanos) -> Result<()> {
-        let began = clock::now();
+    fn run(&mut self, engine: &mut Engine, members: std::ops::Range<usize>, stage: &Stage<'_>) -> Result<()> {
+        let (began, until) = (clock::now(), stage.until);
+        let bar = stage.progress.bar("messages", members.len());
+        let accepted_before = self.accepted;
         for member in members.clone() {
             self.members_of[member / self.per_room] += 1;
         }
@@ -273,20 +306,29 @@ impl Activity {
             }
             let lost = self.ended.values().sum::<u64>() > 0;
             if self.queue.is_empty() && self.in_flight == 0 && (self.delivered >= self.expected || lost) {
+                bar.done();
                 return Ok(());
             }
             engine.turn(self, TURN_MAX)?;
+            bar.set(usize::try_from(self.accepted - accepted_before).unwrap_or(0));
+            self.tick(&engine.io, clock::now());
         }
     }
 
     /// Sends nothing for `span`; pings are answered.
-    fn rest(&mut self, engine: &mut Engine, span: Nanos, until: Nanos) -> Result<()> {
-        let end = (clock::now() + span).min(until);
+    fn rest(&mut self, engine: &mut Engine, span: Nanos, stage: &Stage<'_>) -> Result<()> {
+        let began = clock::now();
+        let end = (began + span).min(stage.until);
+        let steps = |span: Nanos| usize::try_from(span / TURN_MAX).unwrap_or(0);
+        let bar = stage.progress.bar("quiet", steps(span));
         loop {
             let now = clock::now();
+            self.tick(&engine.io, now);
             if now >= end {
+                bar.done();
                 return Ok(());
             }
+            bar.set(steps(now - began));
             engine.turn(self, TURN_MAX.min(end - now))?;
         }
     }
@@ -308,6 +350,9 @@ impl Activity {
         if io.send(member, command.with(&stamp)) {
             self.number += 1;
             self.sent += 1;
+            if let Some(series) = &mut self.series {
+                series.sent(1);
+            }
             self.in_flight += 1;
         }
     }
@@ -372,6 +417,9 @@ impl Handler for Activity {
             self.echoed(member, payload);
         } else if payload.starts_with(MESSAGE_PREFIX) {
             self.delivered += 1;
+            if let Some(series) = &mut self.series {
+                series.received(1);
+            }
         } else if let Frame::Reply { id: Some(id), answer } = self.frames.read(payload)
             && id >= FIRST_SEND_ID
         {

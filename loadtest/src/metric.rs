@@ -1,9 +1,13 @@
 //! A result as named numbers: what tables show, assertions ask for and JSON carries.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// What a metric counts in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Things.
     Count,
@@ -21,23 +25,24 @@ pub enum Unit {
 /// A named number; `None` when it was not measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    pub name: &'static str,
+    /// Fixed for a scenario; made from another's for a comparison.
+    pub name: Cow<'static, str>,
     pub value: Option<f64>,
     pub unit: Unit,
 }
 
 impl Metric {
     /// A metric that was measured, or not.
-    pub fn new(name: &'static str, unit: Unit, value: impl Into<Option<f64>>) -> Metric {
+    pub fn new(name: impl Into<Cow<'static, str>>, unit: Unit, value: impl Into<Option<f64>>) -> Metric {
         Metric {
-            name,
+            name: name.into(),
             value: value.into(),
             unit,
         }
     }
 
     /// A count.
-    pub fn count(name: &'static str, value: u64) -> Metric {
+    pub fn count(name: impl Into<Cow<'static, str>>, value: u64) -> Metric {
         Metric::new(name, Unit::Count, value as f64)
     }
 
@@ -53,8 +58,8 @@ pub fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Count => thousands(value),
         Unit::PerSecond => format!("{}/s", thousands(value)),
-        Unit::Micros if value >= 1_000_000.0 => format!("{:.2} s", value / 1_000_000.0),
-        Unit::Micros if value >= 1_000.0 => format!("{:.2} ms", value / 1_000.0),
+        Unit::Micros if value.abs() >= 1_000_000.0 => format!("{:.2} s", value / 1_000_000.0),
+        Unit::Micros if value.abs() >= 1_000.0 => format!("{:.2} ms", value / 1_000.0),
         Unit::Micros => format!("{value:.2} µs"),
         Unit::Bytes if value.abs() >= 1024.0 * 1024.0 => format!("{:.1} MiB", value / 1024.0 / 1024.0),
         Unit::Bytes if value.abs() >= 1024.0 => format!("{:.2} KiB", value / 1024.0),
@@ -92,7 +97,7 @@ impl Serialize for Metrics {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(Some(self.0.len()))?;
         for metric in &self.0 {
-            map.serialize_entry(metric.name, &metric.value)?;
+            map.serialize_entry(&metric.name, &metric.value)?;
         }
         map.end()
     }

@@ -90,6 +90,11 @@ impl Order {
         holes + self.missing_for_good + (top.saturating_add(1)).saturating_sub(self.next)
     }
 
+    /// Offsets that are missing before one that arrived or was told.
+    pub fn holes(&self) -> u64 {
+        self.missing(self.next.saturating_sub(1))
+    }
+
     fn dig(&mut self, from: u64, to: u64) {
         if self.holes.len() >= HOLES_MAX {
             let (a, b) = self.holes.remove(0);

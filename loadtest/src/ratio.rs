@@ -11,7 +11,7 @@ use crate::floor::FloorOptions;
 use crate::floor::child;
 use crate::floor::probe::{SendCost, send_cost};
 use crate::interval::Interval;
-use crate::latency::Percentiles;
+use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::{RoomPlan, Stage};
 use crate::target::{Remote, Sources, Target};
@@ -67,6 +67,9 @@ pub struct RatioResult {
     pub floor_latency: Percentiles,
     /// What a reader must know of either side.
     pub warnings: Vec<String>,
+    /// The histograms of these two, for outputs.
+    #[serde(skip)]
+    pub pools: Option<(Latency, Latency)>,
 }
 
 /// Runs pairs until enough are valid. `product` is the gateway; the floor is started from `program`.
@@ -113,6 +116,7 @@ impl From<VersusResult> for RatioResult {
             throughput_ratio: versus.throughput_ratio,
             product_cpu_us: versus.a_cpu_us,
             floor_cpu_us: versus.b_cpu_us,
+            pools: versus.pools,
             product_latency: versus.a_latency,
             floor_latency: versus.b_latency,
             pairs: versus

@@ -6,15 +6,18 @@ use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
 use crate::cli::{Cli, Command, Common, FloorKind, IdleArgs, LoadArgs, RatioArgs, RoomArgs};
 use crate::clock::{self, Nanos, from_seconds};
+use crate::compare;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::floor::serve;
 use crate::host::{limits, pin};
 use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
+use crate::output::files::Trace;
 use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
+use crate::series::Series;
 use crate::target::{Remote, Sources, Target};
 use crate::versus;
 use crate::wire::stamp::BODY_BYTES_MIN;
@@ -44,6 +47,11 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Room(args) => room(&args),
         Command::Ratio(args) => ratio(&args),
         Command::Versus(args) => versus::command::run(&args),
+        Command::Compare(args) => Ok(if compare::run(&args)? {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        }),
         Command::Floor(args) => {
             serve::run(&args)?;
             Ok(Verdict::Passed)
@@ -61,6 +69,8 @@ pub(crate) struct Base<'a> {
     run: u32,
     until: Nanos,
     progress: Progress,
+    /// What the run has beside its numbers; a scenario sets it before it publishes.
+    trace: Trace,
 }
 
 /// The options that decide what figures mean, as written into the document.
@@ -89,6 +99,7 @@ impl<'a> Base<'a> {
         for assertion in &common.assertions {
             assertion.check(known)?;
         }
+        common.files.check()?;
         if connections == 0 || connections > CONNECTIONS_MAX {
             return Err(Error::Usage(format!(
                 "connections are 1 to {CONNECTIONS_MAX}, not {connections}"
@@ -135,6 +146,7 @@ impl<'a> Base<'a> {
             run,
             until,
             progress,
+            trace: Trace::default(),
         })
     }
 
@@ -183,19 +195,21 @@ impl<'a> Base<'a> {
             pin_tester: common.pin_tester,
             note: "spans in nanoseconds; server processor time is user and system time of all threads",
         };
-        let document = Document::new(
+        let mut document = Document::new(
             scenario,
             (&target, protocol, &common.profile),
             method,
             result,
             metrics,
             &assertions,
-        );
+        )
+        .with(&self.trace);
         let title = format!(
             "{scenario}: {connections} connections to {target}, limits profile {}",
             common.profile
         );
-        document.publish(&title, notes, common.json.as_deref())?;
+        let files = (&common.files, &self.trace);
+        document.publish(&title, notes, common.json.as_deref(), files)?;
         Ok(if document.passed {
             Verdict::Passed
         } else {
@@ -223,6 +237,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
             "--slope-from {slope_from} < --slope-to {slope_to} <= --connections {total} must hold"
         )));
     }
+    common.files.without_latency("idle")?;
     check_body(args.message_bytes)?;
     let mut stops = vec![slope_from, slope_to, total];
     stops.retain(|n| *n > 0);
@@ -236,27 +251,39 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         quiet: from_seconds(args.quiet),
     };
     let signing_in = if common.anonymous { 0 } else { total };
-    let base = Base::prepare(common, &IdleResult::default().metrics(), total, signing_in)?;
-    let result = idle::run(&plan, &base.stage())?;
+    let mut base = Base::prepare(common, &IdleResult::default().metrics(), total, signing_in)?;
+    let mut result = idle::run(&plan, &base.stage())?;
     let metrics = result.metrics();
-    let notes: Vec<String> = base
+    let mut notes: Vec<String> = base
         .token_note(args.quiet * plan.stops.len() as f64)
         .into_iter()
         .collect();
+    notes.extend(result.stops.last().into_iter().flat_map(|s| s.quiet.warnings()));
+    base.trace = Trace {
+        latencies: Vec::new(),
+        course: Some(std::mem::take(&mut result.course)),
+        wire: Some((result.wire, None)),
+    };
     base.publish("idle", total, (plan, result), &metrics, &notes)
 }
 
 fn room(args: &RoomArgs) -> Result<Verdict> {
     let (plan, signing_in) = load(&args.load, &args.common)?;
     let total = plan.connections();
-    let base = Base::prepare(&args.common, &RoomResult::default().metrics(), total, signing_in)?;
-    let outcome = room::run(&plan, &base.stage())?;
+    let mut base = Base::prepare(&args.common, &RoomResult::default().metrics(), total, signing_in)?;
+    let outcome = room::recorded(&plan, &base.stage(), Some(Series::new(args.common.pid)?))?;
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
     notes.extend(outcome.result.usage.warnings());
     notes.extend(listed("refused", &outcome.result.tally.refused));
     notes.extend(listed("ended", &outcome.result.tally.ended));
-    base.publish("room", total, (plan, outcome.result), &metrics, &notes)
+    base.trace = Trace {
+        latencies: vec![("delivery".to_owned(), outcome.latency)],
+        course: outcome.course,
+        wire: Some((outcome.result.wire, outcome.result.checks())),
+    };
+    let both = (plan, outcome.result);
+    base.publish("room", total, both, &metrics, &notes)
 }
 
 fn ratio(args: &RatioArgs) -> Result<Verdict> {
@@ -267,6 +294,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         #[serde(flatten)]
         ratio: RatioPlan,
     }
+    args.common.files.without_course("ratio")?;
     let (load, signing_in) = load(&args.load, &args.common)?;
     let total = load.connections();
     versus::check_pairs(args.pairs)?;
@@ -281,9 +309,9 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         pin_server: args.common.pin_server,
         deadline_seconds: args.common.deadline,
     };
-    let base = Base::prepare(&args.common, &RatioResult::default().metrics(), total, signing_in)?;
+    let mut base = Base::prepare(&args.common, &RatioResult::default().metrics(), total, signing_in)?;
     let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
-    let result = ratio::run(&load, &plan, &base.stage(), &program)?;
+    let mut result = ratio::run(&load, &plan, &base.stage(), &program)?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base
         .token_note(load.seconds() * 2.0 * args.pairs as f64)
@@ -302,13 +330,17 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         ));
     }
     notes.extend(result.warnings.iter().cloned());
-    base.publish(
-        "ratio",
-        total,
-        (Both { load, ratio: plan }, result),
-        &metrics,
-        &notes,
-    )
+    let (product, floor) = result.pools.take().unzip();
+    let named = |name: &str, latency: Option<_>| latency.map(|l| (name.to_owned(), l));
+    base.trace = Trace {
+        latencies: named("product", product)
+            .into_iter()
+            .chain(named("floor", floor))
+            .collect(),
+        ..Trace::default()
+    };
+    let both = (Both { load, ratio: plan }, result);
+    base.publish("ratio", total, both, &metrics, &notes)
 }
 
 /// The plan of a load, and how many connections sign in for it.

@@ -169,7 +169,9 @@ fn another_sender_or_body_is_seen() {
 #[test]
 fn members_that_are_told_different_things_are_seen() {
     let mut result = run(Fault::Disagree(4), |_| ());
-    assert_eq!(result.tally.disagreed, hit(&result, 4));
+    // Once each when the others are read first; when the one that was told otherwise is, by all the others.
+    let hits = hit(&result, 4);
+    assert!(hits > 0 && result.tally.disagreed >= hits, "{:?}", result.tally);
     result.tally.disagreed = 0;
     otherwise_clean(&result);
 }

@@ -13,7 +13,9 @@ use rustix::net::{SendFlags, send};
 use super::FRAME_BYTES_MAX;
 use super::socket::{Acks, Mode, acknowledge, open, outcome};
 use super::stream::Stream;
+use super::traffic::Traffic;
 use super::upgrade::{Framing, Identity, Opening, Upgrade};
+use crate::clock::Nanos;
 use crate::error::{Error, Result};
 use crate::target::Target;
 
@@ -86,6 +88,8 @@ pub struct Io {
     pub frames: u64,
     /// Bytes of frames received, headers included.
     pub bytes: u64,
+    /// What else is counted.
+    pub traffic: Traffic,
 }
 
 impl Io {
@@ -99,6 +103,7 @@ impl Io {
             rng: SmallRng::seed_from_u64(rand::random()),
             frames: 0,
             bytes: 0,
+            traffic: Traffic::new()?,
         })
     }
 
@@ -149,6 +154,7 @@ impl Io {
             wants_out: true,
         });
         self.live += 1;
+        self.traffic.live_max = self.traffic.live_max.max(self.live);
         Ok(())
     }
 
@@ -166,6 +172,7 @@ impl Io {
             _ => return false,
         };
         self.queue(member, opcode, payload);
+        self.traffic.messages_sent += 1;
         true
     }
 
@@ -238,9 +245,13 @@ impl Io {
         Ok(())
     }
 
-    pub(super) fn opened(&mut self, member: usize) {
-        if let Some(socket) = self.socket(member) {
-            socket.phase = Phase::Open;
+    /// The upgrade was accepted by bytes read at `at`.
+    pub(super) fn opened(&mut self, member: usize, at: Nanos) {
+        if let Some(socket) = self.sockets.get_mut(member).and_then(Option::as_mut) {
+            if let Phase::Upgrading(upgrade) = std::mem::replace(&mut socket.phase, Phase::Open) {
+                let span = at.saturating_sub(upgrade.began);
+                self.traffic.connecting.record(span);
+            }
             // The request is not needed again.
             socket.out = Vec::new();
         }
@@ -278,6 +289,7 @@ impl Io {
             }
         }
         socket.out.drain(..written);
+        self.traffic.bytes_sent += written as u64;
         let wants_out = !socket.out.is_empty();
         if wants_out != socket.wants_out {
             let mut flags = epoll::EventFlags::IN;
@@ -359,6 +371,8 @@ impl Io {
         };
         self.frames += 1;
         self.bytes += to as u64;
+        let message = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Continuation);
+        self.traffic.other_frames += u64::from(!message);
         match header.opcode {
             Opcode::Text | Opcode::Continuation => self.text_frame(member, header, payload),
             Opcode::Binary => Err(broken("a binary frame")),

@@ -7,6 +7,7 @@
 mod connection;
 pub mod socket;
 mod stream;
+pub mod traffic;
 pub mod upgrade;
 
 use rustix::event::epoll;
@@ -150,6 +151,7 @@ impl Engine {
             };
             let at = clock::now();
             filled += n;
+            io.traffic.bytes_received += n as u64;
             let full = filled == buffer.len();
             let used = if io.stream(member).is_some() {
                 stream::walk(io, handler, member, &mut buffer[..filled], at)?
@@ -192,7 +194,7 @@ fn walk<H: Handler>(
                 Answer::Unfinished => return Ok(used),
                 Answer::Upgraded(n) => {
                     used += n;
-                    io.opened(member);
+                    io.opened(member, at);
                     handler.opened(io, member);
                     if io.stream(member).is_some() {
                         return Ok(used + stream::walk(io, handler, member, &mut bytes[used..], at)?);

@@ -6,6 +6,7 @@ use countersign_protocol::SUBPROTOCOL;
 use countersign_protocol::http::DEVICE_HEADER;
 use sha1::{Digest, Sha1};
 
+use crate::clock::{self, Nanos};
 use crate::target::Target;
 
 /// Longest answer to an upgrade that is read, bytes of head and body.
@@ -59,6 +60,8 @@ impl<'a> Opening<'a> {
 pub struct Upgrade {
     /// What is sent.
     pub request: Vec<u8>,
+    /// When it began: now, before the TCP connection.
+    pub began: Nanos,
     accept: String,
     subprotocol: Option<&'static str>,
 }
@@ -101,6 +104,7 @@ impl Upgrade {
         request.push_str("\r\n");
         Upgrade {
             request: request.into_bytes(),
+            began: clock::now(),
             accept: accept(&key),
             subprotocol: opening.subprotocol,
         }

@@ -1,9 +1,10 @@
 //! The machine a result was taken on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// As reports name it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Machine {
     pub cpu_model: String,
     /// Processors this process may use.

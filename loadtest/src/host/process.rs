@@ -120,6 +120,14 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
         .ok_or_else(|| gone(pid))
 }
 
+/// Resident memory as `status` has it, bytes: to within what the kernel has not added up yet, some pages per
+/// thread. Unlike [`resident_bytes`] it walks no page tables and takes no lock the server may want: for once a
+/// second.
+pub fn resident_bytes_nearly(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    kilobytes(&status, "VmRSS").ok_or_else(|| gone(pid))
+}
+
 fn gone(pid: u32) -> Error {
     Error::Process(format!("process {pid} is gone or not ours to look at"))
 }

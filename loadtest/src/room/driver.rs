@@ -9,6 +9,7 @@ use crate::dialect::{Dialect, Ready, nats};
 use crate::engine::Io;
 use crate::error::Result;
 use crate::latency::Latency;
+use crate::series::{Phase, Series};
 use crate::wire::command::SENDS_MAX;
 use crate::wire::reply::Frames;
 use crate::wire::scan::NumberField;
@@ -77,6 +78,8 @@ pub(super) struct Driver {
     /// Where the target echoes: the accounts in place of offsets and replies.
     pub(super) echo: Option<Echo>,
     pub(super) body: (String, usize),
+    /// The course of the run, when it is recorded.
+    pub(super) series: Option<Series>,
 }
 
 impl Driver {
@@ -132,6 +135,7 @@ impl Driver {
             agreement: plan.check.then(Agreement::default),
             echo: echo.transpose()?,
             body: (String::from_utf8(text).unwrap_or_default(), at),
+            series: None,
         })
     }
 
@@ -194,6 +198,20 @@ impl Driver {
         self.tally.answered >= self.tally.sent && self.tally.delivered + self.tally.told >= expected
     }
 
+    /// What goes on from now on.
+    pub(super) fn phase(&mut self, phase: Phase) {
+        if let Some(series) = &mut self.series {
+            series.phase(phase);
+        }
+    }
+
+    /// Tells the course the time.
+    pub(super) fn tick(&mut self, io: &Io, now: Nanos) {
+        if let Some(series) = &mut self.series {
+            series.tick(now, io.live());
+        }
+    }
+
     fn publishers(&self) -> Vec<usize> {
         let (rooms, per_room) = (self.rooms.len(), self.plan.per_room);
         let n = self.plan.publishers.min(per_room);
@@ -230,6 +248,9 @@ impl Driver {
             if let Some(echo) = &mut self.echo {
                 echo.sent(member, index);
                 room.accepted += 1;
+            }
+            if let Some(series) = &mut self.series {
+                series.sent(1);
             }
         } else {
             self.tally.unsent += 1;

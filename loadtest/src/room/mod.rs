@@ -20,8 +20,10 @@ use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Fleet, Pace, Ramp, Seat};
 use crate::host::process::resident_bytes;
 use crate::host::usage::Watch;
+use crate::k6::Wire;
 use crate::latency::Latency;
 use crate::output::{Bar, Progress};
+use crate::series::{Course, Phase, Series};
 use crate::target::{Sources, Target};
 
 /// Longest wait of one turn.
@@ -100,12 +102,19 @@ pub struct Stage<'a> {
 pub struct Outcome {
     pub result: RoomResult,
     pub latency: Latency,
+    /// The run second by second, when it was recorded.
+    pub course: Option<Course>,
 }
 
 /// Connects, sends for the warm-up and the measured span, waits for what is under way, and counts.
 pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
+    recorded(plan, stage, None)
+}
+
+/// The same with its course in `series`: for runs that stand alone, not for the pairs of a ratio.
+pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, series: Option<Series>) -> Result<Outcome> {
     let mut engine = Engine::new(plan.acks)?;
-    let (mut driver, mut result) = gather(&mut engine, plan, stage)?;
+    let (mut driver, mut result) = gather(&mut engine, plan, stage, series)?;
     let start = clock::now() + MILLI;
     let measure_from = start + plan.warmup;
     let measure_to = measure_from + plan.window;
@@ -116,22 +125,27 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
     }
     driver.window = (measure_from, measure_to);
     let bar = stage.progress.bar("messages", progress_steps(measure_to - start));
+    driver.phase(Phase::Warmup);
     driver.begin(&mut engine.io, start);
 
     drive(&mut engine, &mut driver, measure_from, start, &bar)?;
     driver.counting = true;
+    driver.phase(Phase::Measured);
     let watch = Watch::begin(stage.pid)?;
     drive(&mut engine, &mut driver, measure_to, start, &bar)?;
     driver.counting = false;
     result.usage = watch.end(stage.pid)?;
     driver.stop();
-    result.rss_bytes = stage.pid.map(resident_bytes).transpose()?;
-    drain(
-        &mut engine,
-        &mut driver,
-        (clock::now() + plan.drain).min(stage.until),
-    )?;
     bar.done();
+    driver.phase(Phase::Draining);
+    result.rss_bytes = stage.pid.map(resident_bytes).transpose()?;
+    let bar = stage.progress.bar("draining", progress_steps(plan.drain));
+    let until = (clock::now() + plan.drain).min(stage.until);
+    drain(&mut engine, &mut driver, until, &bar)?;
+    bar.done();
+    result.wire = Wire::of(&engine.io);
+    let live = engine.io.live();
+    let mut course = driver.series.take().map(|s| s.finish(live));
     engine.close_all()?;
 
     let Driver {
@@ -145,16 +159,28 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
     } = driver;
     result.tally = tally;
     result.settle(&rooms, &members, echo.as_ref());
+    if let Some(course) = &mut course {
+        course.settle(result.lost);
+    }
     result.latency = latency.percentiles();
     result.send_lag = lag.percentiles();
     result.deliveries_per_second = result.tally.counted as f64 / result.usage.seconds.max(1e-9);
     result.cpu_us_per_delivery = result.usage.server_us_per(result.tally.counted);
     result.message_wire_bytes = wire_bytes(result.tally.message_bytes, result.tally.delivered);
-    Ok(Outcome { result, latency })
+    Ok(Outcome {
+        result,
+        latency,
+        course,
+    })
 }
 
 /// Brings all members into their rooms.
-fn gather(engine: &mut Engine, plan: &RoomPlan, stage: &Stage<'_>) -> Result<(Driver, RoomResult)> {
+fn gather(
+    engine: &mut Engine,
+    plan: &RoomPlan,
+    stage: &Stage<'_>,
+    mut series: Option<Series>,
+) -> Result<(Driver, RoomResult)> {
     let total = plan.rooms * plan.per_room;
     let rooms: Vec<String> = (0..plan.rooms)
         .map(|r| format!("{}:lt-{:08x}-{r:05}", stage.namespace, stage.run))
@@ -183,6 +209,10 @@ fn gather(engine: &mut Engine, plan: &RoomPlan, stage: &Stage<'_>) -> Result<(Dr
         pace: stage.pace,
         state: Ramp::default(),
     };
+    if let Some(series) = &mut series {
+        series.phase(Phase::Connecting);
+    }
+    fleet.state.series = series;
     let bar = stage.progress.bar("connecting", total);
     let watch = Watch::begin(stage.pid)?;
     fleet.raise(engine, total, stage.until, &bar)?;
@@ -196,7 +226,8 @@ fn gather(engine: &mut Engine, plan: &RoomPlan, stage: &Stage<'_>) -> Result<(Dr
     };
     let bases: Vec<u64> = (0..total).map(|m| fleet.state.base(m)).collect();
     let names = fleet.rooms.into_iter().zip(users).collect();
-    let driver = Driver::new(plan, stage.dialect, stage.run, names, &bases)?;
+    let mut driver = Driver::new(plan, stage.dialect, stage.run, names, &bases)?;
+    driver.series = fleet.state.series.take();
     Ok((driver, result))
 }
 
@@ -221,16 +252,19 @@ fn drive(engine: &mut Engine, driver: &mut Driver, to: Nanos, start: Nanos, bar:
             return Ok(());
         }
         bar.set(progress_steps(now.saturating_sub(start)));
+        driver.tick(&engine.io, now);
         let wake = due.min(to).min(now + TURN_MAX);
         engine.turn(driver, wake.saturating_sub(clock::now()))?;
     }
 }
 
 /// Receives what is under way until all is accounted for and nothing more comes, or `until`.
-fn drain(engine: &mut Engine, driver: &mut Driver, until: Nanos) -> Result<()> {
-    let mut settled_at = None;
+fn drain(engine: &mut Engine, driver: &mut Driver, until: Nanos, bar: &Bar) -> Result<()> {
+    let (began, mut settled_at) = (clock::now(), None);
     loop {
         let now = clock::now();
+        bar.set(progress_steps(now - began));
+        driver.tick(&engine.io, now);
         if now >= until || engine.io.live() == 0 {
             return Ok(());
         }

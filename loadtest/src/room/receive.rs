@@ -9,6 +9,8 @@ use super::echo::Echo;
 use crate::clock::{MILLI, Nanos};
 use crate::dialect::nats;
 use crate::engine::{Ended, Handler, Io};
+use crate::order::Seen;
+use crate::series::Series;
 use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::FIRST_SEND_ID;
 use crate::wire::reply::{Answer, Frame};
@@ -24,7 +26,9 @@ impl Driver {
         let Some(seat) = self.members.get_mut(member) else {
             return;
         };
-        let fresh = self.tally.arrived(seat.order.observe(offset));
+        let seen = seat.order.observe(offset);
+        let fresh = self.tally.arrived(seen);
+        record_missing(self.series.as_mut(), seen);
         let Some(stamp) = stamp.filter(|s| s.run == self.run) else {
             self.tally.foreign += 1;
             return;
@@ -52,6 +56,7 @@ impl Driver {
             self.tally.foreign += 1;
             return;
         };
+        record_missing(self.series.as_mut(), seen);
         if self.tally.arrived(seen) {
             seat.delivered += 1;
             self.delivered(wire_bytes, &stamp, at);
@@ -73,8 +78,12 @@ impl Driver {
         self.tally.delivered += 1;
         self.tally.counted += u64::from(self.counting);
         self.tally.message_bytes += bytes as u64;
+        let span = at.saturating_sub(stamp.intended_at);
         if stamp.intended_at >= self.window.0 && stamp.intended_at < self.window.1 {
-            self.latency.record(at.saturating_sub(stamp.intended_at));
+            self.latency.record(span);
+        }
+        if let Some(series) = &mut self.series {
+            series.delivered(span);
         }
     }
 
@@ -170,7 +179,11 @@ impl Driver {
             && let Ok(gap) = serde_json::from_slice::<GapPush>(payload)
             && let Some(seat) = self.members.get_mut(member)
         {
+            let before = seat.order.holes();
             let told = seat.order.told(gap.from, gap.to);
+            if let Some(series) = &mut self.series {
+                series.missing(seat.order.holes().cast_signed() - before.cast_signed());
+            }
             seat.told += told;
             self.tally.told += told;
         }
@@ -233,5 +246,15 @@ impl Handler for Driver {
             Ended::Refused { status, .. } => format!("refused {status}"),
         };
         *self.tally.ended.entry(how).or_default() += 1;
+    }
+}
+
+/// What an arrival says about messages that are missing.
+fn record_missing(series: Option<&mut Series>, seen: Seen) {
+    let Some(series) = series else { return };
+    match seen {
+        Seen::Ahead(missing) => series.missing(i64::try_from(missing).unwrap_or(i64::MAX)),
+        Seen::Late => series.missing(-1),
+        Seen::InOrder | Seen::Duplicate | Seen::Unclear => {}
     }
 }

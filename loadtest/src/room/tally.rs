@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::driver::Room;
 use super::echo::Echo;
 use crate::host::usage::Usage;
+use crate::k6::Wire;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
 use crate::order::{Order, Seen};
@@ -134,6 +135,8 @@ pub struct RoomResult {
     pub rss_bytes: Option<u64>,
     /// The measured span.
     pub usage: Usage,
+    /// All connections, until everything had arrived.
+    pub wire: Wire,
 }
 
 impl RoomResult {
@@ -170,7 +173,7 @@ impl RoomResult {
         let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
         let share = |name, value: f64| Metric::new(name, Unit::Share, value);
         let l = &self.latency;
-        Metrics(vec![
+        let mut all = vec![
             Metric::count("sent", t.sent),
             Metric::count("unsent", t.unsent),
             Metric::count("accepted", t.accepted),
@@ -221,6 +224,14 @@ impl RoomResult {
             share("tester_wait", self.usage.tester_wait),
             Metric::new("server_wait", Unit::Share, self.usage.server_wait),
             share("steal", self.usage.steal),
-        ])
+        ];
+        all.extend(self.wire.metrics());
+        Metrics(all)
+    }
+
+    /// Frames that were decoded: as they were sent, and not. As k6's `checks`.
+    pub fn checks(&self) -> Option<(u64, u64)> {
+        let t = &self.tally;
+        (t.decoded > 0).then(|| (t.decoded.saturating_sub(t.mismatched), t.mismatched))
     }
 }

@@ -67,6 +67,7 @@ pub fn run(load: &RoomPlan, pairs: usize, a: &Stage<'_>, b: &Stage<'_>) -> Resul
     }
     result.a_latency = a_pool.percentiles();
     result.b_latency = b_pool.percentiles();
+    result.pools = Some((a_pool, b_pool));
     result.conclude();
     Ok(result)
 }

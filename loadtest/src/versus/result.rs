@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::host::usage::{SATURATED_SHARE, STEAL_SHARE};
 use crate::interval::Interval;
-use crate::latency::Percentiles;
+use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::RoomResult;
 
@@ -67,6 +67,9 @@ pub struct VersusResult {
     /// Pooled over the valid pairs.
     pub a_latency: Percentiles,
     pub b_latency: Percentiles,
+    /// The histograms of these two, for outputs.
+    #[serde(skip)]
+    pub pools: Option<(Latency, Latency)>,
 }
 
 impl Side {
@@ -234,7 +237,7 @@ impl VersusResult {
             .iter()
             .flat_map(|([a, b], count)| {
                 let sum = |side: fn(&Pair) -> &Side| self.pairs.iter().map(|p| count(side(p))).sum();
-                [Metric::count(a, sum(|p| &p.a)), Metric::count(b, sum(|p| &p.b))]
+                [Metric::count(*a, sum(|p| &p.a)), Metric::count(*b, sum(|p| &p.b))]
             })
             .collect()
     }

@@ -1,6 +1,10 @@
 //! Everything a person or a script sees: tables on stdout, progress on stderr, documents in files.
 //! No other module prints.
 
+mod csv;
+pub mod files;
+mod hgrm;
+
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -8,11 +12,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use self::files::{Files, Trace};
 use crate::assertion::Verdict;
 use crate::clock;
+use crate::document::{Curve, FORMAT, units};
 use crate::error::{Error, Result};
 use crate::host::machine::Machine;
 use crate::metric::Metrics;
+use crate::series::Columns;
 
 /// Whether bars are drawn: only on a terminal.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +93,8 @@ impl Bar {
 /// The JSON document of a run.
 #[derive(Serialize)]
 pub struct Document<'a, M: Serialize, R: Serialize> {
+    /// Tells documents of ours from others.
+    pub format: &'static str,
     pub tool: Tool,
     pub scenario: &'static str,
     /// Unix time at the end, milliseconds.
@@ -100,6 +109,18 @@ pub struct Document<'a, M: Serialize, R: Serialize> {
     pub result: R,
     /// The result once more, flat, by the names assertions use; times in microseconds.
     pub metrics: &'a Metrics,
+    /// What each metric counts in.
+    pub units: serde_json::Value,
+    /// What a reader must know before believing the figures.
+    pub warnings: Vec<String>,
+    /// Latency distributions; at most about 200 points each.
+    pub curves: Vec<Curve>,
+    /// The run second by second, bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Columns>,
+    /// What k6 calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k6: Option<serde_json::Value>,
     pub assertions: &'a [Verdict],
     pub passed: bool,
 }
@@ -132,6 +153,7 @@ impl<'a, M: Serialize, R: Serialize> Document<'a, M, R> {
         assertions: &'a [Verdict],
     ) -> Self {
         Document {
+            format: FORMAT,
             tool: Tool::this(),
             scenario,
             at_ms: clock::unix_ms(),
@@ -142,13 +164,39 @@ impl<'a, M: Serialize, R: Serialize> Document<'a, M, R> {
             method,
             result,
             metrics,
+            units: units(metrics),
+            warnings: Vec::new(),
+            curves: Vec::new(),
+            series: None,
+            k6: None,
             assertions,
             passed: assertions.iter().all(|v| v.passed),
         }
     }
 
-    /// Prints the table and the verdicts, and writes the document when a file was named.
-    pub fn publish(&self, title: &str, notes: &[String], json: Option<&Path>) -> Result<()> {
+    /// The same with the run's distributions, its course and its traffic.
+    #[must_use]
+    pub fn with(mut self, trace: &Trace) -> Self {
+        self.curves = trace
+            .latencies
+            .iter()
+            .map(|(name, l)| Curve::of(name, l))
+            .collect();
+        self.series = trace.course.as_ref().map(|c| c.columns());
+        self.k6 = trace.wire.as_ref().map(|(wire, checks)| wire.section(*checks));
+        self
+    }
+
+    /// Prints the table and the verdicts, and writes the document when a file was named, the other files
+    /// when they were. Notes that are warnings go into the document.
+    pub fn publish(
+        &mut self,
+        title: &str,
+        notes: &[String],
+        json: Option<&Path>,
+        (files, trace): (&Files, &Trace),
+    ) -> Result<()> {
+        self.warnings = notes.iter().filter(|n| is_warning(n)).cloned().collect();
         table(title, self.metrics);
         for text in notes {
             note(text);
@@ -161,11 +209,19 @@ impl<'a, M: Serialize, R: Serialize> Document<'a, M, R> {
                 verdict.found
             ));
         }
-        let Some(path) = json else { return Ok(()) };
         let mut text = serde_json::to_string_pretty(self).map_err(|e| Error::Usage(e.to_string()))?;
         text.push('\n');
-        std::fs::write(path, text).map_err(Error::io("writing the JSON document"))
+        if let Some(path) = json {
+            files::write(path, &text)?;
+        }
+        files.write(&text, trace)
     }
+}
+
+/// Warnings begin with one word in capitals: SATURATED, DISTURBED, STEAL.
+fn is_warning(note: &str) -> bool {
+    note.split_once(':')
+        .is_some_and(|(word, _)| word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase()))
 }
 
 /// Prints metrics as a table of two columns.

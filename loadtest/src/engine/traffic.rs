@@ -1,0 +1,39 @@
+//! What went over the sockets of one engine, in numbers that load testers share.
+
+use crate::clock::{self, Nanos};
+use crate::error::Result;
+use crate::latency::Latency;
+
+/// Counts since the engine was made. Nothing here is touched per message received: a received message is a
+/// frame that is none of `other_frames`.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    /// When the engine was made.
+    pub began: Nanos,
+    /// From the beginning of a connect to the end of its 101, each connection.
+    pub connecting: Latency,
+    /// Text messages handed to a socket.
+    pub messages_sent: u64,
+    /// Bytes written to and read from sockets: upgrades and frame headers included, TCP not.
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    /// Frames received that are no message: pings, closes, all but the last fragment of one.
+    pub other_frames: u64,
+    /// Most connections at once, those on their way included.
+    pub live_max: usize,
+}
+
+impl Traffic {
+    /// Nothing yet.
+    pub(super) fn new() -> Result<Traffic> {
+        Ok(Traffic {
+            began: clock::now(),
+            connecting: Latency::new()?,
+            messages_sent: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            other_frames: 0,
+            live_max: 0,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! A run in the names users of k6 know, with their meaning there. Only what is measured is given.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::clock::{self, seconds};
+use crate::engine::Io;
+use crate::latency::{Latency, Moments, Percentiles};
+use crate::metric::{Metric, Unit};
+
+/// A distribution as k6 calls it, milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Trend {
+    pub count: u64,
+    pub avg: f64,
+    pub min: f64,
+    pub med: f64,
+    pub max: f64,
+    #[serde(rename = "p(90)")]
+    pub p90: f64,
+    #[serde(rename = "p(95)")]
+    pub p95: f64,
+    #[serde(rename = "p(99)")]
+    pub p99: f64,
+}
+
+impl Trend {
+    /// Of a histogram; zeros when nothing was counted.
+    pub fn of(latency: &Latency) -> Trend {
+        let (p, m): (Percentiles, Moments) = (latency.percentiles(), latency.moments());
+        Trend {
+            count: p.count,
+            avg: p.mean_us / 1e3,
+            min: m.min as f64 / 1e6,
+            med: p.p50_us / 1e3,
+            max: p.max_us / 1e3,
+            p90: p.p90_us / 1e3,
+            p95: p.p95_us / 1e3,
+            p99: p.p99_us / 1e3,
+        }
+    }
+}
+
+/// What went over the WebSockets of a run, closing not included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Wire {
+    /// From the beginning of a connect to the end of its 101: TCP and upgrade.
+    pub ws_connecting_ms: Trend,
+    /// Upgrades that were accepted.
+    pub ws_sessions: u64,
+    /// Messages of any kind, those that bring connections into their rooms and replies included.
+    pub ws_msgs_sent: u64,
+    pub ws_msgs_received: u64,
+    /// Bytes on the sockets, upgrades and frame headers included, TCP not.
+    pub data_sent: u64,
+    pub data_received: u64,
+    /// Most connections at once: one is what k6 calls a virtual user.
+    pub vus_max: u64,
+    /// From before the first connect until now: what rates are over.
+    pub seconds: f64,
+}
+
+impl Wire {
+    /// Of an engine's connections, until now.
+    pub fn of(io: &Io) -> Wire {
+        let t = &io.traffic;
+        Wire {
+            ws_connecting_ms: Trend::of(&t.connecting),
+            ws_sessions: t.connecting.count(),
+            ws_msgs_sent: t.messages_sent,
+            ws_msgs_received: io.frames.saturating_sub(t.other_frames),
+            data_sent: t.bytes_sent,
+            data_received: t.bytes_received,
+            vus_max: t.live_max as u64,
+            seconds: seconds(clock::now().saturating_sub(t.began)),
+        }
+    }
+
+    /// The same for assertions: `ws_connecting_p95<50ms`, `ws_sessions==100`.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let c = &self.ws_connecting_ms;
+        let ms = |name: &'static str, value: f64| {
+            Metric::new(name, Unit::Micros, (c.count > 0).then_some(value * 1e3))
+        };
+        vec![
+            ms("ws_connecting_avg", c.avg),
+            ms("ws_connecting_med", c.med),
+            ms("ws_connecting_p90", c.p90),
+            ms("ws_connecting_p95", c.p95),
+            ms("ws_connecting_p99", c.p99),
+            ms("ws_connecting_max", c.max),
+            Metric::count("ws_sessions", self.ws_sessions),
+            Metric::count("ws_msgs_sent", self.ws_msgs_sent),
+            Metric::count("ws_msgs_received", self.ws_msgs_received),
+            Metric::new("data_sent", Unit::Bytes, self.data_sent as f64),
+            Metric::new("data_received", Unit::Bytes, self.data_received as f64),
+            Metric::count("vus_max", self.vus_max),
+        ]
+    }
+
+    /// The section `k6` of a document, shaped as k6's own summary. `checks` are passes and fails; `None` when
+    /// nothing was checked.
+    pub fn section(&self, checks: Option<(u64, u64)>) -> Value {
+        let counter = |count: u64| json!({ "count": count, "rate": count as f64 / self.seconds.max(1e-9) });
+        let mut all = Map::new();
+        let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
+        if self.ws_connecting_ms.count > 0 {
+            put("ws_connecting", json!(self.ws_connecting_ms));
+        }
+        put("ws_sessions", counter(self.ws_sessions));
+        put("ws_msgs_sent", counter(self.ws_msgs_sent));
+        put("ws_msgs_received", counter(self.ws_msgs_received));
+        put("data_sent", counter(self.data_sent));
+        put("data_received", counter(self.data_received));
+        put("vus_max", json!({ "value": self.vus_max, "max": self.vus_max }));
+        if let Some((passes, fails)) = checks.filter(|(p, f)| p + f > 0) {
+            let value = passes as f64 / (passes + fails) as f64;
+            put(
+                "checks",
+                json!({ "passes": passes, "fails": fails, "value": value }),
+            );
+        }
+        Value::Object(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::MILLI;
+
+    #[test]
+    fn the_section_has_what_was_measured_and_nothing_else() {
+        let empty = Wire::default().section(None);
+        assert!(empty.get("ws_connecting").is_none() && empty.get("checks").is_none());
+        assert!(Wire::default().metrics()[0].value.is_none());
+        let mut latency = Latency::new().unwrap();
+        (1..=100).for_each(|ms| latency.record(ms * MILLI));
+        let wire = Wire {
+            ws_connecting_ms: Trend::of(&latency),
+            ws_sessions: 100,
+            seconds: 4.0,
+            ..Wire::default()
+        };
+        let section = wire.section(Some((3, 1)));
+        assert_eq!(section["ws_sessions"], json!({ "count": 100, "rate": 25.0 }));
+        assert_eq!(
+            section["checks"],
+            json!({ "passes": 3, "fails": 1, "value": 0.75 })
+        );
+        for (name, ms) in [
+            ("min", 1.0),
+            ("med", 50.0),
+            ("p(90)", 90.0),
+            ("p(95)", 95.0),
+            ("p(99)", 99.0),
+            ("max", 100.0),
+            ("avg", 50.5),
+        ] {
+            let found = section["ws_connecting"][name].as_f64().unwrap();
+            assert!((found - ms).abs() / ms < 0.001, "{name}: {found}");
+        }
+        let p95 = wire.metrics().into_iter().find(|m| m.name == "ws_connecting_p95");
+        assert!((p95.unwrap().value.unwrap() - 95_000.0).abs() < 95.0);
+    }
+}

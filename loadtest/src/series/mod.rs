@@ -1,0 +1,218 @@
+//! The course of a run, second by second.
+//!
+//! Every scenario may hold a [`Series`]. It costs a delivery one increment in a histogram of 30 KB; everything
+//! else happens once a second:
+//!
+//! ```
+//! use countersign_loadtest::clock;
+//! use countersign_loadtest::series::{Phase, Series};
+//!
+//! # fn main() -> countersign_loadtest::error::Result<()> {
+//! let mut series = Series::new(None)?;     // the server's pid, when it is known
+//! series.phase(Phase::Measured);           // what is going on from now on
+//! series.sent(1);                          // where a message is handed to a socket
+//! series.delivered(250_000);               // where one arrives: its latency, nanoseconds
+//! series.received(1);                      // or, where no latency is known
+//! series.missing(2);                       // where offsets are skipped; negative when they arrive later
+//! series.tick(clock::now(), 1);            // in the loop, each turn: the connections open
+//! let course = series.finish(1);           // one row a second, and the phases
+//! # assert_eq!(course.rows.iter().map(|r| r.received).sum::<u64>(), 2);
+//! # Ok(()) }
+//! ```
+//!
+//! A second lasts until the first tick after its end: turns are short, so that is milliseconds late. When a tick
+//! comes several seconds late, the first of them has all that happened and the others are empty.
+
+mod course;
+
+use hdrhistogram::Histogram;
+
+pub(crate) use self::course::value_of;
+pub use self::course::{COLUMNS, Columns, Course, Phase, PhaseSpan, ROWS_STORED_MAX, Row};
+use crate::clock::{self, MICRO, Nanos, SECOND, seconds};
+use crate::error::{Error, Result};
+use crate::host::process::{CpuSample, resident_bytes_nearly};
+
+/// Most seconds of one run that get a row; what comes after is in the last row. A day.
+pub const ROWS_MAX: usize = 86_400;
+/// Longest latency told apart within a second.
+const LONGEST: Nanos = 60 * SECOND;
+
+/// Collects one run. See the module.
+#[derive(Debug)]
+pub struct Series {
+    began: Nanos,
+    /// End of the second that is open.
+    next: Nanos,
+    sent: u64,
+    received: u64,
+    missing: i64,
+    /// Latencies of the open second, two significant digits: 1 % is finer than a second's percentile is steady.
+    latencies: Histogram<u64>,
+    pid: Option<u32>,
+    server: Option<CpuSample>,
+    tester: (Nanos, Nanos),
+    course: Course,
+}
+
+impl Series {
+    /// Begins now. `pid` is the server's; without it there is neither memory nor processor time.
+    pub fn new(pid: Option<u32>) -> Result<Series> {
+        let began = clock::now();
+        Ok(Series {
+            began,
+            next: began + SECOND,
+            sent: 0,
+            received: 0,
+            missing: 0,
+            latencies: Histogram::new_with_bounds(MICRO, LONGEST, 2)
+                .map_err(|e| Error::Usage(format!("histogram: {e}")))?,
+            pid,
+            server: pid.map(CpuSample::of).transpose()?,
+            tester: (began, clock::thread_cpu()),
+            course: Course::default(),
+        })
+    }
+
+    /// What goes on from now on.
+    pub fn phase(&mut self, phase: Phase) {
+        self.course.enter(phase, self.since(clock::now()));
+    }
+
+    /// `n` messages were handed to a socket.
+    pub fn sent(&mut self, n: u64) {
+        self.sent += n;
+    }
+
+    /// A message arrived after this long, nanoseconds.
+    pub fn delivered(&mut self, latency: Nanos) {
+        self.received += 1;
+        self.latencies.saturating_record(latency);
+    }
+
+    /// `n` messages arrived whose latency is not known.
+    pub fn received(&mut self, n: u64) {
+        self.received += n;
+    }
+
+    /// So many deliveries are missing more than before, fewer when negative.
+    pub fn missing(&mut self, change: i64) {
+        self.missing += change;
+    }
+
+    /// Closes the seconds that have ended. `connections`: open at this moment.
+    pub fn tick(&mut self, now: Nanos, connections: usize) {
+        if now < self.next {
+            return;
+        }
+        let mut row = self.row(now, connections);
+        while self.next <= now {
+            let at = self.next - SECOND;
+            self.course.push(Row {
+                at_s: self.since(at),
+                seconds: 1.0,
+                ..row
+            });
+            row = row.emptied();
+            self.next += SECOND;
+        }
+    }
+
+    /// Ends the run: the second that is open gets a shorter row.
+    pub fn finish(mut self, connections: usize) -> Course {
+        let now = clock::now();
+        self.tick(now, connections);
+        let at = self.next - SECOND;
+        let row = self.row(now, connections);
+        let seconds = seconds(now.saturating_sub(at)).max(1e-3);
+        let at_s = self.since(at);
+        self.course.push(Row { at_s, seconds, ..row });
+        self.course.end(self.since(now));
+        self.course
+    }
+
+    fn since(&self, at: Nanos) -> f64 {
+        seconds(at.saturating_sub(self.began))
+    }
+
+    /// Takes what was counted since the last row.
+    fn row(&mut self, now: Nanos, connections: usize) -> Row {
+        let quantile =
+            |q| (!self.latencies.is_empty()).then(|| self.latencies.value_at_quantile(q) as f64 / 1e6);
+        let (p50_ms, p99_ms, max_ms) = (quantile(0.5), quantile(0.99), quantile(1.0));
+        self.latencies.reset();
+        let (tester_at, tester_cpu) = std::mem::replace(&mut self.tester, (now, clock::thread_cpu()));
+        let wall = now.saturating_sub(tester_at).max(1);
+        // A server that is gone has no figures; the scenario itself will say so.
+        let sample = self.pid.and_then(|pid| CpuSample::of(pid).ok());
+        let span = self.server.as_ref().zip(sample.as_ref()).map(|(a, b)| b.since(a));
+        self.server = sample;
+        Row {
+            at_s: 0.0,
+            seconds: 1.0,
+            sent: std::mem::take(&mut self.sent),
+            received: std::mem::take(&mut self.received),
+            missing: u64::try_from(self.missing).unwrap_or(0),
+            p50_ms,
+            p99_ms,
+            max_ms,
+            connections: connections as u64,
+            rss_bytes: self.pid.and_then(|pid| resident_bytes_nearly(pid).ok()),
+            server_cores: span.map(|s| s.cores()),
+            tester_share: self.tester.1.saturating_sub(tester_cpu) as f64 / wall as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::MILLI;
+
+    #[test]
+    fn every_second_has_a_row_and_nothing_is_counted_twice() {
+        let mut series = Series::new(Some(std::process::id())).unwrap();
+        series.phase(Phase::Connecting);
+        let began = series.began;
+        let mut sent = 0;
+        for second in 0..5_u64 {
+            for n in 0..=second {
+                series.delivered((n + 1) * MILLI);
+                series.sent(2);
+                sent += 2;
+            }
+            // Late, as turns are; never so late that a second is left out.
+            series.tick(began + (second + 1) * SECOND + 40 * MILLI, 7);
+            series.tick(began + (second + 1) * SECOND + 50 * MILLI, 7);
+        }
+        series.received(3);
+        series.missing(4);
+        series.missing(-1);
+        // Three seconds of which nobody saw the end.
+        series.tick(began + 8 * SECOND, 9);
+        assert_eq!(series.course.rows.len(), 8);
+        let received: Vec<u64> = series.course.rows.iter().map(|r| r.received).collect();
+        assert_eq!(received, [1, 2, 3, 4, 5, 3, 0, 0]);
+        assert_eq!(series.course.rows.iter().map(|r| r.sent).sum::<u64>(), sent);
+        for (i, row) in series.course.rows.iter().enumerate() {
+            assert!((row.at_s - i as f64).abs() < 1e-9);
+            assert_eq!(row.p50_ms.is_some(), i < 5, "{row:?}");
+            assert!(row.rss_bytes.unwrap() > 100_000);
+        }
+        let row = &series.course.rows[4];
+        assert!((row.p50_ms.unwrap() - 3.0).abs() < 0.03 && (row.max_ms.unwrap() - 5.0).abs() < 0.05);
+        assert_eq!((row.connections, series.course.rows[5].missing), (7, 3));
+    }
+
+    #[test]
+    fn a_run_of_less_than_a_second_has_one_row() {
+        let mut series = Series::new(None).unwrap();
+        series.phase(Phase::Measured);
+        series.delivered(MILLI);
+        let course = series.finish(1);
+        assert_eq!(course.rows.len(), 1);
+        let row = &course.rows[0];
+        assert_eq!((row.received, row.rss_bytes, row.server_cores), (1, None, None));
+        assert!(row.seconds > 0.0 && course.phases[0].to_s >= course.phases[0].from_s);
+    }
+}
