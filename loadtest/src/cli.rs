@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::assertion::Assertion;
+use crate::churn::ChurnArgs;
+use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
@@ -23,6 +25,10 @@ pub enum Command {
     Idle(IdleArgs),
     /// Messages into rooms, every delivery accounted for.
     Room(RoomArgs),
+    /// Likes at a rate: how soon, how often and how truly members are told of counts.
+    Counts(CountsArgs),
+    /// Connections that come, stay a while and leave, while others stay and talk.
+    Churn(ChurnArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
     /// Serves the floor: the least that fan-out can cost here.

@@ -6,8 +6,10 @@
 
 pub mod accounts;
 pub mod assertion;
+pub mod churn;
 pub mod cli;
 pub mod clock;
+pub mod counts;
 pub mod engine;
 pub mod error;
 pub mod fleet;
@@ -23,5 +25,6 @@ pub mod output;
 pub mod ratio;
 pub mod room;
 pub mod run;
+pub mod story;
 pub mod target;
 pub mod wire;

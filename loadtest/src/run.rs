@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
+use crate::churn;
 use crate::cli::{Cli, Command, Common, FloorKind, IdleArgs, LoadArgs, RatioArgs, RoomArgs};
 use crate::clock::{self, Nanos, from_seconds};
+use crate::counts;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::floor::serve;
@@ -41,6 +43,8 @@ pub fn run(cli: Cli) -> Result<Verdict> {
     match cli.command {
         Command::Idle(args) => idle(&args),
         Command::Room(args) => room(&args),
+        Command::Counts(args) => counts::command(&args),
+        Command::Churn(args) => churn::command(&args),
         Command::Ratio(args) => ratio(&args),
         Command::Floor(args) => {
             serve::run(&args)?;
@@ -50,7 +54,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
 }
 
 /// Everything scenarios share, made from the common options.
-struct Base<'a> {
+pub(crate) struct Base<'a> {
     common: &'a Common,
     target: Target,
     sources: Sources,
@@ -78,7 +82,12 @@ struct Method<'a, P: Serialize> {
 
 impl<'a> Base<'a> {
     /// Checks the options, pins, makes room for descriptors and signs users in.
-    fn prepare(common: &'a Common, known: &Metrics, connections: usize, signing_in: usize) -> Result<Self> {
+    pub(crate) fn prepare(
+        common: &'a Common,
+        known: &Metrics,
+        connections: usize,
+        signing_in: usize,
+    ) -> Result<Self> {
         for assertion in &common.assertions {
             assertion.check(known)?;
         }
@@ -131,7 +140,7 @@ impl<'a> Base<'a> {
         })
     }
 
-    fn stage(&self) -> Stage<'_> {
+    pub(crate) fn stage(&self) -> Stage<'_> {
         let unbounded = self.common.profile == BENCH || self.common.protocol == Dialect::Floor;
         let rate = if unbounded { 0.0 } else { CONNECT_RATE };
         Stage {
@@ -153,7 +162,7 @@ impl<'a> Base<'a> {
     }
 
     /// Writes the outputs and decides.
-    fn publish<P: Serialize, R: Serialize>(
+    pub(crate) fn publish<P: Serialize, R: Serialize>(
         &self,
         scenario: &'static str,
         connections: usize,
@@ -200,7 +209,7 @@ impl<'a> Base<'a> {
     }
 
     /// A warning when tokens end before the run may.
-    fn token_note(&self, seconds: f64) -> Option<String> {
+    pub(crate) fn token_note(&self, seconds: f64) -> Option<String> {
         let shortest = self.sessions.iter().map(|s| s.expires_in_ms).min()?;
         let shortest = shortest as f64 / 1e3;
         (shortest < seconds).then(|| {
@@ -352,7 +361,7 @@ fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)> {
     Ok((plan, signing_in))
 }
 
-fn check_body(bytes: usize) -> Result<()> {
+pub(crate) fn check_body(bytes: usize) -> Result<()> {
     let max = countersign_protocol::limits::BODY_BYTES_MAX;
     if (BODY_BYTES_MIN..=max).contains(&bytes) {
         return Ok(());
@@ -362,7 +371,7 @@ fn check_body(bytes: usize) -> Result<()> {
     )))
 }
 
-fn listed(what: &str, counts: &std::collections::BTreeMap<String, u64>) -> Vec<String> {
+pub(crate) fn listed(what: &str, counts: &std::collections::BTreeMap<String, u64>) -> Vec<String> {
     counts
         .iter()
         .map(|(name, n)| format!("  {what}: {name} × {n}"))
