@@ -10,6 +10,7 @@ use crate::assertion::Assertion;
 use crate::churn::ChurnArgs;
 use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
+use crate::storm::StormArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub enum Command {
     Counts(CountsArgs),
     /// Connections that come, stay a while and leave, while others stay and talk.
     Churn(ChurnArgs),
+    /// All are cut at once and come back at once, to recover what was said meanwhile.
+    Storm(StormArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
     /// Serves the floor: the least that fan-out can cost here.

@@ -25,6 +25,7 @@ pub mod output;
 pub mod ratio;
 pub mod room;
 pub mod run;
+pub mod storm;
 pub mod story;
 pub mod target;
 pub mod wire;

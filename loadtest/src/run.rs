@@ -17,6 +17,7 @@ use crate::metric::Metrics;
 use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
+use crate::storm;
 use crate::target::{Remote, Sources, Target};
 use crate::wire::stamp::BODY_BYTES_MIN;
 
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Room(args) => room(&args),
         Command::Counts(args) => counts::command(&args),
         Command::Churn(args) => churn::command(&args),
+        Command::Storm(args) => storm::command(&args),
         Command::Ratio(args) => ratio(&args),
         Command::Floor(args) => {
             serve::run(&args)?;

@@ -34,7 +34,7 @@ pub(super) struct Room {
     pub base: u64,
     /// Sum of what acknowledged likes added.
     pub acknowledged: u64,
-    /// The highest value an acknowledgement or a push told.
+    /// The highest value a member was told by counts.
     pub top: u64,
 }
 
@@ -211,7 +211,6 @@ impl<'a> Driver<'a> {
         };
         self.tally.accepted += 1;
         self.rooms[room].acknowledged += self.plan.n;
-        self.rooms[room].top = self.rooms[room].top.max(value);
         if intended_at >= self.window.0 && intended_at < self.window.1 {
             self.answer.record(at.saturating_sub(intended_at));
             self.views.liked(Liked {

@@ -25,7 +25,7 @@ pub struct CountsResult {
     pub refused: BTreeMap<String, u64>,
     /// Sum of what acknowledged likes added, all rooms.
     pub acknowledged: u64,
-    /// Of these, not in the highest value anybody was told.
+    /// Of these, not in the highest value that counts told a member.
     pub likes_lost: u64,
     /// In that value beyond what was acknowledged, when all likes were answered.
     pub likes_unexpected: u64,

@@ -73,9 +73,9 @@ pub struct Loss {
 pub enum Chain {
     /// The first of this member.
     Begun,
-    /// `recovered:true`, and all of it is there.
+    /// `recovered:true` (or nothing said), and all of it is there.
     Recovered,
-    /// `recovered:true`, and something is missing.
+    /// The same, and something is missing.
     Short,
     /// `recovered:false`: a break, and the member knows.
     Broken,
@@ -191,7 +191,8 @@ impl Ledger {
             return Chain::OtherEpoch;
         }
         *top = (*top).max(joined.offset);
-        let whole = joined.recovered == Some(true);
+        // A reply that does not say is not one that tells of a break.
+        let whole = joined.recovered != Some(false);
         if !whole {
             // The newest are given; all before them and after what the member has are a break it is told of.
             let from = order.next();
