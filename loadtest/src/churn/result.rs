@@ -154,6 +154,7 @@ impl ChurnResult {
             us("send_lag_p99", self.send_lag.p99_us),
             sum("closed", &self.ended),
             Metric::count("version_fell", self.counts.version_fell),
+            Metric::count("behind_join", self.counts.behind_join),
             Metric::count("viewers_wrong", self.viewers_wrong),
             Metric::count("members_wrong", self.members_wrong),
             rss("rss_start", self.rss_start_bytes),

@@ -223,8 +223,11 @@ impl<'a> Driver<'a> {
     }
 
     fn counts(&mut self, member: usize, payload: &[u8], at: Nanos) {
-        if let Some(value) = self.told.push(member, payload) {
+        let news = self.told.push(member, payload);
+        if !self.visitor(member) {
             self.tally.counted += u64::from(self.counting);
+        }
+        if let Some(value) = news {
             self.views.saw(member, value, at);
             let room = &mut self.rooms[member / self.plan.per_room];
             room.top = room.top.max(value);

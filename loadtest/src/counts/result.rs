@@ -127,6 +127,7 @@ impl CountsResult {
             Metric::count("unnoted", self.unnoted),
             Metric::count("fell", c.fell),
             Metric::count("version_fell", c.version_fell),
+            Metric::count("behind_join", c.behind_join),
             Metric::count("viewers_wrong", self.viewers_wrong),
             Metric::count("members_wrong", self.members_wrong),
             Metric::count("malformed", self.malformed + c.malformed),

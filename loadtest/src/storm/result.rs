@@ -151,6 +151,7 @@ impl StormResult {
             us("storm_message_max", self.storm_message.max_us),
             us("send_lag_p99", self.send_lag.p99_us),
             Metric::count("version_fell", self.counts.version_fell),
+            Metric::count("behind_join", self.counts.behind_join),
             Metric::count("viewers_wrong", self.viewers_wrong),
             Metric::count("members_wrong", self.members_wrong),
             Metric::new("cpu_us_per_return", Unit::Micros, self.cpu_us_per_return),

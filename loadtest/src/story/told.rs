@@ -18,10 +18,13 @@ pub struct CountsTally {
     pub pushes: u64,
     /// Bytes of their frames, headers included.
     pub bytes: u64,
-    /// Pushes whose value was below the one before.
+    /// Pushes of a newer version whose value was below the one before.
     pub fell: u64,
-    /// Pushes whose version was below the one before.
+    /// Pushes whose version was not above that of the push before.
     pub version_fell: u64,
+    /// Pushes whose version was not above that of the reply to `join`, and no push had come since: they were
+    /// on their way, and a client drops them.
+    pub behind_join: u64,
     /// Pushes that could not be read.
     pub malformed: u64,
 }
@@ -37,6 +40,8 @@ pub struct Last {
     pub value: u64,
     /// Pushes received.
     pub pushes: u64,
+    /// The version is that of the reply to `join`.
+    by_join: bool,
 }
 
 /// What members were told by counts.
@@ -69,13 +74,14 @@ impl Told {
             return false;
         };
         last.version = counts.version;
+        last.by_join = true;
         last.viewers = counts.viewers;
         last.users = counts.members;
         last.value = counts.counters.get(COUNTER).copied().unwrap_or(0);
         true
     }
 
-    /// Notes a push; returns the counter's value in it.
+    /// Notes a push; returns the counter's value in it, if it is news: the latest version wins.
     pub fn push(&mut self, member: usize, payload: &[u8]) -> Option<u64> {
         let last = self.members.get_mut(member)?;
         let Ok(push) = serde_json::from_slice::<Push>(payload) else {
@@ -85,14 +91,20 @@ impl Told {
         let value = push.counters.get(COUNTER).copied().unwrap_or(0);
         self.tally.pushes += 1;
         self.tally.bytes += payload.len() as u64 + if payload.len() < 126 { 2 } else { 4 };
+        last.pushes += 1;
+        if push.version <= last.version {
+            self.tally.behind_join += u64::from(last.by_join);
+            self.tally.version_fell += u64::from(!last.by_join);
+            return None;
+        }
         self.tally.fell += u64::from(value < last.value);
-        self.tally.version_fell += u64::from(push.version < last.version);
         *last = Last {
             version: push.version,
             viewers: push.viewers,
             users: push.members,
             value,
-            pushes: last.pushes + 1,
+            pushes: last.pushes,
+            by_join: false,
         };
         Some(value)
     }
@@ -137,16 +149,23 @@ mod tests {
             counters: BTreeMap::from([("likes".to_owned(), 10)]),
         };
         assert!(told.joined(0, &base) && !told.joined(2, &base));
+        assert_eq!(
+            told.push(0, &push(7, 1, 9)),
+            None,
+            "on its way when the member joined"
+        );
         assert_eq!(told.push(0, &push(8, 2, 12)), Some(12));
-        assert_eq!((told.tally.fell, told.tally.version_fell), (0, 0));
-        assert_eq!(told.push(0, &push(9, 2, 11)), Some(11));
-        assert_eq!(told.push(0, &push(8, 1, 13)), Some(13));
-        assert_eq!((told.tally.fell, told.tally.version_fell), (1, 1));
+        let tally = told.tally.clone();
+        assert_eq!((tally.fell, tally.version_fell, tally.behind_join), (0, 0, 1));
+        assert_eq!(told.push(0, &push(9, 1, 11)), Some(11));
+        assert_eq!(told.push(0, &push(8, 2, 13)), None, "the latest version wins");
+        let tally = told.tally.clone();
+        assert_eq!((tally.fell, tally.version_fell, tally.behind_join), (1, 1, 1));
         assert_eq!(told.push(0, b"{}"), None);
         assert_eq!(told.push(9, &push(1, 1, 1)), None, "not watched");
-        assert_eq!((told.tally.pushes, told.tally.malformed), (3, 1));
+        assert_eq!((told.tally.pushes, told.tally.malformed), (4, 1));
         let last = told.last(0);
-        assert_eq!((last.value, last.viewers, last.pushes), (13, 1, 3));
+        assert_eq!((last.value, last.viewers, last.pushes), (11, 1, 4));
         assert_eq!(told.wrong(|m| (m == 0).then_some((2, 1))), (1, 0));
         assert_eq!(told.wrong(|_| Some((1, 1))), (1, 1));
     }
