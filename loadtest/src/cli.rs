@@ -7,9 +7,12 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::assertion::Assertion;
+use crate::churn::ChurnArgs;
 use crate::compare::CompareArgs;
+use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
 use crate::output::files::Files;
+use crate::storm::StormArgs;
 use crate::versus::command::VersusArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
@@ -26,6 +29,12 @@ pub enum Command {
     Idle(IdleArgs),
     /// Messages into rooms, every delivery accounted for.
     Room(RoomArgs),
+    /// Likes at a rate: how soon, how often and how truly members are told of counts.
+    Counts(CountsArgs),
+    /// Connections that come, stay a while and leave, while others stay and talk.
+    Churn(ChurnArgs),
+    /// All are cut at once and come back at once, to recover what was said meanwhile.
+    Storm(StormArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
     /// The same load on any two targets, in turn; prints ratios.

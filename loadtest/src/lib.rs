@@ -6,9 +6,11 @@
 
 pub mod accounts;
 pub mod assertion;
+pub mod churn;
 pub mod cli;
 pub mod clock;
 pub mod compare;
+pub mod counts;
 pub mod dialect;
 pub mod document;
 pub mod engine;
@@ -29,6 +31,8 @@ pub mod report;
 pub mod room;
 pub mod run;
 pub mod series;
+pub mod storm;
+pub mod story;
 pub mod target;
 pub mod versus;
 pub mod wire;

@@ -4,9 +4,11 @@ use serde::Serialize;
 
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
+use crate::churn;
 use crate::cli::{Cli, Command, Common, FloorKind, IdleArgs, LoadArgs, RatioArgs, RoomArgs};
 use crate::clock::{self, Nanos, from_seconds};
 use crate::compare;
+use crate::counts;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::floor::serve;
@@ -18,6 +20,7 @@ use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
 use crate::series::Series;
+use crate::storm;
 use crate::target::{Remote, Sources, Target};
 use crate::versus;
 use crate::wire::stamp::BODY_BYTES_MIN;
@@ -45,6 +48,9 @@ pub fn run(cli: Cli) -> Result<Verdict> {
     match cli.command {
         Command::Idle(args) => idle(&args),
         Command::Room(args) => room(&args),
+        Command::Counts(args) => counts::command(&args),
+        Command::Churn(args) => churn::command(&args),
+        Command::Storm(args) => storm::command(&args),
         Command::Ratio(args) => ratio(&args),
         Command::Versus(args) => versus::command::run(&args),
         Command::Compare(args) => Ok(if compare::run(&args)? {
@@ -387,7 +393,7 @@ pub(crate) fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)
     Ok((plan, signing_in))
 }
 
-fn check_body(bytes: usize) -> Result<()> {
+pub(crate) fn check_body(bytes: usize) -> Result<()> {
     let max = countersign_protocol::limits::BODY_BYTES_MAX;
     if (BODY_BYTES_MIN..=max).contains(&bytes) {
         return Ok(());
@@ -397,7 +403,7 @@ fn check_body(bytes: usize) -> Result<()> {
     )))
 }
 
-fn listed(what: &str, counts: &std::collections::BTreeMap<String, u64>) -> Vec<String> {
+pub(crate) fn listed(what: &str, counts: &std::collections::BTreeMap<String, u64>) -> Vec<String> {
     counts
         .iter()
         .map(|(name, n)| format!("  {what}: {name} × {n}"))

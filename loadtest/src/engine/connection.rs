@@ -188,6 +188,12 @@ impl Io {
         }
     }
 
+    /// Drops a connection without a close frame, as a program that is killed does. Nothing is told of its
+    /// end.
+    pub fn cut(&mut self, member: usize) {
+        self.remove(member);
+    }
+
     /// Connections that exist, open or on their way.
     pub fn live(&self) -> usize {
         self.live

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use countersign_protocol::client::{Join, Priority, Send};
+use countersign_protocol::client::{Join, Position, Priority, Send};
 use countersign_protocol::codec::command_json;
 use serde_json::value::RawValue;
 
@@ -66,12 +66,17 @@ impl SendCommand {
 
 /// A `join` command.
 pub fn join(room: &str) -> Vec<u8> {
+    join_after(room, None)
+}
+
+/// A `join` command that asks for what came after a position.
+pub fn join_after(room: &str, after: Option<Position>) -> Vec<u8> {
     command_json(
         JOIN_ID,
         "join",
         &Join {
             room: Cow::Borrowed(room),
-            after: None,
+            after,
         },
     )
 }

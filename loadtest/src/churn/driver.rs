@@ -1,0 +1,224 @@
+//! The running `churn` scenario.
+
+use std::collections::BTreeMap;
+
+use super::ChurnPlan;
+use crate::clock::{self, Nanos};
+use crate::engine::{Ended, Handler, Io};
+use crate::error::Result;
+use crate::latency::Latency;
+use crate::order::{Order, Seen};
+use crate::room::Stage;
+use crate::story::arrivals::{Arrivals, Fate, Heard};
+use crate::story::ledger::{Ledger, publisher_of};
+use crate::story::schedule::Schedule;
+use crate::story::told::{COUNTS_PREFIX, Told};
+use crate::story::visits::Visits;
+use crate::story::{Gathering, Story, count, reason, room_names};
+use crate::wire::MESSAGE_PREFIX;
+use crate::wire::scan::NumberField;
+
+/// Most messages made up for before the sockets have their turn again.
+const CATCH_UP_MAX: usize = 256;
+
+/// The running scenario.
+pub(super) struct Driver<'a> {
+    plan: ChurnPlan,
+    pub arrivals: Arrivals<'a>,
+    pub visits: Visits,
+    /// Messages of the members that stay.
+    pub ledger: Ledger,
+    pub told: Told,
+    /// From the intended message to the read that brought it to a member that stays: without visitors, and
+    /// with them.
+    pub calm: Latency,
+    pub churning: Latency,
+    pub lag: Latency,
+    /// Members that stay whose connection ended, by how.
+    pub ended: BTreeMap<String, u64>,
+    /// Offsets that a visitor saw skipped, again or late between its join and its end.
+    pub visitor_faults: u64,
+    /// Messages before the reply to a join.
+    pub early: u64,
+    visitor_orders: Vec<Option<Order>>,
+    offset: NumberField<9>,
+    schedule: Option<Schedule>,
+    window: (Nanos, Nanos),
+    calm_to: Nanos,
+    failed: Option<(usize, String)>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(plan: &ChurnPlan, stage: &Stage<'a>) -> Result<Driver<'a>> {
+        let names = room_names(stage, plan.rooms);
+        let mut arrivals = Arrivals::new(stage, names.clone());
+        let users = stage.sessions.len().max(1);
+        let members = plan.members();
+        for member in 0..members {
+            let number = arrivals.add(member / plan.per_room, Some(member % users));
+            arrivals.ask(number, None);
+        }
+        let visits = Visits::new(plan.visits, plan.rooms, &mut arrivals, |slot| {
+            (!plan.anonymous_visitors).then_some((members + slot) % users)
+        })?;
+        let room_of = (0..members).map(|m| m / plan.per_room).collect();
+        Ok(Driver {
+            arrivals,
+            visits,
+            ledger: Ledger::new(stage.run, &names, plan.body_bytes, room_of)?,
+            told: Told::new(members),
+            calm: Latency::new()?,
+            churning: Latency::new()?,
+            lag: Latency::new()?,
+            ended: BTreeMap::new(),
+            visitor_faults: 0,
+            early: 0,
+            visitor_orders: vec![None; plan.visits.slots()],
+            offset: NumberField::new(b"\"offset\":"),
+            schedule: None,
+            window: (0, 0),
+            calm_to: 0,
+            failed: None,
+            plan: plan.clone(),
+        })
+    }
+
+    /// Messages are sent from `start`, visitors come from `visits_from`; those of `window` are measured.
+    pub(super) fn begin(&mut self, start: Nanos, visits_from: Nanos, window: (Nanos, Nanos)) {
+        let per_second = self.plan.messages_per_second * self.plan.rooms as f64;
+        self.schedule = (per_second > 0.0).then(|| Schedule::new(start, per_second));
+        self.calm_to = visits_from;
+        self.window = window;
+        self.visits.window = window;
+        self.visits.begin(visits_from);
+        // The schedule is the pace: a bound here would make the loop a closed one.
+        self.arrivals.pace.per_second = 0.0;
+        self.arrivals.pace.in_flight = usize::MAX;
+    }
+
+    pub(super) fn stop_visits(&mut self) {
+        self.visits.stop();
+    }
+
+    pub(super) fn stop_messages(&mut self) {
+        self.schedule = None;
+    }
+
+    /// Visitors that are not gone.
+    pub(super) fn visitors(&self) -> usize {
+        self.visits.present()
+    }
+
+    /// Whether all messages are accounted for and all members told how many are there.
+    pub(super) fn settled(&self) -> bool {
+        self.visitors() == 0 && self.ledger.settled(|_| true) && self.wrong() == (0, 0)
+    }
+
+    /// Members last told a wrong number of viewers, and of users.
+    pub(super) fn wrong(&self) -> (u64, u64) {
+        let present = self.arrivals.present();
+        self.told.wrong(|member| {
+            let there = self.arrivals.is_inside(member);
+            there.then(|| present[member / self.plan.per_room])
+        })
+    }
+
+    fn message(&mut self, member: usize, payload: &[u8], at: Nanos) {
+        if self.visits.is_visitor(member) {
+            self.visitor_message(member, payload);
+            return;
+        }
+        let Some(intended_at) = self.ledger.message(member, payload) else {
+            return;
+        };
+        if intended_at < self.calm_to {
+            self.calm.record(at.saturating_sub(intended_at));
+        } else if intended_at >= self.window.0 && intended_at < self.window.1 {
+            self.churning.record(at.saturating_sub(intended_at));
+        }
+    }
+
+    /// From its join on a visitor sees all messages, in order.
+    fn visitor_message(&mut self, member: usize, payload: &[u8]) {
+        let slot = member - self.plan.members();
+        let offset = self.offset.find(payload);
+        let seen = match (offset, self.visitor_orders.get_mut(slot)) {
+            (Some(offset), Some(Some(order))) => order.observe(offset),
+            _ => Seen::Unclear,
+        };
+        self.visitor_faults += u64::from(seen != Seen::InOrder);
+    }
+}
+
+impl Story for Driver<'_> {
+    fn tick(&mut self, io: &mut Io, now: Nanos) -> Nanos {
+        for _ in 0..CATCH_UP_MAX {
+            let Some((k, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
+                break;
+            };
+            self.lag.record(now - due);
+            let plan = &self.plan;
+            let member = publisher_of(k, plan.rooms, plan.per_room, plan.publishers);
+            self.ledger.send(io, member, due);
+        }
+        let next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
+        let next = next.min(self.visits.tick(io, &mut self.arrivals, now));
+        let next = next.min(self.arrivals.begin_due(io, now));
+        for (member, why) in self.arrivals.given_up() {
+            if self.visits.is_visitor(member) {
+                self.visits.failed(member, &why);
+            } else {
+                self.failed = Some((member, why));
+            }
+        }
+        next
+    }
+}
+
+impl Gathering for Driver<'_> {
+    fn gathered(&mut self) -> (usize, Option<(usize, String)>) {
+        (self.arrivals.inside(), self.failed.take())
+    }
+}
+
+impl Handler for Driver<'_> {
+    fn opened(&mut self, _: &mut Io, member: usize) {
+        self.arrivals.opened(member);
+    }
+
+    fn text(&mut self, io: &mut Io, member: usize, payload: &[u8], at: Nanos) {
+        match self.arrivals.heard(io, member, payload, at) {
+            Heard::Joined(joined) => {
+                if self.told.joined(member, &joined.counts) {
+                    self.ledger.joined(member, &joined);
+                } else {
+                    let slot = member - self.plan.members();
+                    self.visitor_orders[slot] = Some(Order::after(joined.offset));
+                    self.visits.joined(member, at);
+                }
+            }
+            Heard::Inside if payload.starts_with(MESSAGE_PREFIX) => self.message(member, payload, at),
+            Heard::Inside if self.visits.is_visitor(member) => {}
+            Heard::Inside if payload.starts_with(COUNTS_PREFIX) => {
+                self.told.push(member, payload);
+            }
+            Heard::Inside => {
+                self.ledger.other(member, payload);
+            }
+            Heard::Early => self.early += 1,
+            Heard::Way => {}
+        }
+    }
+
+    fn ended(&mut self, _: &mut Io, member: usize, how: Ended) {
+        let fate = self.arrivals.ended(member, &how, clock::now());
+        let unasked = (fate == Fate::Inside).then(|| reason(&how));
+        if self.visits.is_visitor(member) {
+            if matches!(fate, Fate::Inside | Fate::Left) {
+                self.visits.ended(member, unasked.as_deref());
+            }
+        } else if let Some(how) = unasked {
+            count(&mut self.ended, &how);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `countersign-loadtest storm …`
+
+use clap::Args;
+
+use super::{StormPlan, StormResult};
+use crate::cli::Common;
+use crate::clock::{from_seconds, seconds};
+use crate::error::{Error, Result};
+use crate::run::{Base, Verdict, check_body, listed};
+use crate::story::within;
+
+/// Most messages per second.
+const RATE_MAX: f64 = 1e6;
+/// Most seconds of a span.
+const SECONDS_MAX: f64 = 86_400.0;
+
+#[derive(Debug, Clone, Args)]
+pub struct StormArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Rooms.
+    #[arg(long, default_value_t = 10)]
+    pub rooms: usize,
+    /// Members of each room, those who stay included.
+    #[arg(long, visible_alias = "members-per-room", default_value_t = 100)]
+    pub members: usize,
+    /// Members of each room that send in turn; they stay connected.
+    #[arg(long, default_value_t = 1)]
+    pub publishers: usize,
+    /// Share of each room's members that stays connected besides, 0 to 1.
+    #[arg(long, default_value_t = 0.05)]
+    pub stay: f64,
+    /// Messages per second into each room, before, during and after.
+    #[arg(long, default_value_t = 5.0)]
+    pub rate: f64,
+    /// Body of a message, bytes of JSON.
+    #[arg(long, default_value_t = 128)]
+    pub message_bytes: usize,
+    /// Messages before the cut, seconds.
+    #[arg(long, default_value_t = 3.0)]
+    pub before: f64,
+    /// From the cut to the first try to come back, seconds.
+    #[arg(long, default_value_t = 0.0)]
+    pub away: f64,
+    /// Longest time from the cut until all are current, seconds.
+    #[arg(long, default_value_t = 60.0)]
+    pub limit: f64,
+    /// Messages after all are current, seconds.
+    #[arg(long, default_value_t = 2.0)]
+    pub after: f64,
+    /// Longest wait for what is under way at the end, seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub drain: f64,
+}
+
+fn plan(args: &StormArgs) -> Result<StormPlan> {
+    check_body(args.message_bytes)?;
+    let share = within("--stay", args.stay, 0.0, 1.0)?;
+    let publishers = args.publishers.max(1);
+    // Between 0 and the members by the bound of the share.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let stayers = (args.members as f64 * share).round() as usize;
+    if args.rooms == 0 || publishers + stayers >= args.members {
+        return Err(Error::Usage(format!(
+            "of {} members in each of {} rooms, {publishers} send and {stayers} stay: nobody is left to be cut",
+            args.members, args.rooms
+        )));
+    }
+    let span = |name, value| within(name, value, 0.0, SECONDS_MAX).map(from_seconds);
+    Ok(StormPlan {
+        rooms: args.rooms,
+        per_room: args.members,
+        publishers,
+        stayers,
+        messages_per_second: within("--rate", args.rate, 1e-3, RATE_MAX)?,
+        body_bytes: args.message_bytes,
+        before: span("--before", args.before)?,
+        away: span("--away", args.away)?,
+        limit: span("--limit", args.limit)?,
+        after: span("--after", args.after)?,
+        drain: span("--drain", args.drain)?,
+    })
+}
+
+/// Runs the scenario the arguments describe.
+pub fn command(args: &StormArgs) -> Result<Verdict> {
+    let plan = plan(args)?;
+    let known = StormResult::default().metrics();
+    let total = plan.members();
+    let signing_in = if args.common.anonymous {
+        plan.rooms * plan.publishers
+    } else {
+        // Twice the users: a connection that was cut counts until the server has noticed.
+        2 * total
+    };
+    let base = Base::prepare(&args.common, &known, total, signing_in)?;
+    let result = super::run(&plan, &base.stage())?;
+    let metrics = result.metrics();
+    let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
+    notes.extend(result.usage.warnings());
+    notes.extend(listed("not connected", &result.connect_refused));
+    notes.extend(listed("refused in the storm", &result.storm_refused));
+    notes.extend(listed("not back", &result.given_up));
+    notes.extend(listed("message refused", &result.messages.refused));
+    notes.extend(listed("stayed and ended", &result.stayed_ended));
+    notes.extend(listed("ended again", &result.ended_again));
+    base.publish("storm", total, (plan, result), &metrics, &notes)
+}

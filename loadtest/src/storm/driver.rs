@@ -1,0 +1,335 @@
+//! The running `storm` scenario.
+
+use std::collections::BTreeMap;
+
+use super::StormPlan;
+use crate::clock::{self, MICRO, Nanos};
+use crate::engine::{Ended, Handler, Io};
+use crate::error::Result;
+use crate::latency::Latency;
+use crate::room::Stage;
+use crate::story::arrivals::{Arrivals, Fate, Heard};
+use crate::story::ledger::{Chain, Ledger, publisher_of};
+use crate::story::memory::MemoryPeak;
+use crate::story::schedule::Schedule;
+use crate::story::told::{COUNTS_PREFIX, Told};
+use crate::story::{Gathering, Story, count, reason, room_names};
+use crate::wire::MESSAGE_PREFIX;
+
+/// Most messages made up for before the sockets have their turn again.
+const CATCH_UP_MAX: usize = 256;
+
+/// How far somebody who was cut has come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Back {
+    /// Stays connected, or was not cut yet.
+    Never,
+    Away,
+    /// In the room again; something is still missing.
+    Joined,
+    Current,
+}
+
+/// How joins went on, counted.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Rejoins {
+    pub recovered: u64,
+    pub broken: u64,
+    pub short: u64,
+    pub other_epoch: u64,
+}
+
+/// The running scenario.
+pub(super) struct Driver<'a> {
+    plan: StormPlan,
+    pub arrivals: Arrivals<'a>,
+    pub ledger: Ledger,
+    pub told: Told,
+    pub rejoins: Rejoins,
+    back: Vec<Back>,
+    were_cut: usize,
+    /// Of these, not current.
+    missing: usize,
+    cut_at: Nanos,
+    over_at: Nanos,
+    pub memory: MemoryPeak,
+    /// From the cut to the reply to `join`, and to having all that anybody was told.
+    pub rejoin: Latency,
+    pub current: Latency,
+    /// From the intended message to the read that brought it to one who stays: before the cut, and in the
+    /// storm.
+    pub before: Latency,
+    pub during: Latency,
+    pub lag: Latency,
+    pub given_up: BTreeMap<String, u64>,
+    /// Connections that stayed and ended nevertheless, and that ended again after they came back.
+    pub stayed_ended: BTreeMap<String, u64>,
+    pub ended_again: BTreeMap<String, u64>,
+    pub early: u64,
+    /// Tries refused before the cut.
+    pub refused_before: BTreeMap<String, u64>,
+    schedule: Option<Schedule>,
+    failed: Option<(usize, String)>,
+    /// When the last who was cut was current.
+    all_current_at: Option<Nanos>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(plan: &StormPlan, stage: &Stage<'a>) -> Result<Driver<'a>> {
+        let names = room_names(stage, plan.rooms);
+        let mut arrivals = Arrivals::new(stage, names.clone());
+        let users = stage.sessions.len().max(1);
+        for member in 0..plan.members() {
+            let (room, place) = (member / plan.per_room, member % plan.per_room);
+            let session = if !stage.anonymous {
+                Some(member % users)
+            } else {
+                (place < plan.publishers).then_some((room * plan.publishers + place) % users)
+            };
+            let number = arrivals.add(room, session);
+            arrivals.ask(number, None);
+        }
+        let room_of = (0..plan.members()).map(|m| m / plan.per_room).collect();
+        Ok(Driver {
+            arrivals,
+            ledger: Ledger::new(stage.run, &names, plan.body_bytes, room_of)?,
+            told: Told::new(plan.members()),
+            rejoins: Rejoins::default(),
+            back: vec![Back::Never; plan.members()],
+            were_cut: 0,
+            missing: 0,
+            cut_at: Nanos::MAX,
+            over_at: Nanos::MAX,
+            memory: MemoryPeak::new(stage.pid),
+            rejoin: Latency::new()?,
+            current: Latency::new()?,
+            before: Latency::new()?,
+            during: Latency::new()?,
+            lag: Latency::new()?,
+            given_up: BTreeMap::new(),
+            stayed_ended: BTreeMap::new(),
+            ended_again: BTreeMap::new(),
+            early: 0,
+            refused_before: BTreeMap::new(),
+            schedule: None,
+            failed: None,
+            all_current_at: None,
+            plan: plan.clone(),
+        })
+    }
+
+    pub(super) fn begin(&mut self, start: Nanos) {
+        let per_second = self.plan.messages_per_second * self.plan.rooms as f64;
+        self.schedule = Some(Schedule::new(start, per_second));
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.schedule = None;
+    }
+
+    /// Drops all sockets but those that stay; returns when.
+    pub(super) fn cut(&mut self, io: &mut Io) -> Nanos {
+        self.refused_before = self.arrivals.refused().clone();
+        self.cut_at = clock::now();
+        for member in 0..self.plan.members() {
+            if !self.plan.stays(member) {
+                self.arrivals.cut(io, member);
+                self.back[member] = Back::Away;
+                self.were_cut += 1;
+            }
+        }
+        self.missing = self.were_cut;
+        self.cut_at
+    }
+
+    /// Lets all who were cut come back from where they were.
+    pub(super) fn come_back(&mut self) {
+        // As fast as --connect-rate allows: that many at once is what is asked here.
+        self.arrivals.pace.in_flight = usize::MAX;
+        for member in 0..self.plan.members() {
+            if self.back[member] == Back::Away {
+                self.arrivals.ask(member, self.ledger.position(member));
+            }
+        }
+    }
+
+    /// Messages meant from now on are after the storm.
+    pub(super) fn storm_is_over(&mut self, now: Nanos) {
+        self.over_at = now;
+    }
+
+    /// Those who were cut and are current again.
+    pub(super) fn current(&self) -> usize {
+        self.were_cut - self.missing
+    }
+
+    /// Those who were cut.
+    pub(super) fn were_cut(&self) -> usize {
+        self.were_cut
+    }
+
+    /// Whether all who were cut and did not give up are current.
+    pub(super) fn all_are_back(&self) -> bool {
+        self.missing as u64 <= self.given_up.values().sum()
+    }
+
+    /// Those who were not cut.
+    pub(super) fn stayed(&self) -> usize {
+        self.back.len() - self.were_cut()
+    }
+
+    /// From the cut until all were current, µs.
+    pub(super) fn all_current_us(&self) -> Option<f64> {
+        Some((self.all_current_at? - self.cut_at) as f64 / MICRO as f64)
+    }
+
+    /// Whether a member was never cut, or has come back.
+    pub(super) fn counts(&self, member: usize) -> bool {
+        matches!(
+            self.back.get(member),
+            Some(Back::Never | Back::Joined | Back::Current)
+        )
+    }
+
+    /// Whether all messages are accounted for and all members told how many are there.
+    pub(super) fn settled(&self) -> bool {
+        self.ledger.settled(|m| self.counts(m)) && self.wrong() == (0, 0)
+    }
+
+    /// Members last told a wrong number of viewers, and of users.
+    pub(super) fn wrong(&self) -> (u64, u64) {
+        let present = self.arrivals.present();
+        self.told.wrong(|member| {
+            let there = self.arrivals.is_inside(member);
+            there.then(|| present[member / self.plan.per_room])
+        })
+    }
+
+    /// Since the cut: refusals and failures that were tried again.
+    pub(super) fn storm_refused(&self) -> BTreeMap<String, u64> {
+        let mut refused = self.arrivals.refused().clone();
+        for (what, n) in &self.refused_before {
+            if let Some(all) = refused.get_mut(what) {
+                *all -= n;
+            }
+        }
+        refused.retain(|_, n| *n > 0);
+        refused
+    }
+
+    fn joined(&mut self, member: usize, chain: Chain, at: Nanos) {
+        match chain {
+            Chain::Begun => return,
+            Chain::Recovered => self.rejoins.recovered += 1,
+            Chain::Short => self.rejoins.short += 1,
+            Chain::Broken => self.rejoins.broken += 1,
+            Chain::OtherEpoch => self.rejoins.other_epoch += 1,
+        }
+        if self.back[member] == Back::Away {
+            self.back[member] = Back::Joined;
+            self.rejoin.record(at.saturating_sub(self.cut_at));
+        }
+        self.look(member, at);
+    }
+
+    /// Notes the moment a member has all that anybody was told.
+    fn look(&mut self, member: usize, at: Nanos) {
+        if self.back[member] == Back::Joined && self.ledger.is_current(member) {
+            self.back[member] = Back::Current;
+            self.current.record(at.saturating_sub(self.cut_at));
+            self.missing -= 1;
+            if self.missing == 0 {
+                self.all_current_at = Some(at);
+            }
+        }
+    }
+
+    fn message(&mut self, member: usize, payload: &[u8], at: Nanos) {
+        let intended_at = self.ledger.message(member, payload);
+        self.look(member, at);
+        let Some(intended_at) = intended_at.filter(|_| self.plan.stays(member)) else {
+            return;
+        };
+        let span = at.saturating_sub(intended_at);
+        if intended_at < self.cut_at {
+            self.before.record(span);
+        } else if intended_at < self.over_at {
+            self.during.record(span);
+        }
+    }
+}
+
+impl Story for Driver<'_> {
+    fn tick(&mut self, io: &mut Io, now: Nanos) -> Nanos {
+        for _ in 0..CATCH_UP_MAX {
+            let Some((k, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
+                break;
+            };
+            self.lag.record(now - due);
+            let plan = &self.plan;
+            let member = publisher_of(k, plan.rooms, plan.per_room, plan.publishers);
+            self.ledger.send(io, member, due);
+        }
+        let next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
+        let next = next.min(self.arrivals.begin_due(io, now));
+        for (member, why) in self.arrivals.given_up() {
+            if self.cut_at == Nanos::MAX {
+                self.failed = Some((member, why));
+            } else {
+                count(&mut self.given_up, &why);
+            }
+        }
+        if now >= self.cut_at && now < self.over_at {
+            self.memory.look(now);
+        }
+        next
+    }
+}
+
+impl Gathering for Driver<'_> {
+    fn gathered(&mut self) -> (usize, Option<(usize, String)>) {
+        (self.arrivals.inside(), self.failed.take())
+    }
+}
+
+impl Handler for Driver<'_> {
+    fn opened(&mut self, _: &mut Io, member: usize) {
+        self.arrivals.opened(member);
+    }
+
+    fn text(&mut self, io: &mut Io, member: usize, payload: &[u8], at: Nanos) {
+        match self.arrivals.heard(io, member, payload, at) {
+            Heard::Joined(joined) => {
+                self.told.joined(member, &joined.counts);
+                let chain = self.ledger.joined(member, &joined);
+                self.joined(member, chain, at);
+            }
+            Heard::Inside if payload.starts_with(MESSAGE_PREFIX) => self.message(member, payload, at),
+            Heard::Inside if payload.starts_with(COUNTS_PREFIX) => {
+                self.told.push(member, payload);
+            }
+            Heard::Inside => {
+                self.ledger.other(member, payload);
+                self.look(member, at);
+            }
+            Heard::Early => self.early += 1,
+            Heard::Way => {}
+        }
+    }
+
+    fn ended(&mut self, _: &mut Io, member: usize, how: Ended) {
+        let now = clock::now();
+        if self.arrivals.ended(member, &how, now) != Fate::Inside {
+            return;
+        }
+        if self.back[member] == Back::Never {
+            count(&mut self.stayed_ended, &reason(&how));
+        } else {
+            // Came back and was sent away again: as a good client it comes again.
+            count(&mut self.ended_again, &reason(&how));
+            self.missing += usize::from(self.back[member] == Back::Current);
+            self.back[member] = Back::Away;
+            self.arrivals.ask(member, self.ledger.position(member));
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! A second gateway in miniature, for connections that come and go: history and recovery, likes, counts
+//! pushed with every change, leaving. It can be told to do wrong, and counts how often it did.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use countersign_loadtest::engine::upgrade::{accept, header};
+use countersign_protocol::ErrorCode;
+use countersign_protocol::client::{Command, Join, Priority, parse};
+use countersign_protocol::codec::{Header, Opcode, json_frame, ok_json, text_frame};
+use countersign_protocol::error::ErrorReply;
+use countersign_protocol::http::{AccountCreated, Login, NewAccount, Tokens};
+use countersign_protocol::id::{RoomName, UserId};
+use countersign_protocol::server::{
+    Counts, CountsPush, From, Hello, HelloLimits, Joined, Liked, Me, MessagePush, Profile, Role, RoomInfo,
+    Sent,
+};
+use serde_json::value::RawValue;
+
+/// What is done wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Every n-th like is acknowledged and not counted.
+    LoseLike(u64),
+    /// Every n-th like counts twice, once unasked.
+    LikeTwice(u64),
+    /// With every n-th like the second member is first told one less than before.
+    Fall(u64),
+    /// The second member is told nothing by counts after its join.
+    Deaf,
+    /// Every n-th who goes stays among the viewers.
+    LeakViewer(u64),
+    /// A recovery lacks its first message and says it is whole.
+    LoseAtResume,
+    /// A recovery begins with the last message the member has.
+    RepeatAtResume,
+    /// A recovery gives the newest only and says so, when more than this many were missed.
+    Trim(usize),
+    /// No recovery is given at all, and none is denied.
+    Mute,
+    /// Those who come back are in another epoch.
+    OtherEpoch,
+    /// Every n-th upgrade is answered 503 with Retry-After 0.
+    Busy(u64),
+    /// Every n-th join is refused for good.
+    Ban(u64),
+    /// One of the last two in a room is cut when all others have gone.
+    CutAnother,
+    /// Every n-th message does not reach the newest member.
+    LoseNewest(u64),
+}
+
+struct Seat {
+    connection: u64,
+    user: Option<String>,
+    stream: TcpStream,
+}
+
+#[derive(Default)]
+struct Room {
+    history: Vec<(u64, String, Box<RawValue>)>,
+    offset: u64,
+    likes: u64,
+    version: u64,
+    seats: Vec<Seat>,
+    phantoms: u64,
+}
+
+#[derive(Default)]
+struct State {
+    rooms: HashMap<String, Room>,
+    connections: u64,
+    likes: u64,
+    departures: u64,
+    joins: u64,
+    sends: u64,
+    planted: u64,
+}
+
+struct Shared {
+    fault: Fault,
+    state: Mutex<State>,
+}
+
+/// A running fake; its threads end with the process.
+pub(crate) struct Lively {
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Lively {
+    pub(crate) fn start(fault: Fault) -> Lively {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            fault,
+            state: Mutex::default(),
+        });
+        let for_clients = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = for_clients.clone();
+                std::thread::spawn(move || serve(&shared, stream));
+            }
+        });
+        Lively { addr, shared }
+    }
+
+    /// How often the fault was planted.
+    pub(crate) fn planted(&self) -> u64 {
+        self.shared.state.lock().unwrap().planted
+    }
+}
+
+/// HTTP until an upgrade, then frames. `None`: the connection is over.
+fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut out = stream;
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let path = head.split(' ').nth(1)?.to_owned();
+        if path == "/v1/ws" {
+            return upgrade(shared, reader, out, &head);
+        }
+        let mut body = vec![0; header(&head, "content-length")?.parse().ok()?];
+        reader.read_exact(&mut body).ok()?;
+        let (status, answer) = account(&path, &body)?;
+        let length = answer.len();
+        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
+        out.write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+fn account(path: &str, body: &[u8]) -> Option<(u16, String)> {
+    let profile = |user: &str| Profile {
+        id: UserId::parse(user).unwrap(),
+        name: None,
+        avatar: None,
+    };
+    if path == "/v1/accounts" {
+        let new: NewAccount = serde_json::from_slice(body).ok()?;
+        let user = profile(&new.user_id);
+        return Some((201, serde_json::to_string(&AccountCreated { user }).ok()?));
+    }
+    let login: Login = serde_json::from_slice(body).ok()?;
+    let tokens = Tokens {
+        access_token: login.user_id.clone(),
+        token_type: "Bearer".to_owned(),
+        expires_in_ms: 900_000,
+        refresh_token: "r".to_owned(),
+        user: profile(&login.user_id),
+        session: "s_1".to_owned(),
+    };
+    Some((200, serde_json::to_string(&tokens).ok()?))
+}
+
+fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream, head: &str) -> Option<()> {
+    let connection = {
+        let mut state = shared.state.lock().unwrap();
+        state.connections += 1;
+        state.connections
+    };
+    if matches!(shared.fault, Fault::Busy(n) if connection.is_multiple_of(n)) {
+        shared.state.lock().unwrap().planted += 1;
+        let busy = "HTTP/1.1 503 X\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        return out.write_all(busy.as_bytes()).ok();
+    }
+    let user = header(head, "authorization").and_then(|v| Some(v.strip_prefix("Bearer ")?.to_owned()));
+    let answer = format!(
+        "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {}\r\n\r\n",
+        accept(header(head, "sec-websocket-key")?)
+    );
+    out.write_all(answer.as_bytes()).ok()?;
+    let hello = Hello {
+        protocol: 1,
+        connection: format!("c_{connection}"),
+        ping_interval_ms: 25_000,
+        limits: HelloLimits {
+            frame_bytes_max: 65_536,
+            body_bytes_max: 16_384,
+            subscriptions_max: 128,
+            like_max: 100,
+        },
+    };
+    out.write_all(&text_frame(&hello)).ok()?;
+    frames(shared, &mut reader, &out, connection, user.as_deref());
+    let mut state = shared.state.lock().unwrap();
+    let rooms: Vec<String> = state.rooms.keys().cloned().collect();
+    for room in rooms {
+        depart(shared.fault, &mut state, &room, connection);
+    }
+    out.shutdown(Shutdown::Both).ok()
+}
+
+fn frames(
+    shared: &Shared,
+    reader: &mut BufReader<TcpStream>,
+    out: &TcpStream,
+    connection: u64,
+    user: Option<&str>,
+) -> Option<()> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        while let Some(header) = Header::parse(&bytes).ok()? {
+            let end = header.len + usize::try_from(header.payload).ok()?;
+            if bytes.len() < end {
+                break;
+            }
+            let key = header.mask?;
+            let masked = bytes[header.len..end].iter().enumerate();
+            let payload: Vec<u8> = masked.map(|(i, b)| b ^ key[i & 3]).collect();
+            bytes.drain(..end);
+            match header.opcode {
+                Opcode::Text => {
+                    let bytes = command(shared, out, connection, user, std::str::from_utf8(&payload).ok()?)?;
+                    (&mut &*out).write_all(&bytes).ok()?;
+                }
+                Opcode::Close => return None,
+                _ => {}
+            }
+        }
+        let n = reader.read(&mut chunk).ok()?;
+        if n == 0 {
+            return None;
+        }
+        bytes.extend_from_slice(&chunk[..n]);
+    }
+}
+
+/// Does a command; returns what is written after it.
+fn command(
+    shared: &Shared,
+    out: &TcpStream,
+    connection: u64,
+    user: Option<&str>,
+    text: &str,
+) -> Option<Vec<u8>> {
+    let frame = parse(text).ok()?;
+    let mut state = shared.state.lock().unwrap();
+    let (state, fault) = (&mut *state, shared.fault);
+    match frame.command {
+        Command::Join(mut join_command) => {
+            state.joins += 1;
+            if matches!(fault, Fault::Ban(n) if state.joins.is_multiple_of(n)) {
+                state.planted += 1;
+                return Some(text_frame(&refusal(frame.id)));
+            }
+            let name = RoomName::parse(&join_command.room).ok()?;
+            join_command.room = Cow::Owned(name.as_str().to_owned());
+            let mut stream = out.try_clone().ok()?;
+            let reply = join(fault, state, &join_command, &name, frame.id);
+            // Under the lock, so that no push of the room precedes it.
+            stream.write_all(&reply).ok()?;
+            let room = state.rooms.get_mut(name.as_str())?;
+            room.seats.push(Seat {
+                connection,
+                user: user.map(str::to_owned),
+                stream,
+            });
+            counts(fault, room, &name);
+            Some(Vec::new())
+        }
+        Command::Leave(leave) => {
+            depart(fault, state, &leave.room, connection);
+            Some(json_frame(&ok_json(
+                frame.id,
+                &countersign_protocol::client::Empty {},
+            )))
+        }
+        Command::Like(like) => {
+            let name = RoomName::parse(&like.room).ok()?;
+            state.likes += 1;
+            let room = state.rooms.get_mut(name.as_str())?;
+            let lost = matches!(fault, Fault::LoseLike(n) if state.likes.is_multiple_of(n));
+            let twice = matches!(fault, Fault::LikeTwice(n) if state.likes.is_multiple_of(n));
+            let falls = matches!(fault, Fault::Fall(n) if state.likes.is_multiple_of(n)) && room.likes > 0;
+            state.planted += u64::from(lost) + u64::from(twice) + u64::from(falls);
+            if falls {
+                room.version += 1;
+                let low = push(room, &name, room.likes - 1);
+                let _ = room.seats[1].stream.write_all(&low);
+            }
+            let value = room.likes + like.n;
+            room.likes = if lost {
+                room.likes
+            } else {
+                value + u64::from(twice)
+            };
+            counts(fault, room, &name);
+            Some(json_frame(&ok_json(frame.id, &Liked { value })))
+        }
+        Command::Send(send) => {
+            let user = user?;
+            state.sends += 1;
+            let room = state.rooms.get_mut(&*send.room)?;
+            room.offset += 1;
+            room.history
+                .push((room.offset, user.to_owned(), send.body.to_owned()));
+            let bytes = text_frame(&message(&send.room, room.offset, user, send.body));
+            let newest = room.seats.len() - 1;
+            for (i, seat) in room.seats.iter_mut().enumerate() {
+                if i == newest && matches!(fault, Fault::LoseNewest(n) if state.sends.is_multiple_of(n)) {
+                    state.planted += 1;
+                } else {
+                    // Whoever is gone is taken out when its thread sees it.
+                    let _ = seat.stream.write_all(&bytes);
+                }
+            }
+            let sent = Sent {
+                offset: Some(room.offset),
+                at_ms: Some(1),
+                ..Sent::default()
+            };
+            Some(json_frame(&ok_json(frame.id, &sent)))
+        }
+        _ => None,
+    }
+}
+
+fn refusal(id: u64) -> ErrorReply {
+    ErrorReply {
+        id: Some(id),
+        code: ErrorCode::NotAllowed,
+        message: "no".to_owned(),
+        retry: false,
+        after_ms: None,
+        state: None,
+        reason: None,
+        tries_left: None,
+    }
+}
+
+fn message<'a>(room: &'a str, offset: u64, user: &str, body: &'a RawValue) -> MessagePush<'a> {
+    MessagePush {
+        room: Cow::Borrowed(room),
+        offset,
+        at_ms: 1,
+        from: Some(Cow::Owned(From {
+            id: UserId::parse(user).unwrap(),
+            name: None,
+            avatar: None,
+            role: Role::Member,
+        })),
+        source: None,
+        cid: None,
+        priority: Priority::Normal,
+        body,
+    }
+}
+
+/// The reply to a join.
+fn join(fault: Fault, state: &mut State, join: &Join<'_>, name: &RoomName, id: u64) -> Vec<u8> {
+    let room = state
+        .rooms
+        .entry(name.as_str().to_owned())
+        .or_insert_with(|| Room {
+            // Not from zero: bases must be taken from the reply.
+            offset: 40,
+            likes: 7,
+            ..Room::default()
+        });
+    let mut first = room.offset + 1;
+    let mut recovered = None;
+    if let Some(after) = &join.after {
+        first = after.offset + 1;
+        let missed = usize::try_from(room.offset - after.offset).unwrap();
+        recovered = Some(true);
+        match fault {
+            Fault::LoseAtResume if missed > 0 => {
+                first += 1;
+                state.planted += 1;
+            }
+            Fault::RepeatAtResume if after.offset > 40 => {
+                first -= 1;
+                state.planted += 1;
+            }
+            Fault::Trim(most) if missed > most => {
+                first = room.offset - most as u64 + 1;
+                recovered = Some(false);
+                state.planted += (missed - most) as u64;
+            }
+            Fault::Mute if missed > 0 => {
+                first = room.offset + 1;
+                recovered = None;
+                state.planted += missed as u64;
+            }
+            _ => {}
+        }
+    }
+    let other_epoch = fault == Fault::OtherEpoch && join.after.is_some();
+    state.planted += u64::from(other_epoch);
+    let reply = Joined {
+        room: name.clone(),
+        epoch: if other_epoch { "f" } else { "e" }.to_owned(),
+        offset: room.offset,
+        recovered,
+        messages: room
+            .history
+            .iter()
+            .filter(|(offset, ..)| *offset >= first)
+            .map(|(offset, user, body)| message(name.as_str(), *offset, user, body))
+            .collect(),
+        counts: Counts {
+            version: room.version,
+            viewers: viewers(room),
+            members: members(room),
+            counters: BTreeMap::from([("likes".to_owned(), room.likes)]),
+        },
+        info: RoomInfo::default(),
+        me: Me {
+            role: Role::Member,
+            muted_for_ms: None,
+        },
+    };
+    json_frame(&ok_json(id, &reply))
+}
+
+fn viewers(room: &Room) -> u64 {
+    room.seats.len() as u64 + room.phantoms
+}
+
+fn members(room: &Room) -> u64 {
+    let users: BTreeSet<&String> = room.seats.iter().filter_map(|s| s.user.as_ref()).collect();
+    users.len() as u64
+}
+
+fn push(room: &Room, name: &RoomName, likes: u64) -> Vec<u8> {
+    text_frame(&CountsPush {
+        room: name.clone(),
+        version: room.version,
+        viewers: viewers(room),
+        members: members(room),
+        counters: BTreeMap::from([("likes".to_owned(), likes)]),
+    })
+}
+
+/// Tells all how it is now.
+fn counts(fault: Fault, room: &mut Room, name: &RoomName) {
+    room.version += 1;
+    let bytes = push(room, name, room.likes);
+    for (i, seat) in room.seats.iter_mut().enumerate() {
+        if fault != Fault::Deaf || i != 1 {
+            let _ = seat.stream.write_all(&bytes);
+        }
+    }
+}
+
+fn depart(fault: Fault, state: &mut State, name: &str, connection: u64) {
+    let Some(room) = state.rooms.get_mut(name) else {
+        return;
+    };
+    let before = room.seats.len();
+    room.seats.retain(|s| s.connection != connection);
+    if room.seats.len() == before {
+        return;
+    }
+    state.departures += 1;
+    if matches!(fault, Fault::LeakViewer(n) if state.departures.is_multiple_of(n)) {
+        room.phantoms += 1;
+        state.planted += 1;
+    }
+    if fault == Fault::CutAnother && state.planted == 0 && room.seats.len() == 2 {
+        state.planted += 1;
+        let _ = room.seats[1].stream.shutdown(Shutdown::Both);
+    }
+    counts(fault, room, &RoomName::parse(name).unwrap());
+}

@@ -1,0 +1,532 @@
+//! Scenarios whose connections come and go, on a gateway in miniature: what it does wrong is reported by the
+//! metric for it, and a clean one is not accused.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests say what must hold by unwrapping it"
+)]
+
+mod common;
+
+use std::process::Command;
+
+use common::lively::{Fault, Lively};
+use common::{stage, target};
+use countersign_loadtest::accounts::Session;
+use countersign_loadtest::churn::{self, ChurnPlan, ChurnResult};
+use countersign_loadtest::clock::{MILLI, SECOND};
+use countersign_loadtest::counts::{self, CountsPlan, CountsResult};
+use countersign_loadtest::engine::upgrade::Identity;
+use countersign_loadtest::fleet::Dialect;
+use countersign_loadtest::metric::Metrics;
+use countersign_loadtest::room::Stage;
+use countersign_loadtest::storm::{self, StormPlan, StormResult};
+use countersign_loadtest::story::visits::VisitPlan;
+
+const MEMBERS: usize = 6;
+
+fn sessions(users: usize) -> Vec<Session> {
+    (0..users)
+        .map(|n| Session {
+            user: format!("u{n}"),
+            identity: Identity {
+                device: None,
+                token: Some(format!("u{n}")),
+            },
+            expires_in_ms: 900_000,
+        })
+        .collect()
+}
+
+/// Runs on a fake with this fault; returns how often it was planted too.
+fn on<T>(fault: Fault, drive: impl FnOnce(&Stage<'_>) -> T) -> (T, u64) {
+    let lively = Lively::start(fault);
+    let target = target(lively.addr);
+    let sessions = sessions(4);
+    let result = drive(&Stage {
+        sessions: &sessions,
+        pid: Some(std::process::id()),
+        ..stage(&target, Dialect::Countersign)
+    });
+    (result, lively.planted())
+}
+
+fn value(metrics: &Metrics, name: &str) -> f64 {
+    metrics.named(name).unwrap().value.unwrap()
+}
+
+/// Asserts that all these metrics are 0 but the ones `except` names.
+fn zero(metrics: &Metrics, names: &[&str], except: &[&str]) {
+    for name in names.iter().filter(|n| !except.contains(n)) {
+        let found = value(metrics, name);
+        assert!(found.abs() < 0.5, "{name} is {found}: {metrics:?}");
+    }
+}
+
+fn visits() -> VisitPlan {
+    VisitPlan {
+        per_second: 80.0,
+        stay: 40 * MILLI,
+        dropped: 0.5,
+    }
+}
+
+// --- counts ---------------------------------------------------------------------------------------------
+
+const COUNTS_ZERO: &[&str] = &[
+    "unsent",
+    "refused",
+    "unanswered",
+    "likes_lost",
+    "likes_unexpected",
+    "stale_at_end",
+    "unseen",
+    "unnoted",
+    "fell",
+    "version_fell",
+    "viewers_wrong",
+    "members_wrong",
+    "malformed",
+    "closed",
+    "visits_failed",
+    "visits_no_slot",
+    "connect_refused",
+];
+
+fn counts(fault: Fault, change: impl FnOnce(&mut CountsPlan)) -> (CountsResult, u64) {
+    let mut plan = CountsPlan {
+        rooms: 1,
+        per_room: MEMBERS,
+        likers: MEMBERS,
+        per_second: 100.0,
+        n: 3,
+        visits: None,
+        warmup: 50 * MILLI,
+        window: 300 * MILLI,
+        drain: if fault == Fault::None {
+            20 * SECOND
+        } else {
+            2 * SECOND
+        },
+    };
+    change(&mut plan);
+    on(fault, |stage| counts::run(&plan, stage).unwrap())
+}
+
+#[test]
+fn true_counts_are_not_accused() {
+    let (result, _) = counts(Fault::None, |plan| {
+        plan.rooms = 3;
+        plan.visits = Some(visits());
+    });
+    let metrics = result.metrics();
+    zero(&metrics, COUNTS_ZERO, &[]);
+    assert!(result.accepted >= 30 && result.acknowledged == 3 * result.accepted);
+    assert!(value(&metrics, "visits") > 10.0);
+    // Each like of the measured span reaches each member of its room.
+    let measured = result.latency.count;
+    assert_eq!(measured, result.answer.count * MEMBERS as u64);
+    assert!(measured > 0 && result.after_answer.count == measured);
+    assert!(result.pushes_per_member > 0.0 && result.counts_wire_bytes > 80.0);
+    assert!(result.rss_bytes.is_some() && result.cpu_us_per_push.is_some());
+}
+
+#[test]
+fn a_like_that_is_acknowledged_and_not_counted_is_lost() {
+    let (result, planted) = counts(Fault::LoseLike(5), |_| ());
+    assert!(planted > 0);
+    assert_eq!(result.likes_lost, 3 * planted);
+    assert_eq!(result.stale_at_end, MEMBERS as u64);
+    zero(
+        &result.metrics(),
+        COUNTS_ZERO,
+        &["likes_lost", "stale_at_end", "unseen"],
+    );
+}
+
+#[test]
+fn a_like_that_counts_twice_is_unexpected() {
+    let (result, planted) = counts(Fault::LikeTwice(5), |_| ());
+    assert!(planted > 0);
+    assert_eq!(result.likes_unexpected, planted);
+    zero(
+        &result.metrics(),
+        COUNTS_ZERO,
+        &["likes_unexpected", "stale_at_end"],
+    );
+}
+
+#[test]
+fn a_counter_that_falls_is_seen() {
+    let (result, planted) = counts(Fault::Fall(4), |_| ());
+    assert!(planted > 0);
+    assert_eq!(result.counts.fell, planted);
+    zero(&result.metrics(), COUNTS_ZERO, &["fell"]);
+}
+
+#[test]
+fn a_member_that_is_told_nothing_is_stale() {
+    let (result, _) = counts(Fault::Deaf, |_| ());
+    assert_eq!(result.stale_at_end, 1);
+    assert_eq!(result.unseen, result.answer.count);
+    zero(
+        &result.metrics(),
+        COUNTS_ZERO,
+        // Others joined after it; that, too, it was not told.
+        &["stale_at_end", "unseen", "viewers_wrong", "members_wrong"],
+    );
+}
+
+#[test]
+fn a_viewer_that_stays_counted_is_seen() {
+    let (result, planted) = counts(Fault::LeakViewer(4), |plan| plan.visits = Some(visits()));
+    assert!(planted > 0);
+    assert_eq!(result.viewers_wrong, MEMBERS as u64);
+    zero(&result.metrics(), COUNTS_ZERO, &["viewers_wrong"]);
+}
+
+// --- churn ----------------------------------------------------------------------------------------------
+
+const CHURN_ZERO: &[&str] = &[
+    "arrivals_failed",
+    "arrivals_no_slot",
+    "connect_refused",
+    "visits_ended",
+    "hanging",
+    "unsent",
+    "refused",
+    "unanswered",
+    "told",
+    "lost",
+    "members_short",
+    "unexpected",
+    "duplicated",
+    "out_of_order",
+    "gaps",
+    "disagreed",
+    "foreign",
+    "malformed",
+    "visitor_faults",
+    "early",
+    "closed",
+    "version_fell",
+    "viewers_wrong",
+    "members_wrong",
+];
+
+fn churn(fault: Fault, change: impl FnOnce(&mut ChurnPlan)) -> (ChurnResult, u64) {
+    let mut plan = ChurnPlan {
+        rooms: 1,
+        per_room: MEMBERS,
+        publishers: 2,
+        messages_per_second: 60.0,
+        body_bytes: 128,
+        visits: visits(),
+        anonymous_visitors: false,
+        calm: 100 * MILLI,
+        warmup: 50 * MILLI,
+        window: 300 * MILLI,
+        drain: if fault == Fault::None {
+            20 * SECOND
+        } else {
+            2 * SECOND
+        },
+        quiet: 20 * MILLI,
+    };
+    change(&mut plan);
+    on(fault, |stage| churn::run(&plan, stage).unwrap())
+}
+
+#[test]
+fn coming_and_going_is_accounted_for() {
+    for anonymous in [false, true] {
+        let (result, _) = churn(Fault::None, |plan| {
+            plan.rooms = 2;
+            plan.anonymous_visitors = anonymous;
+        });
+        zero(&result.metrics(), CHURN_ZERO, &[]);
+        let visits = &result.visits;
+        assert!(visits.due >= 28, "{visits:?}");
+        assert_eq!(
+            (visits.joined, visits.left + visits.dropped),
+            (visits.due, visits.due)
+        );
+        assert!(
+            visits.left.abs_diff(visits.dropped) <= 1,
+            "half of them by a dropped socket"
+        );
+        // Those meant within the measured span, which has 24 of them.
+        assert_eq!(result.latency.count, 24);
+        assert_eq!(result.loss.expected, result.messages.accepted * MEMBERS as u64);
+        assert_eq!(result.messages.delivered, result.loss.expected);
+        assert!(result.message.count > 0 && result.calm_message.count > 0);
+        assert!(result.leak_bytes.is_some() && result.leak_steady_bytes.is_some());
+        assert!(result.cpu_us_per_arrival.is_some() && result.cpu_us_per_arrival_net.is_some());
+    }
+}
+
+#[test]
+fn a_viewer_that_is_never_let_go_is_seen() {
+    let (result, planted) = churn(Fault::LeakViewer(7), |_| ());
+    assert!(planted > 0);
+    assert_eq!(result.viewers_wrong, MEMBERS as u64);
+    zero(&result.metrics(), CHURN_ZERO, &["viewers_wrong"]);
+}
+
+#[test]
+fn refused_arrivals_are_told_by_reason() {
+    let (result, planted) = churn(Fault::Ban(9), |_| ());
+    assert!(planted > 0);
+    assert_eq!(result.visits.failed.get("join not_allowed"), Some(&planted));
+    assert_eq!(result.visits.joined + planted, result.visits.due);
+    zero(&result.metrics(), CHURN_ZERO, &["arrivals_failed"]);
+    let (result, planted) = churn(Fault::Busy(9), |_| ());
+    assert!(planted > 0);
+    assert_eq!(result.connect_refused.get("upgrade 503"), Some(&planted));
+    assert_eq!(result.visits.joined, result.visits.due);
+    zero(&result.metrics(), CHURN_ZERO, &["connect_refused"]);
+}
+
+#[test]
+fn a_message_that_does_not_reach_the_newest_is_seen() {
+    let (result, planted) = churn(Fault::LoseNewest(2), |plan| plan.visits.stay = 200 * MILLI);
+    assert!(planted > 0);
+    let seen = result.visitor_faults + result.loss.lost;
+    assert!(seen > 0 && seen <= planted, "{seen} of {planted}");
+}
+
+// --- storm ----------------------------------------------------------------------------------------------
+
+const STORM_ZERO: &[&str] = &[
+    "not_current",
+    "given_up",
+    "recovered_false",
+    "recovery_short",
+    "epoch_changed",
+    "connect_refused",
+    "storm_refused",
+    "unsent",
+    "refused",
+    "unanswered",
+    "told",
+    "lost",
+    "members_short",
+    "unexpected",
+    "duplicated",
+    "out_of_order",
+    "gaps",
+    "unclear",
+    "disagreed",
+    "foreign",
+    "malformed",
+    "early",
+    "stayed_closed",
+    "ended_again",
+    "version_fell",
+    "viewers_wrong",
+    "members_wrong",
+];
+
+fn storm(fault: Fault) -> (StormResult, u64) {
+    let plan = StormPlan {
+        rooms: 2,
+        per_room: MEMBERS,
+        publishers: 1,
+        stayers: 1,
+        messages_per_second: 50.0,
+        body_bytes: 128,
+        before: 200 * MILLI,
+        away: 400 * MILLI,
+        limit: match fault {
+            // Those who lack something are never current.
+            Fault::LoseAtResume | Fault::Mute => 2 * SECOND,
+            _ => 30 * SECOND,
+        },
+        after: 100 * MILLI,
+        drain: if fault == Fault::None {
+            20 * SECOND
+        } else {
+            2 * SECOND
+        },
+    };
+    on(fault, |stage| storm::run(&plan, stage).unwrap())
+}
+
+/// Connections that are cut: four of six in each of two rooms.
+const CUT: u64 = 8;
+
+#[test]
+fn all_come_back_and_nothing_is_missing() {
+    let (result, _) = storm(Fault::None);
+    let metrics = result.metrics();
+    zero(&metrics, STORM_ZERO, &[]);
+    assert_eq!(
+        (result.cut, result.stayed, result.current, result.recovered),
+        (CUT, 4, CUT, CUT)
+    );
+    assert_eq!((result.latency.count, result.rejoin.count), (CUT, CUT));
+    assert!(
+        value(&metrics, "all_current") >= 400_000.0,
+        "they were away that long"
+    );
+    assert!(result.messages.replayed > 0);
+    assert_eq!(result.messages.delivered, result.loss.expected);
+    assert_eq!(result.loss.expected, result.messages.accepted * MEMBERS as u64);
+    assert!(result.storm_message.count > 0 && result.before_message.count > 0);
+    assert!(result.rss_peak_bytes.is_some() && result.cpu_us_per_return.is_some());
+}
+
+#[test]
+fn what_a_recovery_leaves_out_is_lost() {
+    let (result, planted) = storm(Fault::LoseAtResume);
+    assert!(planted > 0);
+    assert_eq!((result.recovery_short, result.loss.lost), (planted, planted));
+    assert_eq!((result.not_current, result.all_current_us), (planted, None));
+    zero(
+        &result.metrics(),
+        STORM_ZERO,
+        // The hole in what one member has is a gap at its next message.
+        &["recovery_short", "lost", "members_short", "not_current", "gaps"],
+    );
+    let (result, planted) = storm(Fault::Mute);
+    assert!(planted > 0);
+    assert_eq!(result.loss.lost, planted);
+}
+
+#[test]
+fn what_a_recovery_repeats_is_duplicated() {
+    let (result, planted) = storm(Fault::RepeatAtResume);
+    assert!(planted > 0);
+    assert_eq!(result.messages.duplicated, planted);
+    zero(&result.metrics(), STORM_ZERO, &["duplicated"]);
+}
+
+#[test]
+fn a_break_that_is_told_is_no_loss() {
+    let (result, planted) = storm(Fault::Trim(3));
+    assert!(planted > 0 && result.recovered_false > 0);
+    assert_eq!(result.messages.told, planted);
+    assert_eq!(
+        (result.current, result.recovered + result.recovered_false),
+        (CUT, CUT)
+    );
+    zero(&result.metrics(), STORM_ZERO, &["recovered_false", "told"]);
+}
+
+#[test]
+fn another_epoch_is_said() {
+    let (result, planted) = storm(Fault::OtherEpoch);
+    assert_eq!((planted, result.epoch_changed), (CUT, CUT));
+}
+
+#[test]
+fn a_busy_server_is_come_back_to() {
+    let (result, planted) = storm(Fault::Busy(4));
+    assert!(planted > 0);
+    let refused: u64 = result
+        .storm_refused
+        .values()
+        .chain(result.connect_refused.values())
+        .sum();
+    assert_eq!(refused, planted);
+    assert_eq!(result.current, CUT);
+    zero(
+        &result.metrics(),
+        STORM_ZERO,
+        &["storm_refused", "connect_refused"],
+    );
+}
+
+#[test]
+fn one_who_stayed_and_was_dropped_is_told() {
+    let (result, planted) = storm(Fault::CutAnother);
+    assert_eq!(planted, 1);
+    assert_eq!(result.stayed_ended.values().sum::<u64>(), 1);
+}
+
+// --- the program ----------------------------------------------------------------------------------------
+
+#[test]
+fn each_is_a_subcommand_with_assertions_and_a_document() {
+    let lively = Lively::start(Fault::None);
+    let target = format!("ws://{}", lively.addr);
+    let pid = std::process::id().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let counts: &[&str] = &[
+        "--churn-rate",
+        "50",
+        "--churn-stay",
+        "0.05",
+        "--warmup",
+        "0",
+        "--assert",
+        "fell==0",
+    ];
+    let churn: &[&str] = &[
+        "--arrivals",
+        "50",
+        "--stay",
+        "0.05",
+        "--calm",
+        "0.1",
+        "--warmup",
+        "0",
+        "--quiet",
+        "0",
+        "--assert",
+        "hanging==0",
+    ];
+    let storm: &[&str] = &["--before", "0.1", "--after", "0", "--assert", "not_current==0"];
+    for (name, options) in [("counts", counts), ("churn", churn), ("storm", storm)] {
+        let json = dir.path().join(name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign-loadtest"));
+        command.args([
+            name,
+            "--target",
+            &target,
+            "--pid",
+            &pid,
+            "--rooms",
+            "2",
+            "--members",
+            "5",
+        ]);
+        command
+            .args(["--profile", "bench", "--assert", "viewers_wrong==0", "--json"])
+            .arg(&json);
+        if name != "storm" {
+            command.args(["--seconds", "0.2"]);
+        }
+        let output = command.args(options).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let document: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        assert_eq!(
+            (&document["scenario"], &document["passed"]),
+            (&name.into(), &true.into())
+        );
+        assert!(document["metrics"]["p99"].is_number() && document["result"]["usage"].is_object());
+    }
+    for (args, why) in [
+        (&["counts", "--n", "0"][..], "--n"),
+        (&["churn", "--dropped", "2"][..], "--dropped"),
+        (&["storm", "--members", "2", "--stay", "1"][..], "nobody is left"),
+        (&["storm", "--protocol", "floor"][..], "--protocol countersign"),
+        (&["counts", "--assert", "lost==0"][..], "no metric"),
+        (
+            &["churn", "--seconds", "99999", "--arrivals", "1"][..],
+            "--seconds",
+        ),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign-loadtest"));
+        let output = command.args(args).args(["--target", &target]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(why), "{args:?}: {text}");
+    }
+}
