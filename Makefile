@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser perf soak
+.PHONY: test deps fmt lint build unit ill-mannered browser bench perf soak
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -30,3 +30,9 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# Instructions of the gateway's paths against benches/baseline.toml, by hand. BENCH_FLAGS: `--update` writes a new
+# baseline, a part of a name counts only such paths, `--runs N` sets how many processes the median is of.
+bench:
+	@scripts/deps bench
+	$(CARGO) bench --package countersign --locked --bench instructions -- $(BENCH_FLAGS)
