@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser perf soak deps-perf perf-check
+.PHONY: test deps fmt lint build unit ill-mannered browser bench perf perf-check deps-perf
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -38,3 +38,9 @@ deps-perf:
 # The load tester on those servers: every delivery arrives once, in order and as it was sent.
 perf-check: deps-perf
 	@loadtest/targets/check
+
+# Instructions of the gateway's paths against benches/baseline.toml, by hand. BENCH_FLAGS: `--update` writes a new
+# baseline, a part of a name counts only such paths, `--runs N` sets how many processes the median is of.
+bench:
+	@scripts/deps bench
+	$(CARGO) bench --package countersign --locked --bench instructions -- $(BENCH_FLAGS)

@@ -71,6 +71,9 @@ fn depth_is_bounded_and_brackets_in_strings_do_not_count() {
     assert!(parse(&nested(15)).is_ok());
     assert_eq!(code(&nested(16)).1, ErrorCode::BadRequest);
     assert!(parse(r#"{"id":1,"type":"ping","x":"[[[[[[[[[[[[[[[[[[[[\"[["}"#).is_ok());
+    // Many, but none of them deep.
+    let beside = format!(r#"{{"id":1,"type":"ping","x":[{}0]}}"#, "[],".repeat(40));
+    assert!(parse(&beside).is_ok());
 }
 
 #[test]
