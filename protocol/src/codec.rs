@@ -124,8 +124,27 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, pay
 /// A text frame as a server sends it: header and JSON of `value`. A value that cannot be written as
 /// JSON (none of this crate's) becomes an empty object.
 pub fn text_frame<T: Serialize>(value: &T) -> Vec<u8> {
-    json_frame(&json(value))
+    // Written behind room for the longest header of a frame of usual size, and moved only when it has another.
+    let mut out = Vec::with_capacity(FRAME_BYTES_USUAL);
+    out.resize(HEADER_ROOM, 0);
+    if serde_json::to_writer(&mut out, value).is_err() {
+        return json_frame(b"{}");
+    }
+    let payload = out.len() - HEADER_ROOM;
+    match (payload, out.first_chunk_mut::<HEADER_ROOM>()) {
+        (126..=0xffff, Some(header)) => {
+            let [high, low] = u16::try_from(payload).unwrap_or(0).to_be_bytes();
+            *header = [0x80 | Opcode::Text as u8, 126, high, low];
+            out
+        }
+        _ => json_frame(out.get(HEADER_ROOM..).unwrap_or_default()),
+    }
 }
+
+/// Bytes of the header of an unmasked frame with 126 to 65,535 bytes of payload.
+const HEADER_ROOM: usize = 4;
+/// Most frames are shorter; longer ones grow.
+const FRAME_BYTES_USUAL: usize = 256;
 
 /// A text frame as a server sends it, around JSON that exists already.
 pub fn json_frame(json: &[u8]) -> Vec<u8> {
@@ -155,14 +174,19 @@ pub fn command_json<T: Serialize>(id: u64, kind: &str, body: &T) -> Vec<u8> {
 }
 
 fn numbered_json<T: Serialize>(id: u64, kind: &str, body: &T) -> Vec<u8> {
-    let fields = json(body);
     let mut out = format!("{{\"id\":{id},\"type\":\"{kind}\"").into_bytes();
-    match fields.strip_prefix(b"{") {
-        Some(rest) if rest != b"}" => {
-            out.push(b',');
-            out.extend_from_slice(rest);
+    let at = out.len();
+    let written = serde_json::to_writer(&mut out, body).is_ok();
+    match out.get_mut(at..) {
+        Some([b'{', b'}']) => {
+            out.truncate(at);
+            out.push(b'}');
         }
-        _ => out.push(b'}'),
+        Some([brace @ b'{', ..]) if written => *brace = b',',
+        _ => {
+            out.truncate(at);
+            out.push(b'}');
+        }
     }
     out
 }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 /// The sending side of a connection. The hub knows these three and nothing else about transports.
@@ -22,7 +23,12 @@ impl Wire {
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Wire::Direct(stream) => match slices {
-                [one] => stream.try_write(one),
+                // Straight to the socket: what the runtime knows of its readiness is another line of memory to
+                // fetch for each of a room's members. It is asked, and so learns, when the socket is full.
+                [one] => match SockRef::from(stream).send(one) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.try_write(one),
+                    sent => sent,
+                },
                 many => stream.try_write_vectored(many),
             },
             Wire::Woken => Err(io::ErrorKind::WouldBlock.into()),

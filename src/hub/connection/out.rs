@@ -120,6 +120,8 @@ impl Connection {
         match subscription.stage() {
             Stage::Gone => return,
             Stage::Held => return self.hold(&mut out, subscription, batch),
+            // Nearly always: none of it is older than what the member has.
+            Stage::Live { after } if batch.first_after(after) == 0 => self.deliver(&mut out, batch),
             Stage::Live { after } => {
                 if let Some(batch) = later_part(batch, after).as_ref() {
                     self.deliver(&mut out, batch);
