@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use countersign_protocol::http::Tokens;
-use countersign_protocol::server::{From as Sender, Profile, PublicDevice, Role};
+use countersign_protocol::server::{From as Sender, Profile, PublicDevice};
 use countersign_protocol::{DeviceId, ErrorCode, UserId};
 
 use super::device::DeviceDigest;
@@ -14,7 +14,7 @@ use super::jwk::Thumbprint;
 use super::jwt::{Claims, KeySet, TokenError};
 use super::{dpop, seal, secret};
 use crate::config;
-use crate::engine::{Engine, OnceKey, RefreshState, Replaced, SessionRecord};
+use crate::engine::{Engine, Identity, OnceKey, RefreshState, Replaced, SessionRecord};
 use crate::refusal::Refusal;
 
 /// Domain of the pair kept for a repeated refresh.
@@ -25,58 +25,46 @@ const REFRESH_AAD: &[u8] = b"countersign refresh v1";
 const REPLACED_MAX: usize = 4;
 
 /// Who is on the other side: made from a verified token, never from what a client says about itself.
+///
+/// Each connection has its own, because each came with its own token; all else is one and the same for all
+/// connections of a session.
 #[derive(Debug)]
 pub struct Session {
-    id: String,
-    user: Arc<Profile>,
-    device: DeviceDigest,
-    public_device: PublicDevice,
+    identity: Arc<Identity>,
     expires_at: u64,
-    stamp: Arc<Sender>,
 }
 
 impl Session {
     fn new(record: &SessionRecord, expires_at: u64) -> Arc<Self> {
-        let user = record.user.clone();
-        let stamp = Sender {
-            id: user.id.clone(),
-            name: user.name.clone(),
-            avatar: user.avatar.clone(),
-            role: Role::Member,
-        };
         Arc::new(Self {
-            id: record.id.clone(),
-            user: Arc::new(user),
-            device: record.device,
-            public_device: record.public_device.clone(),
+            identity: Arc::clone(&record.identity),
             expires_at,
-            stamp: Arc::new(stamp),
         })
     }
 
     /// Names the session in `session` fields and revocations.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.identity.id
     }
 
     /// The user.
     pub fn user(&self) -> &Arc<Profile> {
-        &self.user
+        &self.identity.user
     }
 
     /// The user's id.
     pub fn user_id(&self) -> &UserId {
-        &self.user.id
+        &self.identity.user.id
     }
 
     /// The device it is bound to.
     pub fn device(&self) -> DeviceDigest {
-        self.device
+        self.identity.device
     }
 
     /// The device as its owner sees it.
     pub fn public_device(&self) -> &PublicDevice {
-        &self.public_device
+        &self.identity.public_device
     }
 
     /// When the token lapses, Unix milliseconds.
@@ -86,7 +74,7 @@ impl Session {
 
     /// The `from` of what this session's user says as a member.
     pub fn stamp(&self) -> &Arc<Sender> {
-        &self.stamp
+        &self.identity.stamp
     }
 }
 
@@ -147,11 +135,8 @@ impl Sessions {
         let family = secret::bytes().map_err(|_| no_entropy())?;
         let refresh_token = refresh_token(&id, &family)?;
         let record = SessionRecord {
-            id,
+            identity: Identity::new(id, new.user, new.device, new.public_device),
             version: 1,
-            user: new.user,
-            device: new.device,
-            public_device: new.public_device,
             jkt: new.jkt,
             ip: new.ip,
             created_at: now,
@@ -170,9 +155,10 @@ impl Sessions {
 
     fn tokens(&self, record: &SessionRecord, refresh_token: String, now: u64) -> Result<Tokens, Refusal> {
         let lifetime_ms = self.settings.access_ms;
-        let mut claims = Claims::new(record.user.id.clone(), record.id.clone(), now, lifetime_ms)
+        let who = &record.identity;
+        let mut claims = Claims::new(who.user.id.clone(), who.id.clone(), now, lifetime_ms)
             .map_err(|_| no_entropy())?
-            .for_device(record.device);
+            .for_device(who.device);
         let mut token_type = "Bearer";
         if let Some(jkt) = &record.jkt {
             let key = Thumbprint::parse(jkt).map_err(|e| Refusal::bad_request(e.to_string()))?;
@@ -189,8 +175,8 @@ impl Sessions {
             // On the wire an expiry is whole seconds; this is what is left of it.
             expires_in_ms: claims.expires_at.saturating_sub(now),
             refresh_token,
-            user: record.user.clone(),
-            session: record.id.clone(),
+            user: (*who.user).clone(),
+            session: who.id.clone(),
         })
     }
 
@@ -250,7 +236,9 @@ impl Sessions {
 
     async fn session_of(&self, claims: &Claims, now: u64) -> Result<Arc<Session>, Refusal> {
         match self.engine.session(claims.session.clone(), now).await? {
-            Some(record) if record.user.id == claims.user => Ok(Session::new(&record, claims.expires_at)),
+            Some(record) if record.identity.user.id == claims.user => {
+                Ok(Session::new(&record, claims.expires_at))
+            }
             _ => Err(Refusal::new(
                 ErrorCode::InvalidToken,
                 "the session has ended; sign in again",
@@ -314,7 +302,7 @@ impl Sessions {
                 // Not ours: whoever knows a session's id must not be able to end it by guessing.
                 return None;
             }
-            let same_device = record.device.matches(device);
+            let same_device = record.identity.device.matches(device);
             if secret::same(&record.refresh.current, &digest) {
                 if !same_device {
                     verdict = Verdict::Reused;
@@ -370,7 +358,11 @@ impl Sessions {
         now: u64,
     ) -> Result<(SessionRecord, Tokens), Refusal> {
         let mut next = record.clone();
-        let tokens = self.tokens(record, refresh_token(&record.id, &record.refresh.family)?, now)?;
+        let tokens = self.tokens(
+            record,
+            refresh_token(&record.identity.id, &record.refresh.family)?,
+            now,
+        )?;
         let internal = || Refusal::new(ErrorCode::Internal, "the new tokens could not be kept");
         let plain = serde_json::to_vec(&tokens).map_err(|_| internal())?;
         let sealed = seal::seal_kept(token, &plain, REFRESH_AAD).map_err(|_| internal())?;

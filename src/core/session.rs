@@ -72,8 +72,9 @@ pub struct Deadlines {
     pong_by: u64,
     /// The expiry the client has been warned of.
     warned_of: u64,
-    blocked: Option<Unchanged>,
-    fragmented: Option<Unchanged>,
+    /// Boxed, as the next: few connections are ever in either.
+    blocked: Option<Box<Unchanged>>,
+    fragmented: Option<Box<Unchanged>>,
 }
 
 impl Deadlines {
@@ -156,8 +157,10 @@ impl Deadlines {
     /// When to look again, if nothing else happens before. Later than `now` whenever [`Deadlines::due`] said
     /// `None` to the same facts.
     pub fn next_at(&self, facts: &Facts, spans: &Spans) -> u64 {
-        let end =
-            |unchanged: Option<Unchanged>, span| unchanged.map_or(NEVER, |u| u.since.saturating_add(span));
+        let end = |unchanged: &Option<Box<Unchanged>>, span| match unchanged {
+            Some(unchanged) => unchanged.since.saturating_add(span),
+            None => NEVER,
+        };
         let session = facts.expires_at.map_or(NEVER, |at| match self.warned_of == at {
             true => at,
             false => at.saturating_sub(spans.expiring),
@@ -167,8 +170,8 @@ impl Deadlines {
             self.ping_at,
             self.pong_by,
             session,
-            end(self.blocked, spans.write),
-            end(self.fragmented, spans.fragments),
+            end(&self.blocked, spans.write),
+            end(&self.fragmented, spans.fragments),
         ]
         .into_iter()
         .min()
@@ -188,12 +191,19 @@ impl Deadlines {
 }
 
 /// Keeps `unchanged` in step with `mark` and answers when it will have lasted for `span`.
-fn lasting(unchanged: &mut Option<Unchanged>, mark: Option<u64>, span: u64, now: u64) -> u64 {
-    *unchanged = mark.map(|mark| match *unchanged {
-        Some(same) if same.mark == mark => same,
-        _ => Unchanged { since: now, mark },
-    });
-    unchanged.map_or(NEVER, |u| u.since.saturating_add(span))
+fn lasting(unchanged: &mut Option<Box<Unchanged>>, mark: Option<u64>, span: u64, now: u64) -> u64 {
+    let Some(mark) = mark else {
+        *unchanged = None;
+        return NEVER;
+    };
+    let since = match unchanged {
+        Some(same) if same.mark == mark => same.since,
+        _ => {
+            *unchanged = Some(Box::new(Unchanged { since: now, mark }));
+            now
+        }
+    };
+    since.saturating_add(span)
 }
 
 /// SplitMix64: neighbouring numbers become unrelated ones.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, Sink, Topic};
 pub use memory::Memory;
-pub use record::{Account, EngineError, OnceKey, Present, RefreshState, Replaced, SessionRecord};
+pub use record::{Account, EngineError, Identity, OnceKey, Present, RefreshState, Replaced, SessionRecord};
 
 use crate::core::attempt::{Attempt, AttemptKey, QrId, Step};
 use crate::core::stream::{Draft, Publication};

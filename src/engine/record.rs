@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_protocol::server::{Profile, PublicDevice, Role};
+use countersign_protocol::server::{From as Sender, Profile, PublicDevice, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::device::DeviceDigest;
@@ -17,15 +17,43 @@ pub struct Account {
     pub locked: bool,
 }
 
+/// What of a session never changes. The record and every connection of the session share one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Names the session.
+    pub id: String,
+    pub user: Arc<Profile>,
+    /// The user as the author of a message.
+    pub stamp: Arc<Sender>,
+    pub device: DeviceDigest,
+    pub public_device: PublicDevice,
+}
+
+impl Identity {
+    /// That of session `id`, by which `user` is signed in on a device.
+    pub fn new(id: String, user: Profile, device: DeviceDigest, public_device: PublicDevice) -> Arc<Self> {
+        let stamp = Sender {
+            id: user.id.clone(),
+            name: user.name.clone(),
+            avatar: user.avatar.clone(),
+            role: Role::Member,
+        };
+        Arc::new(Self {
+            id,
+            user: Arc::new(user),
+            stamp: Arc::new(stamp),
+            device,
+            public_device,
+        })
+    }
+}
+
 /// A signed-in device.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
-    pub id: String,
+    pub identity: Arc<Identity>,
     /// Rises by one with every update.
     pub version: u64,
-    pub user: Profile,
-    pub device: DeviceDigest,
-    pub public_device: PublicDevice,
     /// RFC 7638 thumbprint the tokens are bound to, if any.
     pub jkt: Option<String>,
     pub ip: String,

@@ -25,6 +25,8 @@ pub(super) struct Flusher {
     changes: Option<u64>,
     /// The member to serve next.
     next: usize,
+    /// Members served since the last yield, of this batch and of those before.
+    served: usize,
     /// Set while members are served: dropped like this, it has panicked.
     serving: bool,
     /// At whom the flusher before this one panicked.
@@ -50,6 +52,7 @@ impl Flusher {
             members: Vec::new(),
             changes: None,
             next: 0,
+            served: 0,
             serving: false,
             failed: None,
         };
@@ -69,7 +72,10 @@ impl Flusher {
         loop {
             while !matches!(self.work, Work::Done) {
                 self.serve();
-                yield_now().await;
+                if self.served >= FLUSH_CHUNK {
+                    self.served = 0;
+                    yield_now().await;
+                }
             }
             self.next = 0;
             self.work = match self.room.take(&mut self.members, &mut self.changes) {
@@ -80,15 +86,16 @@ impl Flusher {
         }
     }
 
-    /// Serves the next members, at most [`FLUSH_CHUNK`].
+    /// Serves the next members, until all are or it is time to yield.
     fn serve(&mut self) {
         self.serving = true;
-        for _ in 0..FLUSH_CHUNK {
+        while self.served < FLUSH_CHUNK {
             let Some(member) = self.members.get(self.next) else {
                 self.work = Work::Done;
                 break;
             };
             self.next += 1;
+            self.served += 1;
             match &self.work {
                 Work::Offer(batch) => member.connection.offer(member, batch),
                 Work::CutOff => member.connection.end(End::Close(CloseCode::SlowConsumer)),
@@ -121,6 +128,7 @@ impl Drop for Flusher {
             members: std::mem::take(&mut self.members),
             changes: self.changes,
             next: self.next,
+            served: self.served,
             serving: false,
         };
         runtime.spawn(heir.run());

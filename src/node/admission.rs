@@ -40,7 +40,8 @@ struct Network {
 pub struct Admission {
     door: Arc<Door>,
     network: IpAddr,
-    refusal: Option<Refusal>,
+    /// Boxed: a place is kept for as long as its socket, and most have none.
+    refusal: Option<Box<Refusal>>,
 }
 
 impl Door {
@@ -86,7 +87,7 @@ impl Door {
         {
             return None;
         }
-        admission.refusal = if total > self.total_max {
+        let refusal = if total > self.total_max {
             Some(Refusal::unavailable(
                 "this node holds as many connections as it may",
                 5_000,
@@ -105,6 +106,7 @@ impl Door {
                 .err()
                 .map(|after_ms| Refusal::unavailable("too many new connections at once", after_ms.max(1_000)))
         };
+        admission.refusal = refusal.map(Box::new);
         Some(admission)
     }
 }
@@ -112,7 +114,7 @@ impl Door {
 impl Admission {
     /// Why this socket gets one answer and is closed, if it is.
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_ref()
+        self.refusal.as_deref()
     }
 }
 
@@ -131,6 +133,12 @@ mod tests {
 
     fn door(total: usize, address: usize) -> Arc<Door> {
         Door::new(total, address, Rate::new(1_000, 1_000, 1_000), Rate::UNLIMITED)
+    }
+
+    /// One is kept for every socket.
+    #[test]
+    fn a_place_is_small() {
+        assert!(size_of::<Admission>() <= 40, "{}", size_of::<Admission>());
     }
 
     #[test]

@@ -46,28 +46,31 @@ impl Drop for Presence {
 }
 
 /// The task of a connection. Its size is what every idle connection costs, so what is rare is boxed.
-pub(super) async fn serve(
+pub(super) fn serve(
     presence: Presence,
     mut transport: Transport,
     leftover: Bytes,
     place: Option<Arc<Admission>>,
     tracked: Tracked,
-) {
-    let mut owner = Owner::new(&presence, leftover);
-    let mut alarm = pin!(tokio::time::sleep_until(far_away()));
-    let living = std::future::poll_fn(|cx| owner.poll(&mut transport, alarm.as_mut(), cx));
-    let lived = AssertUnwindSafe(living).catch_unwind().await;
-    let connection = Arc::clone(&owner.connection);
-    let write = Duration::from_millis(owner.node.limits.write_ms);
-    if lived.is_err() {
-        tracing::error!(connection = connection.id, "a connection failed and is closed");
-        connection.end(End::Close(CloseCode::Internal));
+) -> impl Future<Output = ()> + Send + 'static {
+    let mut owner = Owner::new(presence, leftover);
+    // Not an `async fn`, which would keep its parameters twice: a block uses in place what it captures.
+    async move {
+        let mut alarm = pin!(tokio::time::sleep_until(far_away()));
+        let living = std::future::poll_fn(|cx| owner.poll(&mut transport, alarm.as_mut(), cx));
+        let lived = AssertUnwindSafe(living).catch_unwind().await;
+        let connection = Arc::clone(&owner.presence.connection);
+        let write = Duration::from_millis(owner.presence.node.limits.write_ms);
+        if lived.is_err() {
+            tracing::error!(connection = connection.id, "a connection failed and is closed");
+            connection.end(End::Close(CloseCode::Internal));
+        }
+        drop(owner);
+        Box::pin(close::finish(&connection, &mut transport, write)).await;
+        // The socket's place is free when the socket is.
+        drop((connection, transport));
+        drop((place, tracked));
     }
-    drop((owner, presence));
-    Box::pin(close::finish(&connection, &mut transport, write)).await;
-    // The socket's place is free when the socket is.
-    drop((connection, transport));
-    drop((place, tracked));
 }
 
 /// Further than any deadline; the alarm is set by the first look.
@@ -77,8 +80,6 @@ fn far_away() -> Instant {
 
 /// What the task knows between two wakes.
 struct Owner {
-    node: Arc<Node>,
-    connection: Arc<Connection>,
     reader: Reader,
     lanes: Lanes,
     deadlines: Deadlines,
@@ -92,12 +93,14 @@ struct Owner {
     unsent: bool,
     /// Bytes that are to have left before more is read.
     resume_at: u64,
+    /// Last: commands end before the connection departs.
+    presence: Presence,
 }
 
 impl Owner {
-    fn new(presence: &Presence, leftover: Bytes) -> Self {
-        let (node, connection) = (Arc::clone(&presence.node), Arc::clone(&presence.connection));
-        let deadlines = Deadlines::new(connection.id, &spans(&node), node.clock.now());
+    fn new(presence: Presence, leftover: Bytes) -> Self {
+        let node = &presence.node;
+        let deadlines = Deadlines::new(presence.connection.id, &spans(node), node.clock.now());
         Self {
             reader: Reader::new(leftover),
             lanes: Lanes::default(),
@@ -108,15 +111,14 @@ impl Owner {
             bad_tokens: 0,
             unsent: false,
             resume_at: 0,
-            node,
-            connection,
+            presence,
         }
     }
 
     /// One wake. Ready when the connection is to end.
     fn poll(&mut self, transport: &mut Transport, alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-        self.connection.register_owner(cx.waker());
-        let now = self.node.clock.now();
+        self.presence.connection.register_owner(cx.waker());
+        let now = self.presence.node.clock.now();
         let mut held_up = self.is_answering();
         while let Some(outcome) = self.lanes.poll_next(!self.is_answering(), cx) {
             self.conclude(outcome);
@@ -124,17 +126,17 @@ impl Owner {
         self.poll_read(transport, now, cx);
         held_up |= self.is_answering();
         if std::mem::take(&mut self.unsent) {
-            self.connection.flush();
+            self.presence.connection.flush();
         }
-        if self.connection.standing().blocked {
-            transport.poll_write(&self.connection, cx);
+        if self.presence.connection.standing().blocked {
+            transport.poll_write(&self.presence.connection, cx);
         }
         if held_up && !self.is_answering() {
             // What there is to read has been announced already, and what is to begin announces nothing.
             cx.waker().wake_by_ref();
         }
         self.poll_time(now, alarm, cx);
-        if self.connection.standing().end.is_some() {
+        if self.presence.connection.standing().end.is_some() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -143,7 +145,7 @@ impl Owner {
 
     /// Reads and starts commands, until there is nothing, enough for now, or too much waiting.
     fn poll_read(&mut self, transport: &mut Transport, now: u64, cx: &mut Context<'_>) {
-        let connection = Arc::clone(&self.connection);
+        let connection = Arc::clone(&self.presence.connection);
         let mut budget = WAKE_BYTES_MAX;
         let mut announced = self.reader.has_bytes();
         while !self.is_paused() && connection.standing().end.is_none() {
@@ -165,20 +167,20 @@ impl Owner {
 
     /// Reading waits for commands under way, or for the answers of those before to leave.
     fn is_paused(&self) -> bool {
-        self.is_answering() || self.lanes.len() >= self.node.limits.commands_waiting_max
+        self.is_answering() || self.lanes.len() >= self.presence.node.limits.commands_waiting_max
     }
 
     /// Answers that are to leave before anything else begins wait for the peer to read.
     fn is_answering(&self) -> bool {
-        let standing = self.connection.standing();
+        let standing = self.presence.connection.standing();
         standing.queued > 0 && standing.sent < self.resume_at
     }
 
     /// What a command has queued leaves before much more is asked for: a client that asks faster than it reads
     /// waits, where its own answers would otherwise close it.
     fn pace(&mut self) {
-        let standing = self.connection.standing();
-        if standing.queued > self.node.limits.outbox_bytes_max as usize / 4 {
+        let standing = self.presence.connection.standing();
+        if standing.queued > self.presence.node.limits.outbox_bytes_max as usize / 4 {
             self.resume_at = standing.sent + standing.queued as u64;
         }
     }
@@ -191,8 +193,8 @@ impl Owner {
         now: u64,
         cx: &mut Context<'_>,
     ) -> Flow {
-        let connection = Arc::clone(&self.connection);
-        let limits = &self.node.limits;
+        let connection = Arc::clone(&self.presence.connection);
+        let limits = &self.presence.node.limits;
         let bounds = Bounds {
             fragments_max: limits.fragments_max,
             control_rate: limits.control_rate.rate(),
@@ -229,13 +231,13 @@ impl Owner {
         let id = match &frame {
             Ok(frame) => Some(frame.id),
             Err(FrameError::Refused { id, .. }) => *id,
-            Err(FrameError::NotJson) => return self.connection.end(End::Close(CloseCode::BadFrame)),
+            Err(FrameError::NotJson) => return self.presence.connection.end(End::Close(CloseCode::BadFrame)),
         };
-        let limits = &self.node.limits;
+        let limits = &self.presence.node.limits;
         if let Err(after_ms) = self.commands.check(&limits.command_rate.rate(), now, 1) {
             self.refusals += 1;
             if self.refusals >= limits.command_refusals_max {
-                return self.connection.end(End::Close(CloseCode::RateLimited));
+                return self.presence.connection.end(End::Close(CloseCode::RateLimited));
             }
             return self.refuse(
                 id,
@@ -245,7 +247,7 @@ impl Owner {
         self.refusals = 0;
         match frame {
             Ok(frame) => {
-                let command = dispatch::start(&self.node, &self.connection, frame);
+                let command = dispatch::start(&self.presence.node, &self.presence.connection, frame);
                 if let Some(outcome) = self.lanes.start(command, cx) {
                     self.conclude(outcome);
                 }
@@ -260,11 +262,11 @@ impl Owner {
     }
 
     fn reply(&mut self, json: &[u8]) {
-        self.connection.queue(json_frame(json).into());
+        self.presence.connection.queue(json_frame(json).into());
         // Several large ones would fill a queue from which nobody has been asked to take yet.
         self.unsent = json.len() <= REPLY_BYTES_MAX;
         if !self.unsent {
-            self.connection.flush();
+            self.presence.connection.flush();
         }
     }
 
@@ -275,15 +277,15 @@ impl Owner {
             Outcome::BadToken(json) => {
                 self.reply(&json);
                 self.bad_tokens = self.bad_tokens.saturating_add(1);
-                if self.bad_tokens >= self.node.limits.bad_tokens_max {
-                    self.connection.end(End::Close(CloseCode::InvalidToken));
+                if self.bad_tokens >= self.presence.node.limits.bad_tokens_max {
+                    self.presence.connection.end(End::Close(CloseCode::InvalidToken));
                 }
             }
             Outcome::Close(reply, code) => {
                 if let Some(json) = reply {
                     self.reply(&json);
                 }
-                self.connection.end(End::Close(code));
+                self.presence.connection.end(End::Close(code));
             }
         }
         self.pace();
@@ -291,10 +293,10 @@ impl Owner {
 
     /// Does what is due, and sets the alarm where it has to go off earlier than it would.
     fn poll_time(&mut self, now: u64, mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) {
-        let spans = spans(&self.node);
+        let spans = spans(&self.presence.node);
         let mut now = now;
         loop {
-            while self.connection.standing().end.is_none()
+            while self.presence.connection.standing().end.is_none()
                 && let Some(due) = self.deadlines.due(&self.facts(), &spans, now)
             {
                 self.act(due);
@@ -306,19 +308,19 @@ impl Owner {
                     .as_mut()
                     .reset(Instant::now() + Duration::from_millis(next.saturating_sub(now)));
             }
-            if self.connection.standing().end.is_some() || alarm.as_mut().poll(cx).is_pending() {
+            if self.presence.connection.standing().end.is_some() || alarm.as_mut().poll(cx).is_pending() {
                 return;
             }
             self.alarm_at = u64::MAX;
-            now = self.node.clock.now();
+            now = self.presence.node.clock.now();
         }
     }
 
     fn facts(&self) -> Facts {
-        let standing = self.connection.standing();
+        let standing = self.presence.connection.standing();
         Facts {
-            settled: self.connection.is_used(),
-            expires_at: self.connection.session().map(|s| s.expires_at()),
+            settled: self.presence.connection.is_used(),
+            expires_at: self.presence.connection.session().map(|s| s.expires_at()),
             blocked: (standing.blocked && standing.queued > 0).then_some(standing.sent),
             fragmented: self.reader.fragmented(),
             paused: self.is_paused(),
@@ -342,16 +344,18 @@ impl Owner {
                 self.reader.expect_pong();
                 let mut ping = Vec::with_capacity(2);
                 write_frame(&mut ping, Opcode::Ping, None, &[]);
-                self.connection.push(ping.into());
+                self.presence.connection.push(ping.into());
             }
             Due::Expiring { after_ms } => self
+                .presence
                 .connection
                 .push(session(SessionState::Expiring, Some(after_ms))),
             Due::Expired => {
-                self.connection
+                self.presence
+                    .connection
                     .end_with(session(SessionState::Expired, None), CloseCode::SessionExpired);
             }
-            Due::Close(code) => self.connection.end(End::Close(code)),
+            Due::Close(code) => self.presence.connection.end(End::Close(code)),
         }
     }
 }
@@ -410,7 +414,7 @@ mod tests {
         let tracked = Tracker::default().track();
         let task = serve(presence, Transport::Direct, Bytes::new(), None, tracked);
         let bytes = std::mem::size_of_val(&task);
-        assert!(bytes <= 1024, "{bytes} bytes");
-        println!("{bytes} bytes");
+        // With what the runtime puts around it this stays within four of its 128-byte steps.
+        assert!(bytes <= 416, "{bytes} bytes");
     }
 }

@@ -21,8 +21,8 @@ const READ_BUFFER_BYTES: usize = 1024;
 pub(super) struct Reader {
     meter: Meter,
     context: Option<Box<WebSocketContext>>,
-    /// Bytes that came with the handshake.
-    leftover: Bytes,
+    /// Bytes that came with the handshake, while there are any. Boxed: hardly any client sends some.
+    leftover: Option<Box<Bytes>>,
     /// The rule that what comes next has broken.
     fault: Option<CloseCode>,
 }
@@ -63,14 +63,14 @@ impl Reader {
         Self {
             meter: Meter::default(),
             context: None,
-            leftover,
+            leftover: (!leftover.is_empty()).then(|| Box::new(leftover)),
             fault: None,
         }
     }
 
     /// Whether there are bytes here that the socket will not announce.
     pub(super) fn has_bytes(&self) -> bool {
-        self.context.is_some() || !self.leftover.is_empty()
+        self.context.is_some() || self.leftover.is_some()
     }
 
     /// The number of the fragmented message under way.
@@ -158,7 +158,7 @@ fn event_of(e: &Error) -> Event {
 /// entry of the connection's queue, so that a pong can never split a frame that is on its way out.
 struct Shim<'a, 'b, S> {
     meter: &'a mut Meter,
-    leftover: &'a mut Bytes,
+    leftover: &'a mut Option<Box<Bytes>>,
     fault: &'a mut Option<CloseCode>,
     intake: &'a mut Intake<'b, S>,
 }
@@ -174,15 +174,15 @@ impl<S: FnMut(&mut [u8]) -> io::Result<usize>> Read for Shim<'_, '_, S> {
             Some(buf) if room > 0 => buf,
             _ => return Err(io::ErrorKind::WouldBlock.into()),
         };
-        let n = if self.leftover.is_empty() {
-            (intake.source)(buf)?
-        } else {
-            let n = room.min(self.leftover.len());
-            self.leftover.copy_to_slice(buf.get_mut(..n).unwrap_or_default());
-            if self.leftover.is_empty() {
-                *self.leftover = Bytes::new();
+        let n = if let Some(leftover) = self.leftover.as_mut() {
+            let n = room.min(leftover.len());
+            leftover.copy_to_slice(buf.get_mut(..n).unwrap_or_default());
+            if leftover.is_empty() {
+                *self.leftover = None;
             }
             n
+        } else {
+            (intake.source)(buf)?
         };
         intake.budget = intake.budget.saturating_sub(n);
         let (good, fault) = self

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign::auth::device::DeviceDigest;
 use countersign::engine::memory::MemoryLimits;
-use countersign::engine::{Event, RefreshState, SessionRecord, Topic};
+use countersign::engine::{Event, Identity, RefreshState, SessionRecord, Topic};
 use countersign_protocol::DeviceId;
 use countersign_protocol::client::DeviceKind;
 use countersign_protocol::server::PublicDevice;
@@ -16,14 +16,16 @@ const LIFE: u64 = 10_000;
 
 pub fn record(id: &str, owner: &str, seen_at: u64) -> SessionRecord {
     SessionRecord {
-        id: id.into(),
+        identity: Identity::new(
+            id.into(),
+            profile(owner),
+            DeviceDigest::of(&DeviceId::parse("device").unwrap()),
+            PublicDevice {
+                name: Some("a phone".into()),
+                kind: DeviceKind::Ios,
+            },
+        ),
         version: 1,
-        user: profile(owner),
-        device: DeviceDigest::of(&DeviceId::parse("device").unwrap()),
-        public_device: PublicDevice {
-            name: Some("a phone".into()),
-            kind: DeviceKind::Ios,
-        },
         jkt: None,
         ip: "192.0.2.1".into(),
         created_at: T0,

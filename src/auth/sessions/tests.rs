@@ -66,6 +66,22 @@ impl World {
     }
 }
 
+/// A user with many sockets costs the memory of one identity, and each socket next to nothing.
+#[tokio::test]
+async fn connections_of_a_session_share_who_it_is() {
+    let world = world();
+    let tokens = world.login().await;
+    let sign_in = || {
+        let device = Some(&world.phone);
+        world
+            .sessions
+            .authenticate(&tokens.access_token, device, None, START)
+    };
+    let (one, other) = (sign_in().await.unwrap(), sign_in().await.unwrap());
+    assert!(Arc::ptr_eq(one.user(), other.user()) && Arc::ptr_eq(one.stamp(), other.stamp()));
+    assert!(size_of::<Session>() <= 16, "{}", size_of::<Session>());
+}
+
 #[tokio::test]
 async fn a_token_works_with_its_device_only() {
     let world = world();

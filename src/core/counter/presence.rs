@@ -126,6 +126,10 @@ impl Presence {
         if let Some(user) = user {
             self.depart(&user);
         }
+        if self.connections.is_empty() {
+            // An empty tree keeps its last node, and an empty room may be remembered for long.
+            (self.connections, self.users) = (BTreeMap::new(), BTreeMap::new());
+        }
         true
     }
 

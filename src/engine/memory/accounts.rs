@@ -40,11 +40,12 @@ impl Memory {
         session: SessionRecord,
         now: u64,
     ) -> Result<Vec<String>, EngineError> {
-        let (id, user) = (session.id.clone(), session.user.id.clone());
+        let who = Arc::clone(&session.identity);
+        let (id, user) = (who.id.clone(), who.user.id.clone());
         let event = Event::SignedIn {
             user: user.clone(),
             session: id.clone(),
-            device: session.public_device.clone(),
+            device: who.public_device.clone(),
             ip: session.ip.clone(),
         };
         let _in_order = self.user_order.lock(&user);
@@ -77,7 +78,7 @@ impl Memory {
         let evicted: Vec<_> = live
             .iter()
             .take(excess)
-            .map(|session| session.id.clone())
+            .map(|session| session.identity.id.clone())
             .collect();
         for id in &evicted {
             self.revoke(id, now);
@@ -132,7 +133,7 @@ impl Memory {
         let Some(record) = self.record(&id) else {
             return Ok(false);
         };
-        let _in_order = self.user_order.lock(&record.user.id);
+        let _in_order = self.user_order.lock(&record.identity.user.id);
         Ok(self.revoke(&id, now))
     }
 
@@ -152,19 +153,19 @@ impl Memory {
         };
         self.drop_session(&revoked);
         self.deliver(Event::Revoked {
-            user: revoked.user.id.clone(),
-            session: revoked.id.clone(),
+            user: revoked.identity.user.id.clone(),
+            session: revoked.identity.id.clone(),
         });
         true
     }
 
     /// A dead session needs no record: its tokens name a session that is not there.
     fn drop_session(&self, session: &SessionRecord) {
-        self.sessions.remove(&session.id);
-        if let Some(mut mine) = self.sessions_of.get_mut(&session.user.id) {
-            mine.retain(|id| *id != session.id);
+        let (id, user) = (&session.identity.id, &session.identity.user.id);
+        self.sessions.remove(id);
+        if let Some(mut mine) = self.sessions_of.get_mut(user) {
+            mine.retain(|known| known != id);
         }
-        self.sessions_of
-            .remove_if(&session.user.id, |_, mine| mine.is_empty());
+        self.sessions_of.remove_if(user, |_, mine| mine.is_empty());
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::auth::device::DeviceDigest;
 use crate::core::attempt::{self, Command, Device, Digest, Digits, Opening, Phone};
 use crate::core::stream::Draft;
-use crate::engine::record::RefreshState;
+use crate::engine::record::{Identity, RefreshState};
 use crate::engine::{AttemptRef, Create, Present};
 
 const T0: u64 = 1_000_000;
@@ -191,14 +191,16 @@ fn attempts_leave_no_trace() {
 fn sessions_leave_no_trace() {
     let memory = Memory::new(limits());
     let record = |id: &str, owner: &str, life: u64| SessionRecord {
-        id: id.into(),
+        identity: Identity::new(
+            id.into(),
+            user(owner),
+            DeviceDigest::of(&countersign_protocol::DeviceId::parse("d").unwrap()),
+            PublicDevice {
+                name: None,
+                kind: DeviceKind::Web,
+            },
+        ),
         version: 1,
-        user: user(owner),
-        device: DeviceDigest::of(&countersign_protocol::DeviceId::parse("d").unwrap()),
-        public_device: PublicDevice {
-            name: None,
-            kind: DeviceKind::Web,
-        },
         jkt: None,
         ip: "192.0.2.1".into(),
         created_at: T0,

@@ -41,6 +41,14 @@ async fn session(user: &UserId) -> Arc<Session> {
         .unwrap()
 }
 
+/// What a socket is to the hub, times the number of sockets.
+#[test]
+fn a_connection_and_its_membership_are_small() {
+    let (connection, membership) = (size_of::<Connection>(), size_of::<Subscription>());
+    assert!(connection <= 304, "{connection}");
+    assert!(membership <= 32, "{membership}");
+}
+
 #[tokio::test]
 async fn unregistering_removes_a_connection_from_everywhere() {
     let hub = Hub::default();

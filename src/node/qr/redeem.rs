@@ -83,7 +83,7 @@ impl Node {
                 }
             }
             let (session, result) = match &prepared {
-                Some(ready) => (ready.record.id.as_str(), ready.result.clone()),
+                Some(ready) => (ready.record.identity.id.as_str(), ready.result.clone()),
                 None => ("", Sealed::new(Vec::new())),
             };
             let redeem = Command::Redeem {
