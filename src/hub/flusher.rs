@@ -25,8 +25,6 @@ pub(super) struct Flusher {
     changes: Option<u64>,
     /// The member to serve next.
     next: usize,
-    /// Members served since the last yield, of this batch and of those before.
-    served: usize,
     /// Set while members are served: dropped like this, it has panicked.
     serving: bool,
     /// At whom the flusher before this one panicked.
@@ -52,7 +50,6 @@ impl Flusher {
             members: Vec::new(),
             changes: None,
             next: 0,
-            served: 0,
             serving: false,
             failed: None,
         };
@@ -67,35 +64,43 @@ impl Flusher {
             member.connection.end(End::Broken);
             self.serving = false;
         }
+        // What a flusher that panicked has left.
+        self.serve_all().await;
         // Publishers that are ready append to the same batch.
         yield_now().await;
         loop {
-            while !matches!(self.work, Work::Done) {
-                self.serve();
-                if self.served >= FLUSH_CHUNK {
-                    self.served = 0;
-                    yield_now().await;
-                }
-            }
-            self.next = 0;
             self.work = match self.room.take(&mut self.members, &mut self.changes) {
                 Taken::Batch(batch) => Work::Offer(batch),
                 Taken::CutOff => Work::CutOff,
                 Taken::Nothing => return,
             };
+            self.next = 0;
+            self.serve_all().await;
+            if self.room.rest() {
+                return;
+            }
+            // More was appended meanwhile. A slow member's owner gets its turn before that is offered.
+            yield_now().await;
         }
     }
 
-    /// Serves the next members, until all are or it is time to yield.
+    async fn serve_all(&mut self) {
+        self.serve();
+        while !matches!(self.work, Work::Done) {
+            yield_now().await;
+            self.serve();
+        }
+    }
+
+    /// Serves the next members, at most [`FLUSH_CHUNK`].
     fn serve(&mut self) {
         self.serving = true;
-        while self.served < FLUSH_CHUNK {
+        for _ in 0..FLUSH_CHUNK {
             let Some(member) = self.members.get(self.next) else {
                 self.work = Work::Done;
                 break;
             };
             self.next += 1;
-            self.served += 1;
             match &self.work {
                 Work::Offer(batch) => member.connection.offer(member, batch),
                 Work::CutOff => member.connection.end(End::Close(CloseCode::SlowConsumer)),
@@ -128,7 +133,6 @@ impl Drop for Flusher {
             members: std::mem::take(&mut self.members),
             changes: self.changes,
             next: self.next,
-            served: self.served,
             serving: false,
         };
         runtime.spawn(heir.run());

@@ -240,13 +240,19 @@ impl Room {
         }
     }
 
+    /// Ends the flusher when nothing is pending: `true`. Only here and in [`Room::take`], under the lock, does one
+    /// end: two flushers in one room would overtake each other.
+    pub(super) fn rest(&self) -> bool {
+        let mut state = self.state.lock();
+        state.flushing = !state.pending.is_empty();
+        !state.flushing
+    }
+
     /// What a flusher is to do next and who is to get it. [`Taken::Nothing`] is the end of the flusher.
     pub(super) fn take(&self, members: &mut Vec<Arc<Subscription>>, changes: &mut Option<u64>) -> Taken {
         let mut state = self.state.lock();
         let taken = state.pending.take(&self.name);
         if matches!(taken, Taken::Nothing) {
-            // Only here, under the lock and with nothing pending, does a flusher end: two flushers in one
-            // room would overtake each other.
             state.flushing = false;
         } else if *changes != Some(state.changes) {
             // A plain copy: walked in pieces, the list itself would hide whom a leave moves forward.
