@@ -214,7 +214,11 @@ impl Owner {
             *budget = intake.budget;
             match event {
                 Event::Text(text) => self.command(&text, now, cx),
-                Event::Pong => self.deadlines.pong(),
+                Event::Pong => {
+                    self.deadlines.pong();
+                    // It was set for a pong that did not come: later costs less than a wake for nothing.
+                    self.alarm_at = u64::MAX;
+                }
                 Event::Blocked => return Flow::GoOn,
                 Event::Spent => return Flow::Yield,
                 Event::Closed(answer) => connection.answer_close(answer),
