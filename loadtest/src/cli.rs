@@ -109,6 +109,12 @@ pub struct IdleArgs {
     /// Body of that message, bytes of JSON.
     #[arg(long, default_value_t = 1_024)]
     pub message_bytes: usize,
+    /// At the end each connection sends a second message with a body of this length; memory is read again.
+    #[arg(long, requires = "active")]
+    pub then_message_bytes: Option<usize>,
+    /// Wait before a quiet span begins, seconds.
+    #[arg(long, default_value_t = 0.0)]
+    pub settle: f64,
     /// Quiet span before memory is read, seconds.
     #[arg(long, default_value_t = 30.0)]
     pub quiet: f64,

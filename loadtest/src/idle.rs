@@ -1,29 +1,21 @@
 //! The `idle` scenario: what a connection that does nothing costs in memory and processor time.
 
+mod activity;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::clock::{self, MILLI, Nanos};
+use self::activity::Activity;
+use crate::clock::Nanos;
+use crate::engine::Engine;
 use crate::engine::socket::Acks;
-use crate::engine::{Ended, Engine, Handler, Io};
-use crate::error::{Error, Result};
-use crate::fleet::{Dialect, Fleet, Ramp, Seat};
+use crate::error::Result;
+use crate::fleet::{Fleet, Ramp, Seat};
 use crate::host::process::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::Stage;
-use crate::wire::MESSAGE_PREFIX;
-use crate::wire::command::{FIRST_SEND_ID, SendCommand};
-use crate::wire::reply::{Answer, Frame, Frames};
-use crate::wire::stamp::Stamp;
-
-/// Most messages unanswered while connections become active.
-const IN_FLIGHT_MAX: usize = 64;
-/// Longest wait of one turn.
-const TURN_MAX: Nanos = 100 * MILLI;
-/// Wait after a refusal without a time.
-const REFUSED_PAUSE: Nanos = 100 * MILLI;
 
 /// What a run does.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +30,10 @@ pub struct IdlePlan {
     pub active: bool,
     /// Length of that message's body, bytes of JSON.
     pub body_bytes: usize,
+    /// At the last stop each connection sends a second message of this length, and memory is read again.
+    pub then_body_bytes: Option<usize>,
+    /// Nothing is sent for this long before a quiet span begins, so that counts and presence are out.
+    pub settle: Nanos,
     /// Nothing is sent for this long before memory is read.
     pub quiet: Nanos,
 }
@@ -60,6 +56,8 @@ pub struct IdleResult {
     /// Resident memory of the server before the first connection, bytes.
     pub rss_before_bytes: Option<u64>,
     pub stops: Vec<Stop>,
+    /// The last stop once more, after a second message from each connection.
+    pub then: Option<Stop>,
     /// Resident memory per connection between the two stops of the slope, bytes.
     pub bytes_per_connection: Option<f64>,
     /// Server processor time per connection while connecting, µs; without activity only.
@@ -114,19 +112,24 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
         fleet.raise(&mut engine, upto, stage.until, &bar)?;
         if plan.active {
             bar.say("sending".to_owned());
+            active.enter(from..upto);
             active.run(&mut engine, from..upto, stage.until)?;
         }
         let ramp = watch.end(stage.pid)?;
         bar.say(format!("quiet at {upto}"));
-        let watch = Watch::begin(stage.pid)?;
-        active.rest(&mut engine, plan.quiet, stage.until)?;
-        result.stops.push(Stop {
-            connections: upto,
-            quiet: watch.end(stage.pid)?,
-            rss_bytes: stage.pid.map(resident_bytes).transpose()?,
-            ramp,
-        });
+        result
+            .stops
+            .push(quiet(&mut engine, &mut active, (plan, stage), upto, ramp)?);
         from = upto;
+    }
+    if let Some(bytes) = plan.then_body_bytes {
+        bar.say(format!("sending {bytes} bytes"));
+        let watch = Watch::begin(stage.pid)?;
+        active.speak(&fleet.rooms, bytes)?;
+        active.run(&mut engine, 0..total, stage.until)?;
+        let ramp = watch.end(stage.pid)?;
+        bar.say("quiet after that".to_owned());
+        result.then = Some(quiet(&mut engine, &mut active, (plan, stage), total, ramp)?);
     }
     bar.done();
     engine.close_all()?;
@@ -134,6 +137,25 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
     active.report(&mut result);
     result.conclude(plan);
     Ok(result)
+}
+
+/// Lets counts go out, waits for the quiet span, and reads memory.
+fn quiet(
+    engine: &mut Engine,
+    active: &mut Activity,
+    (plan, stage): (&IdlePlan, &Stage<'_>),
+    connections: usize,
+    ramp: Usage,
+) -> Result<Stop> {
+    active.rest(engine, plan.settle, stage.until)?;
+    let watch = Watch::begin(stage.pid)?;
+    active.rest(engine, plan.quiet, stage.until)?;
+    Ok(Stop {
+        connections,
+        quiet: watch.end(stage.pid)?,
+        rss_bytes: stage.pid.map(resident_bytes).transpose()?,
+        ramp,
+    })
 }
 
 impl IdleResult {
@@ -157,13 +179,28 @@ impl IdleResult {
         }
     }
 
+    /// Growth of resident memory per connection by the second message, bytes; it may be negative.
+    fn then_bytes(&self) -> Option<f64> {
+        let (before, after) = (self.stops.last()?, self.then.as_ref()?);
+        let grown = after.rss_bytes? as f64 - before.rss_bytes? as f64;
+        (after.connections > 0).then(|| grown / after.connections as f64)
+    }
+
     /// All of it by name.
     pub fn metrics(&self) -> Metrics {
+        let then = self.then_bytes();
+        let slope = self.bytes_per_connection.filter(|bytes| *bytes > 0.0);
         let last = self.stops.last().cloned().unwrap_or_default();
         let count = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
         Metrics(vec![
             Metric::count("connections", last.connections as u64),
             Metric::new("bytes_per_connection", Unit::Bytes, self.bytes_per_connection),
+            Metric::new("then_bytes_per_connection", Unit::Bytes, then),
+            Metric::new(
+                "then_growth",
+                Unit::Share,
+                then.zip(slope).map(|(grown, slope)| grown / slope),
+            ),
             Metric::new("rss_before", Unit::Bytes, self.rss_before_bytes.map(|b| b as f64)),
             Metric::new("rss", Unit::Bytes, last.rss_bytes.map(|b| b as f64)),
             Metric::new("quiet_cpu", Unit::Share, last.quiet.server_cores()),
@@ -183,178 +220,42 @@ impl IdleResult {
     }
 }
 
-/// One message from each connection, and the count of what arrives.
-struct Activity {
-    run: u32,
-    per_room: usize,
-    frames: Frames,
-    commands: Vec<SendCommand>,
-    members_of: Vec<u64>,
-    /// Waiting for their turn, and until when.
-    queue: Vec<(Nanos, usize)>,
-    in_flight: usize,
-    number: u64,
-    sent: u64,
-    accepted: u64,
-    expected: u64,
-    delivered: u64,
-    refused: BTreeMap<String, u64>,
-    ended: BTreeMap<String, u64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Activity {
-    fn new(plan: &IdlePlan, stage: &Stage<'_>, rooms: &[String]) -> Result<Activity> {
-        let commands: Result<Vec<SendCommand>> = if plan.active {
-            rooms
-                .iter()
-                .map(|room| SendCommand::new(room, plan.body_bytes))
-                .collect()
-        } else {
-            Ok(Vec::new())
+    fn stop(connections: usize, rss_bytes: u64) -> Stop {
+        Stop {
+            connections,
+            rss_bytes: Some(rss_bytes),
+            ..Stop::default()
+        }
+    }
+
+    #[test]
+    fn growth_by_a_second_message_is_a_share_of_the_slope() {
+        let plan = IdlePlan {
+            stops: vec![100, 300],
+            slope: (100, 300),
+            per_room: 10,
+            active: true,
+            body_bytes: 1_024,
+            then_body_bytes: Some(16_384),
+            settle: 0,
+            quiet: 0,
         };
-        if plan.active && stage.dialect == Dialect::Countersign && stage.sessions.is_empty() {
-            return Err(Error::Usage(
-                "--active needs signed-in connections: anonymous ones cannot send".to_owned(),
-            ));
-        }
-        Ok(Activity {
-            run: stage.run,
-            per_room: plan.per_room.max(1),
-            frames: Frames::default(),
-            commands: commands?,
-            members_of: vec![0; rooms.len()],
-            queue: Vec::new(),
-            in_flight: 0,
-            number: 0,
-            sent: 0,
-            accepted: 0,
-            expected: 0,
-            delivered: 0,
-            refused: BTreeMap::new(),
-            ended: BTreeMap::new(),
-        })
-    }
-
-    /// Lets `members` send one message each and waits for all replies and deliveries.
-    fn run(&mut self, engine: &mut Engine, members: std::ops::Range<usize>, until: Nanos) -> Result<()> {
-        let began = clock::now();
-        for member in members.clone() {
-            self.members_of[member / self.per_room] += 1;
-        }
-        self.queue = members.rev().map(|member| (0, member)).collect();
-        loop {
-            let now = clock::now();
-            if now >= until {
-                return Err(Error::Deadline {
-                    phase: "one message each",
-                    limit: now - began,
-                    state: format!(
-                        "{} to send, {} unanswered, {} of {} delivered",
-                        self.queue.len(),
-                        self.in_flight,
-                        self.delivered,
-                        self.expected
-                    ),
-                });
-            }
-            while self.in_flight < IN_FLIGHT_MAX
-                && let Some(at) = self.queue.iter().rposition(|(at, _)| *at <= now)
-            {
-                let (_, member) = self.queue.swap_remove(at);
-                self.send(&mut engine.io, member, now);
-            }
-            let lost = self.ended.values().sum::<u64>() > 0;
-            if self.queue.is_empty() && self.in_flight == 0 && (self.delivered >= self.expected || lost) {
-                return Ok(());
-            }
-            engine.turn(self, TURN_MAX)?;
-        }
-    }
-
-    /// Sends nothing for `span`; pings are answered.
-    fn rest(&mut self, engine: &mut Engine, span: Nanos, until: Nanos) -> Result<()> {
-        let end = (clock::now() + span).min(until);
-        loop {
-            let now = clock::now();
-            if now >= end {
-                return Ok(());
-            }
-            engine.turn(self, TURN_MAX.min(end - now))?;
-        }
-    }
-
-    fn send(&mut self, io: &mut Io, member: usize, intended_at: Nanos) {
-        let stamp = Stamp {
-            run: self.run,
-            number: self.number,
-            intended_at,
+        let mut result = IdleResult {
+            stops: vec![stop(100, 500_000), stop(300, 1_100_000)],
+            then: Some(stop(300, 1_190_000)),
+            ..IdleResult::default()
         };
-        let Some(command) = self.commands.get_mut(member / self.per_room) else {
-            return;
-        };
-        if io.send(member, command.with(&stamp)) {
-            self.number += 1;
-            self.sent += 1;
-            self.in_flight += 1;
-        }
-    }
-
-    fn answered(&mut self, member: usize, answer: Answer) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let again = match answer {
-            Answer::Ok { offset: Some(_), .. } => {
-                self.accepted += 1;
-                self.expected += self.members_of[member / self.per_room];
-                return;
-            }
-            Answer::Ok { after_ms, .. } => {
-                *self.refused.entry("shed".to_owned()).or_default() += 1;
-                after_ms
-            }
-            Answer::Error {
-                code,
-                retry,
-                after_ms,
-            } => {
-                *self.refused.entry(code.name().to_owned()).or_default() += 1;
-                if !retry {
-                    return;
-                }
-                after_ms
-            }
-        };
-        let pause = again.map_or(REFUSED_PAUSE, |ms| ms * MILLI);
-        self.queue.push((clock::now() + pause, member));
-    }
-
-    fn report(self, result: &mut IdleResult) {
-        result.sent = self.sent;
-        result.accepted = self.accepted;
-        result.refused = self.refused;
-        result.expected = self.expected;
-        result.delivered = self.delivered;
-        result.ended = self.ended;
-    }
-}
-
-impl Handler for Activity {
-    fn opened(&mut self, _: &mut Io, _: usize) {}
-
-    fn text(&mut self, _: &mut Io, member: usize, payload: &[u8], _: Nanos) {
-        if payload.starts_with(MESSAGE_PREFIX) {
-            self.delivered += 1;
-        } else if let Frame::Reply { id: Some(id), answer } = self.frames.read(payload)
-            && id >= FIRST_SEND_ID
-        {
-            self.answered(member, answer);
-        }
-    }
-
-    fn ended(&mut self, _: &mut Io, _: usize, how: Ended) {
-        let how = match how {
-            Ended::Closed { code } => format!("closed {code}"),
-            other => format!("{other:?}"),
-        };
-        *self.ended.entry(how).or_default() += 1;
+        result.conclude(&plan);
+        let value = |result: &IdleResult, name: &str| result.metrics().named(name).unwrap().value;
+        // 600,000 bytes for 200 connections; then 90,000 for 300.
+        assert_eq!(value(&result, "bytes_per_connection"), Some(3_000.0));
+        assert_eq!(value(&result, "then_bytes_per_connection"), Some(300.0));
+        assert_eq!(value(&result, "then_growth"), Some(0.1));
+        result.then = None;
+        assert_eq!(value(&result, "then_growth"), None);
     }
 }

@@ -220,6 +220,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         )));
     }
     check_body(args.message_bytes)?;
+    args.then_message_bytes.map_or(Ok(()), check_body)?;
     let mut stops = vec![slope_from, slope_to, total];
     stops.retain(|n| *n > 0);
     stops.dedup();
@@ -229,6 +230,8 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         per_room: args.members_per_room.max(1),
         active: args.active,
         body_bytes: args.message_bytes,
+        then_body_bytes: args.then_message_bytes,
+        settle: from_seconds(args.settle),
         quiet: from_seconds(args.quiet),
     };
     let signing_in = if common.anonymous { 0 } else { total };
@@ -236,7 +239,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
     let result = idle::run(&plan, &base.stage())?;
     let metrics = result.metrics();
     let notes: Vec<String> = base
-        .token_note(args.quiet * plan.stops.len() as f64)
+        .token_note((args.settle + args.quiet) * (plan.stops.len() + 1) as f64)
         .into_iter()
         .collect();
     base.publish("idle", total, (plan, result), &metrics, &notes)

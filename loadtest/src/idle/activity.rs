@@ -1,0 +1,210 @@
+//! One message from each connection of an idle run, and the count of what arrives.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::{IdlePlan, IdleResult};
+use crate::clock::{self, MILLI, Nanos};
+use crate::engine::{Ended, Engine, Handler, Io};
+use crate::error::{Error, Result};
+use crate::fleet::Dialect;
+use crate::room::Stage;
+use crate::wire::MESSAGE_PREFIX;
+use crate::wire::command::{FIRST_SEND_ID, SendCommand};
+use crate::wire::reply::{Answer, Frame, Frames};
+use crate::wire::stamp::Stamp;
+
+/// Most messages unanswered while connections become active.
+const IN_FLIGHT_MAX: usize = 64;
+/// Longest wait of one turn.
+const TURN_MAX: Nanos = 100 * MILLI;
+/// Wait after a refusal without a time.
+const REFUSED_PAUSE: Nanos = 100 * MILLI;
+
+/// One message from each connection, and the count of what arrives.
+pub(super) struct Activity {
+    run: u32,
+    per_room: usize,
+    frames: Frames,
+    commands: Vec<SendCommand>,
+    members_of: Vec<u64>,
+    /// Waiting for their turn, and until when.
+    queue: Vec<(Nanos, usize)>,
+    in_flight: usize,
+    number: u64,
+    sent: u64,
+    accepted: u64,
+    expected: u64,
+    delivered: u64,
+    refused: BTreeMap<String, u64>,
+    ended: BTreeMap<String, u64>,
+}
+
+impl Activity {
+    /// Ready to send, when the plan says so.
+    pub(super) fn new(plan: &IdlePlan, stage: &Stage<'_>, rooms: &[String]) -> Result<Activity> {
+        if plan.active && stage.dialect == Dialect::Countersign && stage.sessions.is_empty() {
+            return Err(Error::Usage(
+                "--active needs signed-in connections: anonymous ones cannot send".to_owned(),
+            ));
+        }
+        let mut activity = Activity {
+            run: stage.run,
+            per_room: plan.per_room.max(1),
+            frames: Frames::default(),
+            commands: Vec::new(),
+            members_of: vec![0; rooms.len()],
+            queue: Vec::new(),
+            in_flight: 0,
+            number: 0,
+            sent: 0,
+            accepted: 0,
+            expected: 0,
+            delivered: 0,
+            refused: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        };
+        if plan.active {
+            activity.speak(rooms, plan.body_bytes)?;
+        }
+        Ok(activity)
+    }
+
+    /// From now on messages have bodies of `body_bytes`.
+    pub(super) fn speak(&mut self, rooms: &[String], body_bytes: usize) -> Result<()> {
+        let commands: Result<Vec<SendCommand>> = rooms
+            .iter()
+            .map(|room| SendCommand::new(room, body_bytes))
+            .collect();
+        self.commands = commands?;
+        Ok(())
+    }
+
+    /// `members` are in their rooms now and receive what is sent there.
+    pub(super) fn enter(&mut self, members: Range<usize>) {
+        for member in members {
+            self.members_of[member / self.per_room] += 1;
+        }
+    }
+
+    /// Lets `members` send one message each and waits for all replies and deliveries.
+    pub(super) fn run(&mut self, engine: &mut Engine, members: Range<usize>, until: Nanos) -> Result<()> {
+        let began = clock::now();
+        self.queue = members.rev().map(|member| (0, member)).collect();
+        loop {
+            let now = clock::now();
+            if now >= until {
+                return Err(Error::Deadline {
+                    phase: "one message each",
+                    limit: now - began,
+                    state: format!(
+                        "{} to send, {} unanswered, {} of {} delivered",
+                        self.queue.len(),
+                        self.in_flight,
+                        self.delivered,
+                        self.expected
+                    ),
+                });
+            }
+            while self.in_flight < IN_FLIGHT_MAX
+                && let Some(at) = self.queue.iter().rposition(|(at, _)| *at <= now)
+            {
+                let (_, member) = self.queue.swap_remove(at);
+                self.send(&mut engine.io, member, now);
+            }
+            let lost = self.ended.values().sum::<u64>() > 0;
+            if self.queue.is_empty() && self.in_flight == 0 && (self.delivered >= self.expected || lost) {
+                return Ok(());
+            }
+            engine.turn(self, TURN_MAX)?;
+        }
+    }
+
+    /// Sends nothing for `span`; pings are answered.
+    pub(super) fn rest(&mut self, engine: &mut Engine, span: Nanos, until: Nanos) -> Result<()> {
+        let end = (clock::now() + span).min(until);
+        loop {
+            let now = clock::now();
+            if now >= end {
+                return Ok(());
+            }
+            engine.turn(self, TURN_MAX.min(end - now))?;
+        }
+    }
+
+    fn send(&mut self, io: &mut Io, member: usize, intended_at: Nanos) {
+        let stamp = Stamp {
+            run: self.run,
+            number: self.number,
+            intended_at,
+        };
+        let Some(command) = self.commands.get_mut(member / self.per_room) else {
+            return;
+        };
+        if io.send(member, command.with(&stamp)) {
+            self.number += 1;
+            self.sent += 1;
+            self.in_flight += 1;
+        }
+    }
+
+    fn answered(&mut self, member: usize, answer: Answer) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let again = match answer {
+            Answer::Ok { offset: Some(_), .. } => {
+                self.accepted += 1;
+                self.expected += self.members_of[member / self.per_room];
+                return;
+            }
+            Answer::Ok { after_ms, .. } => {
+                *self.refused.entry("shed".to_owned()).or_default() += 1;
+                after_ms
+            }
+            Answer::Error {
+                code,
+                retry,
+                after_ms,
+            } => {
+                *self.refused.entry(code.name().to_owned()).or_default() += 1;
+                if !retry {
+                    return;
+                }
+                after_ms
+            }
+        };
+        let pause = again.map_or(REFUSED_PAUSE, |ms| ms * MILLI);
+        self.queue.push((clock::now() + pause, member));
+    }
+
+    /// Hands the counts over.
+    pub(super) fn report(self, result: &mut IdleResult) {
+        result.sent = self.sent;
+        result.accepted = self.accepted;
+        result.refused = self.refused;
+        result.expected = self.expected;
+        result.delivered = self.delivered;
+        result.ended = self.ended;
+    }
+}
+
+impl Handler for Activity {
+    fn opened(&mut self, _: &mut Io, _: usize) {}
+
+    fn text(&mut self, _: &mut Io, member: usize, payload: &[u8], _: Nanos) {
+        if payload.starts_with(MESSAGE_PREFIX) {
+            self.delivered += 1;
+        } else if let Frame::Reply { id: Some(id), answer } = self.frames.read(payload)
+            && id >= FIRST_SEND_ID
+        {
+            self.answered(member, answer);
+        }
+    }
+
+    fn ended(&mut self, _: &mut Io, _: usize, how: Ended) {
+        let how = match how {
+            Ended::Closed { code } => format!("closed {code}"),
+            other => format!("{other:?}"),
+        };
+        *self.ended.entry(how).or_default() += 1;
+    }
+}
