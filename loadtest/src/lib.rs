@@ -21,6 +21,7 @@ pub mod metric;
 pub mod order;
 pub mod output;
 pub mod ratio;
+pub mod report;
 pub mod room;
 pub mod run;
 pub mod target;
