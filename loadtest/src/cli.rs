@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::assertion::Assertion;
 use crate::fleet::Dialect;
+use crate::suite::PerfArgs;
+use crate::suite::supervised::SupervisedArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -27,6 +29,11 @@ pub enum Command {
     Ratio(RatioArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
+    /// All targets by the method: met, not met or void, line by line.
+    Perf(PerfArgs),
+    /// Runs a program that ends with its parent.
+    #[command(hide = true)]
+    Supervised(SupervisedArgs),
 }
 
 /// Where to, as whom, and what becomes of the result.

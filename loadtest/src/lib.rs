@@ -24,5 +24,6 @@ pub mod ratio;
 pub mod report;
 pub mod room;
 pub mod run;
+pub mod suite;
 pub mod target;
 pub mod wire;

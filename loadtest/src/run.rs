@@ -15,6 +15,7 @@ use crate::metric::Metrics;
 use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
+use crate::suite::{self, supervised};
 use crate::target::{Remote, Sources, Target};
 use crate::wire::stamp::BODY_BYTES_MIN;
 
@@ -46,6 +47,11 @@ pub fn run(cli: Cli) -> Result<Verdict> {
             serve::run(&args)?;
             Ok(Verdict::Passed)
         }
+        Command::Perf(args) => Ok(match suite::run(&args)? {
+            true => Verdict::Passed,
+            false => Verdict::Failed,
+        }),
+        Command::Supervised(args) => Err(supervised::run(&args)),
     }
 }
 
