@@ -30,3 +30,9 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# Every row of the table of targets by the method; PERF_FLAGS=--quick for an indication. Needs a quiet machine.
+perf:
+	@if [ -x scripts/deps-perf ]; then scripts/deps-perf; fi
+	$(CARGO) build --release --locked --package countersign --package countersign-loadtest
+	target/release/countersign-loadtest perf --gateway target/release/countersign $(PERF_FLAGS)
