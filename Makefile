@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser perf soak
+.PHONY: test deps fmt lint build unit ill-mannered browser perf soak deps-perf perf-check
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -30,6 +30,14 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# Other servers to compare with; nothing happens when they are there.
+deps-perf:
+	@scripts/deps-perf
+
+# The load tester on those servers: every delivery arrives once, in order and as it was sent.
+perf-check: deps-perf
+	@loadtest/targets/check
 
 # Every row of the table of targets by the method; PERF_FLAGS=--quick for an indication. Needs a quiet machine.
 perf:

@@ -10,6 +10,7 @@ use crate::assertion::Assertion;
 use crate::fleet::Dialect;
 use crate::suite::PerfArgs;
 use crate::suite::supervised::SupervisedArgs;
+use crate::versus::command::VersusArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -27,6 +28,9 @@ pub enum Command {
     Room(RoomArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
+    /// The same load on any two targets, in turn; prints ratios.
+    #[command(mut_arg("target", |a| a.hide(true).conflicts_with("a")), mut_arg("protocol", |a| a.hide(true).conflicts_with("a")), mut_arg("pid", |a| a.hide(true)))]
+    Versus(VersusArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
     /// All targets by the method: met, not met or void, line by line.
@@ -237,9 +241,13 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["x", "room", "--rate", "50", "--assert", "p99<5ms"]).unwrap();
         assert!(matches!(cli.command, Command::Room(args) if args.common.assertions.len() == 1));
+        let cli = Cli::try_parse_from(["x", "versus", "--a", "floor", "--b", "ws", "--rate", "5"]).unwrap();
+        assert!(matches!(cli.command, Command::Versus(args) if args.a.is_floor()));
         for bad in [
             vec!["x", "room", "--rate", "5", "--in-flight", "5"],
             vec!["x", "room", "--assert", "p99"],
+            vec!["x", "versus", "--a", "floor", "--rate", "5"],
+            vec!["x", "versus", "--a", "floor", "--b", "ws", "--target", "ws://h:1"],
             vec!["x", "nothing"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err());

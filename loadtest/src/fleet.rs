@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use countersign_protocol::error::ErrorReply;
 use countersign_protocol::server::Hello;
 use countersign_protocol::{ErrorCode, PROTOCOL_VERSION};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::accounts::Session;
 use crate::clock::{self, MILLI, Nanos, SECOND};
+pub use crate::dialect::Dialect;
+use crate::dialect::nats;
 use crate::engine::upgrade::Identity;
 use crate::engine::{Ended, Engine, Handler, Io};
 use crate::error::{Error, Result};
@@ -24,16 +26,6 @@ const TRIES_MAX: u8 = 30;
 const PAUSE: Nanos = 200 * MILLI;
 /// Longest wait of one turn: how soon a bar moves and a deadline is seen.
 const TURN_MAX: Nanos = 50 * MILLI;
-
-/// What the target speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Dialect {
-    /// `countersign.v1.json`.
-    Countersign,
-    /// The built-in floor: the room is the path, every text is broadcast.
-    Floor,
-}
 
 /// One connection to be made.
 #[derive(Debug, Clone, Copy)]
@@ -177,13 +169,13 @@ impl Fleet<'_> {
             .and_then(|s| self.sessions.get(s))
             .map_or(&anonymous, |s| &s.identity);
         let source = self.sources.of(member);
-        match self.dialect {
-            Dialect::Countersign => io.connect(member, self.target, &self.target.path, source, identity)?,
-            Dialect::Floor => {
-                let path = format!("/{}", self.room(member));
-                io.connect(member, self.target, &path, source, identity)?;
-            }
-        }
+        let path = self.dialect.path(self.target, self.room(member));
+        io.open(
+            member,
+            self.target,
+            source,
+            &self.dialect.opening(&path, identity),
+        )?;
         self.state.stages[member] = Stage::Opening;
         self.state.on_their_way += 1;
         Ok(())
@@ -259,8 +251,8 @@ impl Fleet<'_> {
 impl Handler for Fleet<'_> {
     fn opened(&mut self, _: &mut Io, member: usize) {
         match self.dialect {
-            Dialect::Countersign => self.state.stages[member] = Stage::Hello,
-            Dialect::Floor => self.ready(member, 0),
+            Dialect::Countersign | Dialect::Nats => self.state.stages[member] = Stage::Hello,
+            Dialect::Floor | Dialect::Ws => self.ready(member, 0),
         }
     }
 
@@ -280,6 +272,47 @@ impl Handler for Fleet<'_> {
             },
             Stage::Joining => self.joined(member, payload),
             _ => {}
+        }
+    }
+
+    fn stream(&mut self, io: &mut Io, member: usize, bytes: &[u8], _: Nanos) -> usize {
+        let arriving = nats::arriving(self.room(member));
+        let mut at = 0;
+        loop {
+            at += match nats::next(&bytes[at..], &arriving) {
+                nats::Next::More => return at,
+                nats::Next::Info { used } => {
+                    // It may come again, when the servers of a cluster change.
+                    if self.state.stages[member] == Stage::Hello {
+                        self.state.stages[member] = Stage::Joining;
+                        io.send(member, &nats::subscribe(self.room(member)));
+                    }
+                    used
+                }
+                nats::Next::Pong { used } => {
+                    if self.state.stages[member] == Stage::Joining {
+                        self.ready(member, 0);
+                    }
+                    used
+                }
+                nats::Next::Ping { used } => {
+                    io.send(member, nats::PONG);
+                    used
+                }
+                nats::Next::Error { what, used } => {
+                    self.state.fail(Error::Connect { member, why: what });
+                    used
+                }
+                nats::Next::Message { used, .. } | nats::Next::Stray { used } | nats::Next::Ok { used } => {
+                    used
+                }
+                nats::Next::Broken => {
+                    self.state.fail(Error::Protocol(
+                        "a line that NATS does not have; is it a NATS server?".to_owned(),
+                    ));
+                    bytes.len() - at
+                }
+            };
         }
     }
 

@@ -1,4 +1,5 @@
-//! Product against floor in pairs, A B B A: what a noisy machine does to one it does to the other.
+//! Product against floor: a comparison whose B is the floor, started by itself, with frames as long as the
+//! product's.
 
 use std::path::Path;
 
@@ -7,22 +8,19 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::fleet::Dialect;
 use crate::floor::FloorOptions;
-use crate::floor::child::FloorChild;
+use crate::floor::child;
 use crate::floor::probe::{SendCost, send_cost};
-use crate::host::pin;
-use crate::host::usage::{SATURATED_SHARE, STEAL_SHARE};
 use crate::interval::Interval;
-use crate::latency::{Latency, Percentiles};
+use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
-use crate::room::{self, RoomPlan, RoomResult, Stage};
+use crate::room::{RoomPlan, Stage};
 use crate::target::{Remote, Sources, Target};
+use crate::versus::{self, Side, VersusResult};
 
-/// Runs are tried at most this many times the pairs wanted.
-const ATTEMPTS_PER_PAIR: usize = 2;
-/// Measured and warm-up span of the first run, which only learns the length of a frame.
-const LEARN_SECONDS: f64 = 1.0;
 /// Batches of the probe of one send.
 const PROBE_BATCHES: usize = 200;
+/// Connections to the floor from one source address: it has no limit of its own.
+const PER_SOURCE: usize = 1_000;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -37,24 +35,6 @@ pub struct RatioPlan {
     pub pin_server: Option<usize>,
     /// How long the floor's process may live, seconds.
     pub deadline_seconds: f64,
-}
-
-/// One side of a pair.
-#[derive(Debug, Clone, Serialize)]
-pub struct Side {
-    pub cpu_us_per_delivery: f64,
-    pub deliveries_per_second: f64,
-    pub latency: Percentiles,
-    pub expected: u64,
-    pub delivered: u64,
-    pub lost: u64,
-    pub duplicated: u64,
-    pub out_of_order: u64,
-    pub refused: u64,
-    pub tester_share: f64,
-    pub tester_wait: f64,
-    pub server_wait: Option<f64>,
-    pub steal: f64,
 }
 
 /// A run of each, next to each other in time.
@@ -85,6 +65,8 @@ pub struct RatioResult {
     /// Pooled over the valid pairs.
     pub product_latency: Percentiles,
     pub floor_latency: Percentiles,
+    /// What a reader must know of either side.
+    pub warnings: Vec<String>,
 }
 
 /// Runs pairs until enough are valid. `product` is the gateway; the floor is started from `program`.
@@ -96,150 +78,59 @@ pub fn run(load: &RoomPlan, plan: &RatioPlan, product: &Stage<'_>, program: &Pat
     }
     let frame_bytes = match plan.frame_bytes {
         Some(bytes) => bytes,
-        None => learn_frame_bytes(load, product)?,
+        None => versus::first_run(load, product)?,
     };
     let options = FloorOptions {
         frame_bytes,
         coalesce: plan.coalesce,
     };
-    let child = FloorChild::start(program, options, plan.deadline_seconds)?;
-    match plan.pin_server {
-        Some(cpu) => pin::process(child.pid(), cpu)?,
-        None => pin::release(child.pid())?,
-    }
+    let child = child::start(program, options, plan.deadline_seconds, plan.pin_server)?;
     let target = Target::parse(&format!("ws://{}", child.authority), Remote::Refused)?;
     let floor = Stage {
         target: &target,
         dialect: Dialect::Floor,
-        sources: Sources::new(&target, 1_000),
+        sources: Sources::new(&target, PER_SOURCE),
         sessions: &[],
         pid: Some(child.pid()),
         ..*product
     };
-    let mut result = RatioResult {
+    let cost = send_cost(frame_bytes, PROBE_BATCHES)?;
+    let pairs = versus::run(load, plan.pairs, product, &floor)?;
+    Ok(RatioResult {
         frame_bytes,
-        send_cost: Some(send_cost(frame_bytes, PROBE_BATCHES)?),
-        ..RatioResult::default()
-    };
-    let (mut product_pool, mut floor_pool) = (Latency::new()?, Latency::new()?);
-    let mut valid = 0;
-    for attempt in 0..plan.pairs * ATTEMPTS_PER_PAIR {
-        if valid >= plan.pairs {
-            break;
-        }
-        let runs = u32::try_from(attempt).unwrap_or(0) * 2;
-        let of = |stage: &Stage<'_>, n: u32| {
-            let run = stage.run.wrapping_add(1 + n);
-            room::run(load, &Stage { run, ..*stage })
-        };
-        // A B, then B A, and so on.
-        let (a, b) = if attempt % 2 == 0 {
-            let a = of(product, runs)?;
-            (a, of(&floor, runs + 1)?)
-        } else {
-            let b = of(&floor, runs)?;
-            (of(product, runs + 1)?, b)
-        };
-        let pair = Pair::of(&a.result, &b.result)?;
-        if pair.void.is_none() {
-            valid += 1;
-            product_pool.pool(&a.latency)?;
-            floor_pool.pool(&b.latency)?;
-        }
-        result.pairs.push(pair);
-    }
-    result.product_latency = product_pool.percentiles();
-    result.floor_latency = floor_pool.percentiles();
-    result.conclude();
-    Ok(result)
+        send_cost: Some(cost),
+        ..RatioResult::from(pairs)
+    })
 }
 
-/// A short run of the product, for the length of its frames; warms both up besides.
-fn learn_frame_bytes(load: &RoomPlan, product: &Stage<'_>) -> Result<usize> {
-    let mut short = load.clone();
-    short.window = short.window.min(crate::clock::from_seconds(LEARN_SECONDS));
-    short.warmup = short.warmup.min(short.window);
-    let wire = room::run(&short, product)?.result.message_wire_bytes;
-    // A frame's length, far below the type's bound.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let bytes = wire.round().clamp(0.0, 65_535.0) as usize;
-    if bytes == 0 {
-        return Err(Error::Protocol(
-            "the product delivered nothing in the first run".to_owned(),
-        ));
-    }
-    Ok(bytes)
-}
-
-impl Side {
-    fn of(result: &RoomResult) -> Result<Side> {
-        let cpu = result
-            .cpu_us_per_delivery
-            .ok_or_else(|| Error::Process("no processor time per delivery: nothing arrived".to_owned()))?;
-        Ok(Side {
-            cpu_us_per_delivery: cpu,
-            deliveries_per_second: result.deliveries_per_second,
-            latency: result.latency,
-            expected: result.expected,
-            delivered: result.tally.delivered,
-            lost: result.lost,
-            duplicated: result.tally.duplicated,
-            out_of_order: result.tally.out_of_order,
-            refused: result.tally.refused.values().sum(),
-            tester_share: result.usage.tester_share,
-            tester_wait: result.usage.tester_wait,
-            server_wait: result.usage.server_wait,
-            steal: result.usage.steal,
-        })
-    }
-
-    fn void(&self) -> Option<&'static str> {
-        if self.steal > STEAL_SHARE {
-            Some("steal above 5 %")
-        } else if self.tester_share > SATURATED_SHARE {
-            Some("tester above 90 % of its core")
-        } else {
-            None
+impl From<VersusResult> for RatioResult {
+    fn from(versus: VersusResult) -> RatioResult {
+        RatioResult {
+            frame_bytes: 0,
+            send_cost: None,
+            warnings: versus.warnings("product", "floor"),
+            cpu_ratio: versus.cpu_ratio,
+            throughput_ratio: versus.throughput_ratio,
+            product_cpu_us: versus.a_cpu_us,
+            floor_cpu_us: versus.b_cpu_us,
+            product_latency: versus.a_latency,
+            floor_latency: versus.b_latency,
+            pairs: versus
+                .pairs
+                .into_iter()
+                .map(|pair| Pair {
+                    product: pair.a,
+                    floor: pair.b,
+                    cpu_ratio: pair.cpu_ratio,
+                    throughput_ratio: pair.throughput_ratio,
+                    void: pair.void,
+                })
+                .collect(),
         }
-    }
-}
-
-impl Pair {
-    fn of(product: &RoomResult, floor: &RoomResult) -> Result<Pair> {
-        let (product, floor) = (Side::of(product)?, Side::of(floor)?);
-        Ok(Pair {
-            cpu_ratio: product.cpu_us_per_delivery / floor.cpu_us_per_delivery,
-            throughput_ratio: product.deliveries_per_second / floor.deliveries_per_second,
-            void: product.void().or(floor.void()),
-            product,
-            floor,
-        })
     }
 }
 
 impl RatioResult {
-    fn conclude(&mut self) {
-        let over = |figure: &dyn Fn(&Pair) -> f64| {
-            let figures: Vec<f64> = self
-                .pairs
-                .iter()
-                .filter(|p| p.void.is_none())
-                .map(figure)
-                .collect();
-            Interval::of(&figures)
-        };
-        let cpu_ratio = over(&|p| p.cpu_ratio);
-        let throughput_ratio = over(&|p| p.throughput_ratio);
-        let product_cpu_us = over(&|p| p.product.cpu_us_per_delivery);
-        let floor_cpu_us = over(&|p| p.floor.cpu_us_per_delivery);
-        (
-            self.cpu_ratio,
-            self.throughput_ratio,
-            self.product_cpu_us,
-            self.floor_cpu_us,
-        ) = (cpu_ratio, throughput_ratio, product_cpu_us, floor_cpu_us);
-    }
-
     /// All of it by name.
     pub fn metrics(&self) -> Metrics {
         let void = self.pairs.iter().filter(|p| p.void.is_some()).count();
@@ -281,38 +172,42 @@ impl RatioResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::usage::Usage;
-
-    fn result(cpu: f64, steal: f64, tester_share: f64) -> RoomResult {
-        RoomResult {
-            cpu_us_per_delivery: Some(cpu),
-            deliveries_per_second: 10.0,
-            usage: Usage {
-                steal,
-                tester_share,
-                ..Usage::default()
-            },
-            ..RoomResult::default()
-        }
-    }
 
     #[test]
-    fn void_pairs_do_not_count() {
-        let floor = result(2.0, 0.0, 0.5);
-        let mut ratio = RatioResult {
-            pairs: vec![
-                Pair::of(&result(3.0, 0.0, 0.5), &floor).unwrap(),
-                Pair::of(&result(90.0, 0.06, 0.5), &floor).unwrap(),
-                Pair::of(&result(90.0, 0.0, 0.95), &floor).unwrap(),
-                Pair::of(&result(90.0, 0.0, 0.5), &result(2.0, 0.0, 0.91)).unwrap(),
-            ],
-            ..RatioResult::default()
+    fn a_comparison_becomes_a_ratio() {
+        let side = |cpu, lost| Side {
+            cpu_us_per_delivery: cpu,
+            lost,
+            ..Side::default()
         };
-        ratio.conclude();
+        let pair = |void| versus::Pair {
+            a: side(3.0, 1),
+            b: side(2.0, 0),
+            cpu_ratio: 1.5,
+            throughput_ratio: 1.0,
+            p99_ratio: None,
+            void,
+        };
+        let ratio = RatioResult::from(VersusResult {
+            pairs: vec![pair(None), pair(Some("steal above 5 %"))],
+            cpu_ratio: Interval::of(&[1.5]),
+            ..VersusResult::default()
+        });
         let metrics = ratio.metrics();
-        let value = |name: &str| metrics.named(name).unwrap().value.unwrap();
-        assert!((value("cpu_ratio") - 1.5).abs() < 1e-9);
-        assert!((value("pairs") - 1.0).abs() < 1e-9 && (value("pairs_void") - 3.0).abs() < 1e-9);
-        assert!(Pair::of(&RoomResult::default(), &floor).is_err());
+        for (name, want) in [
+            ("cpu_ratio", 1.5),
+            ("pairs", 1.0),
+            ("pairs_void", 1.0),
+            ("lost", 2.0),
+        ] {
+            let value = metrics.named(name).unwrap().value.unwrap();
+            assert!((value - want).abs() < 1e-9, "{name} is {value}");
+        }
+        assert!((ratio.pairs[0].floor.cpu_us_per_delivery - 2.0).abs() < 1e-9);
+        assert!(
+            ratio.warnings[0].starts_with("product LOST 2"),
+            "{:?}",
+            ratio.warnings
+        );
     }
 }

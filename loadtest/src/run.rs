@@ -17,6 +17,7 @@ use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
 use crate::suite::{self, supervised};
 use crate::target::{Remote, Sources, Target};
+use crate::versus;
 use crate::wire::stamp::BODY_BYTES_MIN;
 
 /// The gateway's limit of connections per user.
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Idle(args) => idle(&args),
         Command::Room(args) => room(&args),
         Command::Ratio(args) => ratio(&args),
+        Command::Versus(args) => versus::command::run(&args),
         Command::Floor(args) => {
             serve::run(&args)?;
             Ok(Verdict::Passed)
@@ -56,7 +58,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
 }
 
 /// Everything scenarios share, made from the common options.
-struct Base<'a> {
+pub(crate) struct Base<'a> {
     common: &'a Common,
     target: Target,
     sources: Sources,
@@ -84,7 +86,12 @@ struct Method<'a, P: Serialize> {
 
 impl<'a> Base<'a> {
     /// Checks the options, pins, makes room for descriptors and signs users in.
-    fn prepare(common: &'a Common, known: &Metrics, connections: usize, signing_in: usize) -> Result<Self> {
+    pub(crate) fn prepare(
+        common: &'a Common,
+        known: &Metrics,
+        connections: usize,
+        signing_in: usize,
+    ) -> Result<Self> {
         for assertion in &common.assertions {
             assertion.check(known)?;
         }
@@ -112,7 +119,7 @@ impl<'a> Base<'a> {
         let until = clock::now() + from_seconds(common.deadline);
         let (run, progress) = (rand::random(), Progress::on_terminal());
         let sources = Sources::new(&target, common.per_source);
-        let (sessions, cost) = if common.protocol == Dialect::Countersign && signing_in > 0 {
+        let (sessions, cost) = if common.protocol.signs_in() && signing_in > 0 {
             let plan = AccountPlan {
                 users: common
                     .users
@@ -137,7 +144,7 @@ impl<'a> Base<'a> {
         })
     }
 
-    fn stage(&self) -> Stage<'_> {
+    pub(crate) fn stage(&self) -> Stage<'_> {
         let unbounded = self.common.profile == BENCH || self.common.protocol == Dialect::Floor;
         let rate = if unbounded { 0.0 } else { CONNECT_RATE };
         Stage {
@@ -159,7 +166,7 @@ impl<'a> Base<'a> {
     }
 
     /// Writes the outputs and decides.
-    fn publish<P: Serialize, R: Serialize>(
+    pub(crate) fn publish<P: Serialize, R: Serialize>(
         &self,
         scenario: &'static str,
         connections: usize,
@@ -170,10 +177,7 @@ impl<'a> Base<'a> {
         let common = self.common;
         let assertions: Vec<assertion::Verdict> =
             common.assertions.iter().map(|a| a.decide(metrics)).collect();
-        let protocol = match common.protocol {
-            Dialect::Countersign => countersign_protocol::SUBPROTOCOL,
-            Dialect::Floor => "floor",
-        };
+        let protocol = common.protocol.name();
         let target = self.target.url();
         let method = Method {
             plan,
@@ -206,7 +210,7 @@ impl<'a> Base<'a> {
     }
 
     /// A warning when tokens end before the run may.
-    fn token_note(&self, seconds: f64) -> Option<String> {
+    pub(crate) fn token_note(&self, seconds: f64) -> Option<String> {
         let shortest = self.sessions.iter().map(|s| s.expires_in_ms).min()?;
         let shortest = shortest as f64 / 1e3;
         (shortest < seconds).then(|| {
@@ -274,9 +278,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
     }
     let (load, signing_in) = load(&args.load, &args.common)?;
     let total = load.connections();
-    if args.pairs == 0 || args.pairs > 1_000 {
-        return Err(Error::Usage("--pairs is 1 to 1000".to_owned()));
-    }
+    versus::check_pairs(args.pairs)?;
     let plan = RatioPlan {
         pairs: args.pairs,
         coalesce: match args.floor {
@@ -308,6 +310,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
             pair.void.map(|why| format!(" — void: {why}")).unwrap_or_default()
         ));
     }
+    notes.extend(result.warnings.iter().cloned());
     base.publish(
         "ratio",
         total,
@@ -318,7 +321,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
 }
 
 /// The plan of a load, and how many connections sign in for it.
-fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)> {
+pub(crate) fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)> {
     check_body(args.message_bytes)?;
     let load = match (args.rate, args.in_flight) {
         (Some(rate), None) if rate > 0.0 && rate <= 1e7 => Load::Paced { per_second: rate },

@@ -12,7 +12,8 @@ use rustix::net::{SendFlags, send};
 
 use super::FRAME_BYTES_MAX;
 use super::socket::{Acks, Mode, acknowledge, open, outcome};
-use super::upgrade::{Identity, Upgrade};
+use super::stream::Stream;
+use super::upgrade::{Framing, Identity, Opening, Upgrade};
 use crate::error::{Error, Result};
 use crate::target::Target;
 
@@ -67,6 +68,8 @@ struct Socket {
     out: Vec<u8>,
     /// Fragments of a message whose end has not arrived.
     fragments: Option<Vec<u8>>,
+    /// How far the stream of [`Framing::Stream`] is taken out of its frames.
+    stream: Option<Stream>,
     dirty: bool,
     wants_out: bool,
 }
@@ -99,7 +102,7 @@ impl Io {
         })
     }
 
-    /// Begins a connection that handlers will know as `member`; a number is used for one at a time.
+    /// Begins a connection to a gateway; see [`Io::open`].
     pub fn connect(
         &mut self,
         member: usize,
@@ -108,7 +111,18 @@ impl Io {
         source: Option<Ipv4Addr>,
         identity: &Identity,
     ) -> Result<()> {
-        let upgrade = Upgrade::new(target, path, identity, self.rng.random());
+        self.open(member, target, source, &Opening::countersign(path, identity))
+    }
+
+    /// Begins a connection that handlers will know as `member`; a number is used for one at a time.
+    pub fn open(
+        &mut self,
+        member: usize,
+        target: &Target,
+        source: Option<Ipv4Addr>,
+        opening: &Opening<'_>,
+    ) -> Result<()> {
+        let upgrade = Upgrade::new(target, opening, self.rng.random());
         let fd = open(target.addr, source, Mode::NonBlocking).map_err(|e| Error::Connect {
             member,
             why: e.to_string(),
@@ -130,6 +144,7 @@ impl Io {
             partial: Vec::new(),
             out: Vec::new(),
             fragments: None,
+            stream: (opening.framing == Framing::Stream).then(Stream::default),
             dirty: false,
             wants_out: true,
         });
@@ -137,13 +152,20 @@ impl Io {
         Ok(())
     }
 
-    /// Queues a text message. False: the connection is not open, or too much waits on it already.
-    pub fn send(&mut self, member: usize, text: &[u8]) -> bool {
-        match self.socket(member) {
-            Some(s) if matches!(s.phase, Phase::Open) && s.out.len() + text.len() <= OUT_BYTES_MAX => {}
+    /// Queues a message: text, or binary where the connection carries a stream. False: the connection is
+    /// not open, or too much waits on it already.
+    pub fn send(&mut self, member: usize, payload: &[u8]) -> bool {
+        let opcode = match self.socket(member) {
+            Some(s) if matches!(s.phase, Phase::Open) && s.out.len() + payload.len() <= OUT_BYTES_MAX => {
+                if s.stream.is_some() {
+                    Opcode::Binary
+                } else {
+                    Opcode::Text
+                }
+            }
             _ => return false,
-        }
-        self.queue(member, Opcode::Text, text);
+        };
+        self.queue(member, opcode, payload);
         true
     }
 
@@ -283,6 +305,15 @@ impl Io {
             && let Some(socket) = self.socket(member)
         {
             socket.partial.extend_from_slice(rest);
+        }
+    }
+
+    /// The stream of an open connection that carries one.
+    pub(super) fn stream(&mut self, member: usize) -> Option<&mut Stream> {
+        let socket = self.socket(member)?;
+        match socket.phase {
+            Phase::Open | Phase::Closing => socket.stream.as_mut(),
+            Phase::Connecting(_) | Phase::Upgrading(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod socket;
+mod stream;
 pub mod upgrade;
 
 use rustix::event::epoll;
@@ -36,6 +37,12 @@ pub trait Handler {
     fn opened(&mut self, io: &mut Io, member: usize);
     /// A text message arrived; `at` is when its bytes were read.
     fn text(&mut self, io: &mut Io, member: usize, payload: &[u8], at: Nanos);
+    /// More of the stream of a connection opened with [`upgrade::Framing::Stream`] arrived. Returns how much
+    /// of it was used; the rest comes again with what follows. By default it is of no interest.
+    fn stream(&mut self, io: &mut Io, member: usize, bytes: &[u8], at: Nanos) -> usize {
+        let _ = (io, member, at);
+        bytes.len()
+    }
     /// The connection is no more, or never came to be.
     fn ended(&mut self, io: &mut Io, member: usize, how: Ended);
 }
@@ -144,7 +151,11 @@ impl Engine {
             let at = clock::now();
             filled += n;
             let full = filled == buffer.len();
-            let used = walk(io, handler, member, &buffer[..filled], at)?;
+            let used = if io.stream(member).is_some() {
+                stream::walk(io, handler, member, &mut buffer[..filled], at)?
+            } else {
+                walk(io, handler, member, &mut buffer[..filled], at)?
+            };
             if used == filled {
                 filled = 0;
             } else {
@@ -165,7 +176,7 @@ fn walk<H: Handler>(
     io: &mut Io,
     handler: &mut H,
     member: usize,
-    bytes: &[u8],
+    bytes: &mut [u8],
     at: Nanos,
 ) -> Result<usize, Ended> {
     let mut used = 0;
@@ -183,6 +194,9 @@ fn walk<H: Handler>(
                     used += n;
                     io.opened(member);
                     handler.opened(io, member);
+                    if io.stream(member).is_some() {
+                        return Ok(used + stream::walk(io, handler, member, &mut bytes[used..], at)?);
+                    }
                 }
                 Answer::Refused {
                     status,

@@ -22,12 +22,45 @@ pub struct Identity {
     pub token: Option<String>,
 }
 
+/// How messages are framed on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// One message is one text message of WebSocket.
+    Text,
+    /// Binary frames carry a stream of bytes and end anywhere in it.
+    Stream,
+}
+
+/// What a connection asks for when it opens.
+#[derive(Debug, Clone)]
+pub struct Opening<'a> {
+    /// Path of the upgrade.
+    pub path: &'a str,
+    pub identity: &'a Identity,
+    /// `Sec-WebSocket-Protocol`; none: not offered.
+    pub subprotocol: Option<&'static str>,
+    pub framing: Framing,
+}
+
+impl<'a> Opening<'a> {
+    /// As a gateway is spoken to.
+    pub fn countersign(path: &'a str, identity: &'a Identity) -> Opening<'a> {
+        Opening {
+            path,
+            identity,
+            subprotocol: Some(SUBPROTOCOL),
+            framing: Framing::Text,
+        }
+    }
+}
+
 /// An upgrade under way.
 #[derive(Debug)]
 pub struct Upgrade {
     /// What is sent.
     pub request: Vec<u8>,
     accept: String,
+    subprotocol: Option<&'static str>,
 }
 
 /// The answer to an upgrade.
@@ -48,24 +81,28 @@ pub enum Answer {
 }
 
 impl Upgrade {
-    /// An upgrade of `path` at the target, with the 16 random bytes of `key`.
-    pub fn new(target: &Target, path: &str, identity: &Identity, key: [u8; 16]) -> Upgrade {
+    /// An upgrade at the target, with the 16 random bytes of `key`.
+    pub fn new(target: &Target, opening: &Opening<'_>, key: [u8; 16]) -> Upgrade {
         let key = STANDARD.encode(key);
         let mut request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n",
-            target.authority
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
+            opening.path, target.authority
         );
-        if let Some(device) = &identity.device {
+        if let Some(subprotocol) = opening.subprotocol {
+            request.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
+        }
+        if let Some(device) = &opening.identity.device {
             request.push_str(&format!("{DEVICE_HEADER}: {device}\r\n"));
         }
-        if let Some(token) = &identity.token {
+        if let Some(token) = &opening.identity.token {
             request.push_str(&format!("authorization: Bearer {token}\r\n"));
         }
         request.push_str("\r\n");
         Upgrade {
             request: request.into_bytes(),
             accept: accept(&key),
+            subprotocol: opening.subprotocol,
         }
     }
 
@@ -102,7 +139,7 @@ impl Upgrade {
         if !header(head, "upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket")) {
             return Answer::Broken("101 without Upgrade: websocket");
         }
-        if header(head, "sec-websocket-protocol").is_some_and(|v| v != SUBPROTOCOL) {
+        if header(head, "sec-websocket-protocol").is_some_and(|v| Some(v) != self.subprotocol) {
             return Answer::Broken("another sub-protocol was chosen");
         }
         if header(head, "sec-websocket-extensions").is_some() {
@@ -139,7 +176,11 @@ mod tests {
             device: Some("d1".to_owned()),
             token: Some("t1".to_owned()),
         };
-        Upgrade::new(&target, &target.path, &identity, *b"the sample nonce")
+        Upgrade::new(
+            &target,
+            &Opening::countersign(&target.path, &identity),
+            *b"the sample nonce",
+        )
     }
 
     #[test]
@@ -149,6 +190,30 @@ mod tests {
         assert!(request.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
         assert_eq!(header(&request, "Countersign-Device"), Some("d1"));
         assert_eq!(header(&request, "Authorization"), Some("Bearer t1"));
+    }
+
+    #[test]
+    fn only_what_was_offered_may_be_chosen() {
+        let target = Target::parse("ws://127.0.0.1:8080", Remote::Refused).unwrap();
+        let identity = Identity::default();
+        let mut opening = Opening::countersign("/r", &identity);
+        let answer = |opening: &Opening<'_>| {
+            let upgrade = Upgrade::new(&target, opening, *b"the sample nonce");
+            let request = String::from_utf8(upgrade.request.clone()).unwrap();
+            assert!(request.starts_with("GET /r HTTP/1.1\r\n") && request.ends_with("\r\n\r\n"));
+            let offered = header(&request, "sec-websocket-protocol").map(str::to_owned);
+            let chosen = format!(
+                "HTTP/1.1 101 X\r\nupgrade: websocket\r\nsec-websocket-accept: {}\r\n\
+                 sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n",
+                accept("dGhlIHNhbXBsZSBub25jZQ==")
+            );
+            (offered, upgrade.answer(chosen.as_bytes()))
+        };
+        let (offered, chosen) = answer(&opening);
+        assert!(offered.as_deref() == Some(SUBPROTOCOL) && matches!(chosen, Answer::Upgraded(_)));
+        opening.subprotocol = None;
+        let (offered, chosen) = answer(&opening);
+        assert!(offered.is_none() && matches!(chosen, Answer::Broken(_)));
     }
 
     #[test]

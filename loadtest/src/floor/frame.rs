@@ -19,12 +19,17 @@ pub(super) struct ReadyFrame {
 }
 
 impl ReadyFrame {
+    /// The shortest frame there is for `room`, bytes, header included.
+    pub(super) fn bytes_min(room: &str) -> usize {
+        let (head, tail) = around(room);
+        head.len() + OFFSET_BYTES + tail.len() + 1 + BODY_BYTES_MIN + 4
+    }
+
     /// A frame of exactly `wire_bytes`, header included, for `room`.
     pub(super) fn new(room: &str, wire_bytes: usize) -> Result<ReadyFrame> {
-        let head = format!("{{\"type\":\"message\",\"room\":\"{room}\",\"offset\":");
-        let tail = ",\"at_ms\":0,\"from\":null,\"body\":";
+        let (head, tail) = around(room);
         let around = head.len() + OFFSET_BYTES + tail.len() + 1;
-        let shortest = around + BODY_BYTES_MIN + 4;
+        let shortest = ReadyFrame::bytes_min(room);
         // Lengths of 125 and 65,535 change the header's own length; 4 covers what is used here.
         if wire_bytes < shortest || wire_bytes > 65_535 {
             return Err(Error::Usage(format!(
@@ -58,6 +63,12 @@ impl ReadyFrame {
         stamp.write(&mut self.bytes[self.stamp_at..self.stamp_at + STAMP_BYTES]);
         &self.bytes
     }
+}
+
+/// What stands before and after the offset, the closing brace left out.
+fn around(room: &str) -> (String, &'static str) {
+    let head = format!("{{\"type\":\"message\",\"room\":\"{room}\",\"offset\":");
+    (head, ",\"at_ms\":0,\"from\":null,\"body\":")
 }
 
 /// Appends the frame of an `ok` to command `id`, which got `offset`.
@@ -114,7 +125,9 @@ mod tests {
                 assert_eq!(Stamp::read(&push.body.get().as_bytes()[7..]), Some(stamp));
             }
         }
-        assert!(ReadyFrame::new("default:r", 100).is_err());
+        let least = ReadyFrame::bytes_min("default:r");
+        assert!(ReadyFrame::new("default:r", least).is_ok());
+        assert!(ReadyFrame::new("default:r", least - 1).is_err());
         assert!(ReadyFrame::new("default:r", 70_000).is_err());
     }
 

@@ -52,6 +52,11 @@ pub struct FloorOptions {
     pub coalesce: bool,
 }
 
+/// The shortest frames the floor can send in rooms of `namespace`, bytes, header included.
+pub fn frame_bytes_min(namespace: &str) -> usize {
+    ReadyFrame::bytes_min(&format!("{namespace}:lt-00000000-00000"))
+}
+
 struct Room {
     members: Vec<usize>,
     frame: ReadyFrame,

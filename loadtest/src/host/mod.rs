@@ -1,5 +1,7 @@
-//! What is asked of the operating system: processor time, memory, pinning, the machine's name.
+//! What is asked of the operating system: processor time, memory, pinning, child processes, the machine's
+//! name.
 
+pub mod child;
 pub mod limits;
 pub mod machine;
 pub mod pin;

@@ -1,7 +1,7 @@
 //! Pinning processes to one processor.
 
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::process::tasks;
 use crate::error::{Error, Result};
@@ -18,10 +18,32 @@ pub fn process(pid: u32, cpu: usize) -> Result<()> {
 
 /// Lets a process run anywhere again: a child inherits the pin of the thread that started it.
 pub fn release(pid: u32) -> Result<()> {
+    apply(pid, &all())
+}
+
+/// Calls `start` on processor `cpu`, or on all, for a child to inherit: a runtime that counts its processors
+/// when it starts then finds those it will have.
+pub fn starting<T>(cpu: Option<usize>, start: impl FnOnce() -> T) -> Result<T> {
+    let before = sched_getaffinity(None).map_err(Error::os("sched_getaffinity"))?;
+    let there = cpu.map_or_else(|| Ok(all()), set)?;
+    sched_setaffinity(None, &there).map_err(Error::os("sched_setaffinity"))?;
+    let started = start();
+    sched_setaffinity(None, &before).map_err(Error::os("sched_setaffinity"))?;
+    Ok(started)
+}
+
+/// How many processors a process may use.
+pub fn processors(pid: u32) -> Result<usize> {
+    let task = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let there = sched_getaffinity(task).map_err(Error::os("sched_getaffinity of the server"))?;
+    Ok(usize::try_from(there.count()).unwrap_or(1).max(1))
+}
+
+fn all() -> CpuSet {
     let mut all = CpuSet::new();
     // What the machine does not have, the kernel leaves out.
     (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
-    apply(pid, &all)
+    all
 }
 
 fn apply(pid: u32, set: &CpuSet) -> Result<()> {
@@ -48,7 +70,6 @@ fn set(cpu: usize) -> Result<CpuSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::thread::sched_getaffinity;
 
     #[test]
     fn pins_are_set_and_released() {
@@ -67,8 +88,12 @@ mod tests {
             assert_eq!(sched_getaffinity(pid).unwrap().count(), before.count());
             process(child.id(), cpu).unwrap();
             assert!(sched_getaffinity(pid).unwrap().is_set(cpu));
+            assert_eq!(processors(child.id()).unwrap(), 1);
             child.kill().unwrap();
             child.wait().unwrap();
+            let there = |cpu| starting(cpu, || sched_getaffinity(None).unwrap().count()).unwrap();
+            assert_eq!((there(Some(cpu)), there(None)), (1, before.count()));
+            assert_eq!(sched_getaffinity(None).unwrap().count(), 1, "as it was");
         })
         .join()
         .unwrap();

@@ -37,6 +37,8 @@ pub struct CpuSpan {
     pub cpu: Nanos,
     /// Time its threads were ready and others had the processor, summed.
     pub waiting: Nanos,
+    /// User and system time of the thread that used most of it; `None` when threads cannot be told apart.
+    pub busiest: Option<Nanos>,
     /// Duration.
     pub wall: Nanos,
     pub source: CpuSource,
@@ -75,15 +77,18 @@ impl CpuSample {
         let wall = self.at.saturating_sub(earlier.at);
         let all_there = !self.tasks.is_empty() && earlier.tasks.keys().all(|t| self.tasks.contains_key(t));
         if all_there {
-            let (mut cpu, mut waiting) = (0, 0);
+            let (mut cpu, mut waiting, mut busiest) = (0, 0, 0);
             for (task, now) in &self.tasks {
                 let before = earlier.tasks.get(task).copied().unwrap_or_default();
-                cpu += now.0.saturating_sub(before.0);
+                let used = now.0.saturating_sub(before.0);
+                cpu += used;
+                busiest = used.max(busiest);
                 waiting += now.1.saturating_sub(before.1);
             }
             return CpuSpan {
                 cpu,
                 waiting,
+                busiest: Some(busiest),
                 wall,
                 source: CpuSource::Schedstat,
             };
@@ -91,6 +96,7 @@ impl CpuSample {
         CpuSpan {
             cpu: self.stat.saturating_sub(earlier.stat),
             waiting: 0,
+            busiest: None,
             wall,
             source: CpuSource::Stat,
         }
@@ -159,7 +165,7 @@ mod tests {
         let b = sample(10, &[(1, 150), (2, 60), (3, 5)], 1_100);
         let span = b.since(&a);
         assert_eq!((span.cpu, span.wall, span.source), (65, 10, CpuSource::Schedstat));
-        assert_eq!(span.waiting, 130);
+        assert_eq!((span.waiting, span.busiest), (130, Some(50)));
         assert_eq!(schedstat("5 6 7\n"), Some((5, 6)));
         let c = sample(20, &[(1, 160), (3, 5)], 1_300);
         let span = c.since(&b);

@@ -34,6 +34,8 @@ pub struct Usage {
     pub server_cpu_seconds: Option<f64>,
     /// Where that came from.
     pub server_cpu_source: Option<CpuSource>,
+    /// Share of the span its busiest thread was on a processor, 0 to 1; `None` when threads ended.
+    pub server_busiest: Option<f64>,
     /// Share of the span in which the server's threads were ready and others had the processor, summed
     /// over threads.
     pub server_wait: Option<f64>,
@@ -72,6 +74,7 @@ impl Watch {
             seconds: seconds(wall),
             server_cpu_seconds: server.map(|s| seconds(s.cpu)),
             server_cpu_source: server.map(|s| s.source),
+            server_busiest: server.and_then(|s| Some(s.busiest? as f64 / s.wall.max(1) as f64)),
             server_wait: server.map(|s| s.waiting as f64 / s.wall.max(1) as f64),
             tester_wait: own_waiting().saturating_sub(self.waiting) as f64 / wall.max(1) as f64,
             tester_share,
@@ -111,8 +114,35 @@ impl Usage {
         (n > 0).then(|| cpu * 1e6 / n as f64)
     }
 
+    /// Whether the server had no processor time left: one of its threads, or all of its `processors`
+    /// together, were busy more than 90 % of the span.
+    pub fn server_saturated(&self, processors: usize) -> bool {
+        let above = |share: Option<f64>| share.is_some_and(|share| share > SATURATED_SHARE);
+        above(self.server_busiest) || above(self.server_cores().map(|c| c / processors.max(1) as f64))
+    }
+
     /// Cores the server used on average.
     pub fn server_cores(&self) -> Option<f64> {
         Some(self.server_cpu_seconds? / self.seconds.max(1e-9))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_saturated_by_a_thread_or_by_all() {
+        let usage = |cores: f64, busiest: f64| Usage {
+            seconds: 1.0,
+            server_cpu_seconds: Some(cores),
+            server_busiest: Some(busiest),
+            ..Usage::default()
+        };
+        assert!(usage(0.95, 0.95).server_saturated(2), "it has one thread");
+        assert!(usage(1.9, 0.3).server_saturated(2));
+        assert!(usage(0.95, 0.5).server_saturated(1), "pinned");
+        assert!(!usage(0.95, 0.5).server_saturated(2));
+        assert!(!Usage::default().server_saturated(1));
     }
 }

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use super::{IdlePlan, IdleResult};
 use crate::clock::{self, MILLI, Nanos};
+use crate::dialect::{Dialect, Ready, nats};
 use crate::engine::{Ended, Engine, Handler, Io};
 use crate::error::{Error, Result};
-use crate::fleet::Dialect;
 use crate::room::Stage;
 use crate::wire::MESSAGE_PREFIX;
-use crate::wire::command::{FIRST_SEND_ID, SendCommand};
+use crate::wire::command::FIRST_SEND_ID;
 use crate::wire::reply::{Answer, Frame, Frames};
-use crate::wire::stamp::Stamp;
+use crate::wire::stamp::{Finder, Stamp};
 
 /// Most messages unanswered while connections become active.
 const IN_FLIGHT_MAX: usize = 64;
@@ -24,9 +24,13 @@ const REFUSED_PAUSE: Nanos = 100 * MILLI;
 /// One message from each connection, and the count of what arrives.
 pub(super) struct Activity {
     run: u32,
+    dialect: Dialect,
     per_room: usize,
     frames: Frames,
-    commands: Vec<SendCommand>,
+    stamps: Finder,
+    commands: Vec<Ready>,
+    /// NATS: how the messages of each room begin.
+    arriving: Vec<Vec<u8>>,
     members_of: Vec<u64>,
     /// Waiting for their turn, and until when.
     queue: Vec<(Nanos, usize)>,
@@ -50,9 +54,12 @@ impl Activity {
         }
         let mut activity = Activity {
             run: stage.run,
+            dialect: stage.dialect,
             per_room: plan.per_room.max(1),
             frames: Frames::default(),
+            stamps: Finder::default(),
             commands: Vec::new(),
+            arriving: rooms.iter().map(|room| nats::arriving(room)).collect(),
             members_of: vec![0; rooms.len()],
             queue: Vec::new(),
             in_flight: 0,
@@ -72,9 +79,9 @@ impl Activity {
 
     /// From now on messages have bodies of `body_bytes`.
     pub(super) fn speak(&mut self, rooms: &[String], body_bytes: usize) -> Result<()> {
-        let commands: Result<Vec<SendCommand>> = rooms
+        let commands: Result<Vec<Ready>> = rooms
             .iter()
-            .map(|room| SendCommand::new(room, body_bytes))
+            .map(|room| self.dialect.ready(room, body_bytes))
             .collect();
         self.commands = commands?;
         Ok(())
@@ -135,7 +142,12 @@ impl Activity {
     fn send(&mut self, io: &mut Io, member: usize, intended_at: Nanos) {
         let stamp = Stamp {
             run: self.run,
-            number: self.number,
+            // Where the message is its own answer, its sender must know it.
+            number: if self.dialect.echoes() {
+                member as u64
+            } else {
+                self.number
+            },
             intended_at,
         };
         let Some(command) = self.commands.get_mut(member / self.per_room) else {
@@ -145,6 +157,20 @@ impl Activity {
             self.number += 1;
             self.sent += 1;
             self.in_flight += 1;
+        }
+    }
+
+    /// A message of a target that echoes.
+    fn echoed(&mut self, member: usize, payload: &[u8]) {
+        if let Some(stamp) = self.stamps.find(payload).filter(|s| s.run == self.run) {
+            self.delivered += 1;
+            if stamp.number == member as u64 {
+                let answer = Answer::Ok {
+                    offset: Some(0),
+                    after_ms: None,
+                };
+                self.answered(member, answer);
+            }
         }
     }
 
@@ -191,12 +217,48 @@ impl Handler for Activity {
     fn opened(&mut self, _: &mut Io, _: usize) {}
 
     fn text(&mut self, _: &mut Io, member: usize, payload: &[u8], _: Nanos) {
-        if payload.starts_with(MESSAGE_PREFIX) {
+        if self.dialect.echoes() {
+            self.echoed(member, payload);
+        } else if payload.starts_with(MESSAGE_PREFIX) {
             self.delivered += 1;
         } else if let Frame::Reply { id: Some(id), answer } = self.frames.read(payload)
             && id >= FIRST_SEND_ID
         {
             self.answered(member, answer);
+        }
+    }
+
+    fn stream(&mut self, io: &mut Io, member: usize, bytes: &[u8], _: Nanos) -> usize {
+        let mut done = 0;
+        loop {
+            let rest = &bytes[done..];
+            let arriving = self.arriving.get(member / self.per_room);
+            done += match nats::next(rest, arriving.map_or(&[], Vec::as_slice)) {
+                nats::Next::More => return done,
+                nats::Next::Message { from, to, used } => {
+                    self.echoed(member, &rest[from..to]);
+                    used
+                }
+                nats::Next::Ping { used } => {
+                    io.send(member, nats::PONG);
+                    used
+                }
+                nats::Next::Error { what, used } => {
+                    *self.ended.entry(format!("error: {what}")).or_default() += 1;
+                    used
+                }
+                nats::Next::Broken => {
+                    *self
+                        .ended
+                        .entry("a line NATS does not have".to_owned())
+                        .or_default() += 1;
+                    rest.len()
+                }
+                nats::Next::Info { used }
+                | nats::Next::Pong { used }
+                | nats::Next::Ok { used }
+                | nats::Next::Stray { used } => used,
+            };
         }
     }
 

@@ -1,14 +1,15 @@
 //! The running `room` scenario: its state, and when what is sent. What arrives is in [`super::receive`].
 
 use super::agreement::Agreement;
+use super::echo::Echo;
 use super::tally::{Member, Tally};
 use super::{Load, RoomPlan};
 use crate::clock::{self, MILLI, Nanos, SECOND};
+use crate::dialect::{Dialect, Ready, nats};
 use crate::engine::Io;
 use crate::error::Result;
-use crate::fleet::Dialect;
 use crate::latency::Latency;
-use crate::wire::command::{SENDS_MAX, SendCommand};
+use crate::wire::command::SENDS_MAX;
 use crate::wire::reply::Frames;
 use crate::wire::scan::NumberField;
 use crate::wire::stamp::{Finder, Stamp, body};
@@ -21,10 +22,12 @@ pub(super) const REFUSED_PAUSE: Nanos = 10 * MILLI;
 /// One room of the run.
 pub(super) struct Room {
     pub name: String,
-    pub command: SendCommand,
+    pub command: Ready,
+    /// NATS: how each message of the room begins.
+    pub arriving: Vec<u8>,
     /// Users who publish; empty when the target does not say who sent.
     pub users: Vec<String>,
-    /// Messages acknowledged with an offset.
+    /// Messages acknowledged with an offset; all that were sent where nothing is acknowledged.
     pub accepted: u64,
     /// The newest offset anybody was told.
     pub top: u64,
@@ -71,6 +74,8 @@ pub(super) struct Driver {
     pub(super) replies: Frames,
     pub(super) stamps: Finder,
     pub(super) agreement: Option<Agreement>,
+    /// Where the target echoes: the accounts in place of offsets and replies.
+    pub(super) echo: Option<Echo>,
     pub(super) body: (String, usize),
 }
 
@@ -87,7 +92,8 @@ impl Driver {
             .into_iter()
             .map(|(name, users)| {
                 Ok(Room {
-                    command: SendCommand::new(&name, plan.body_bytes)?,
+                    command: dialect.ready(&name, plan.body_bytes)?,
+                    arriving: nats::arriving(&name),
                     name,
                     users,
                     accepted: 0,
@@ -96,11 +102,15 @@ impl Driver {
             })
             .collect();
         let (text, at) = body(plan.body_bytes);
+        let rooms = rooms?;
+        let echo = dialect
+            .echoes()
+            .then(|| Echo::new(rooms.len(), bases.len(), plan.publishers));
         Ok(Driver {
             plan: plan.clone(),
             dialect,
             run,
-            rooms: rooms?,
+            rooms,
             members: bases
                 .iter()
                 .enumerate()
@@ -120,6 +130,7 @@ impl Driver {
             replies: Frames::default(),
             stamps: Finder::default(),
             agreement: plan.check.then(Agreement::default),
+            echo: echo.transpose()?,
             body: (String::from_utf8(text).unwrap_or_default(), at),
         })
     }
@@ -200,18 +211,26 @@ impl Driver {
     }
 
     pub(super) fn send(&mut self, io: &mut Io, member: usize, intended_at: Nanos) {
-        let room = self.members.get(member).map_or(0, |m| m.room);
-        let Some(room) = self.rooms.get_mut(room) else {
+        let index = self.members.get(member).map_or(0, |m| m.room);
+        let Some(room) = self.rooms.get_mut(index) else {
             return;
         };
-        let stamp = Stamp {
-            run: self.run,
-            number: self.number,
-            intended_at,
+        let number = match &self.echo {
+            Some(echo) => echo.next(member),
+            None => Some(self.number).filter(|n| *n < SENDS_MAX),
         };
-        if self.number < SENDS_MAX && io.send(member, room.command.with(&stamp)) {
+        let stamp = number.map(|number| Stamp {
+            run: self.run,
+            number,
+            intended_at,
+        });
+        if stamp.is_some_and(|stamp| io.send(member, room.command.with(&stamp))) {
             self.number += 1;
             self.tally.sent += 1;
+            if let Some(echo) = &mut self.echo {
+                echo.sent(member, index);
+                room.accepted += 1;
+            }
         } else {
             self.tally.unsent += 1;
         }

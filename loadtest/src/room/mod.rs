@@ -2,6 +2,7 @@
 
 mod agreement;
 mod driver;
+mod echo;
 mod receive;
 mod tally;
 #[cfg(test)]
@@ -139,10 +140,11 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
         tally,
         latency,
         lag,
+        echo,
         ..
     } = driver;
     result.tally = tally;
-    result.settle(&rooms, &members);
+    result.settle(&rooms, &members, echo.as_ref());
     result.latency = latency.percentiles();
     result.send_lag = lag.percentiles();
     result.deliveries_per_second = result.tally.counted as f64 / result.usage.seconds.max(1e-9);

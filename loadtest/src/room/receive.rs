@@ -5,9 +5,10 @@ use countersign_protocol::server::GapPush;
 use super::Load;
 use super::agreement::{Expected, is_as_sent};
 use super::driver::{Driver, REFUSED_PAUSE};
+use super::echo::Echo;
 use crate::clock::{MILLI, Nanos};
+use crate::dialect::nats;
 use crate::engine::{Ended, Handler, Io};
-use crate::order::Seen;
 use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::FIRST_SEND_ID;
 use crate::wire::reply::{Answer, Frame};
@@ -23,45 +24,68 @@ impl Driver {
         let Some(seat) = self.members.get_mut(member) else {
             return;
         };
-        let fresh = match seat.order.observe(offset) {
-            Seen::InOrder => true,
-            Seen::Ahead(_) => {
-                self.tally.gaps += 1;
-                true
-            }
-            Seen::Late => {
-                self.tally.out_of_order += 1;
-                true
-            }
-            Seen::Duplicate => {
-                self.tally.duplicated += 1;
-                false
-            }
-            Seen::Unclear => {
-                self.tally.unclear += 1;
-                false
-            }
-        };
+        let fresh = self.tally.arrived(seat.order.observe(offset));
         let Some(stamp) = stamp.filter(|s| s.run == self.run) else {
             self.tally.foreign += 1;
             return;
         };
         if fresh {
             seat.delivered += 1;
-            self.tally.delivered += 1;
-            self.tally.counted += u64::from(self.counting);
-            self.tally.message_bytes += payload.len() as u64;
             let room = &mut self.rooms[seat.room];
             room.top = room.top.max(offset);
-            if stamp.intended_at >= self.window.0 && stamp.intended_at < self.window.1 {
-                self.latency.record(at.saturating_sub(stamp.intended_at));
-            }
+            self.delivered(payload.len(), &stamp, at);
         }
-        self.since_decoded += 1;
-        if self.since_decoded >= self.plan.decode_every {
-            self.since_decoded = 0;
+        if self.decodes() {
             self.decode(member, payload, offset, stamp);
         }
+    }
+
+    /// A message of a target that echoes: `payload` is its body, `wire_bytes` its length with what is around it.
+    fn echoed(&mut self, io: &mut Io, member: usize, payload: &[u8], wire_bytes: usize, at: Nanos) {
+        let stamp = self.stamps.find(payload).filter(|s| s.run == self.run);
+        let (Some(stamp), Some(seat), Some(echo)) = (stamp, self.members.get_mut(member), &mut self.echo)
+        else {
+            self.tally.foreign += 1;
+            return;
+        };
+        let Some(seen) = echo.observe(member, seat.room, stamp.number) else {
+            self.tally.foreign += 1;
+            return;
+        };
+        if self.tally.arrived(seen) {
+            seat.delivered += 1;
+            self.delivered(wire_bytes, &stamp, at);
+            if Echo::publisher(stamp.number) == member {
+                self.tally.answered += 1;
+                self.tally.accepted += 1;
+                if self.sending && matches!(self.plan.load, Load::InFlight { .. }) {
+                    self.send(io, member, at);
+                }
+            }
+        }
+        if self.decodes() {
+            self.decode(member, payload, 0, stamp);
+        }
+    }
+
+    /// Counts a message that was not here before.
+    fn delivered(&mut self, bytes: usize, stamp: &Stamp, at: Nanos) {
+        self.tally.delivered += 1;
+        self.tally.counted += u64::from(self.counting);
+        self.tally.message_bytes += bytes as u64;
+        if stamp.intended_at >= self.window.0 && stamp.intended_at < self.window.1 {
+            self.latency.record(at.saturating_sub(stamp.intended_at));
+        }
+    }
+
+    /// Whether it is this message's turn to be decoded.
+    fn decodes(&mut self) -> bool {
+        self.since_decoded += 1;
+        let now = self.since_decoded >= self.plan.decode_every;
+        if now {
+            self.since_decoded = 0;
+        }
+        now
     }
 
     fn decode(&mut self, member: usize, payload: &[u8], offset: u64, stamp: Stamp) {
@@ -79,7 +103,9 @@ impl Driver {
         };
         self.tally.decoded += 1;
         self.tally.mismatched += u64::from(!is_as_sent(payload, &expected));
-        if let Some(agreement) = &mut self.agreement {
+        if let Some(agreement) = &mut self.agreement
+            && self.echo.is_none()
+        {
             self.tally.disagreed += u64::from(!agreement.agrees(index, offset, stamp.number));
         }
     }
@@ -156,10 +182,46 @@ impl Handler for Driver {
     fn opened(&mut self, _: &mut Io, _: usize) {}
 
     fn text(&mut self, io: &mut Io, member: usize, payload: &[u8], at: Nanos) {
-        if payload.starts_with(MESSAGE_PREFIX) {
+        if self.echo.is_some() {
+            self.echoed(io, member, payload, payload.len(), at);
+        } else if payload.starts_with(MESSAGE_PREFIX) {
             self.message(member, payload, at);
         } else {
             self.other(io, member, payload, at);
+        }
+    }
+
+    fn stream(&mut self, io: &mut Io, member: usize, bytes: &[u8], at: Nanos) -> usize {
+        let room = self.members.get(member).map_or(0, |m| m.room);
+        let mut done = 0;
+        loop {
+            let rest = &bytes[done..];
+            let arriving = self.rooms.get(room).map_or(&[][..], |r| &r.arriving);
+            done += match nats::next(rest, arriving) {
+                nats::Next::More => return done,
+                nats::Next::Message { from, to, used } => {
+                    self.echoed(io, member, &rest[from..to], used, at);
+                    used
+                }
+                nats::Next::Stray { used } => {
+                    self.tally.foreign += 1;
+                    used
+                }
+                nats::Next::Ping { used } => {
+                    io.send(member, nats::PONG);
+                    used
+                }
+                nats::Next::Error { what, used } => {
+                    *self.tally.pushes.entry(format!("error: {what}")).or_default() += 1;
+                    used
+                }
+                nats::Next::Info { used } | nats::Next::Pong { used } | nats::Next::Ok { used } => used,
+                nats::Next::Broken => {
+                    // Where the next line begins is not known either.
+                    self.tally.malformed += 1;
+                    rest.len()
+                }
+            };
         }
     }
 

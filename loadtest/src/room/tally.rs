@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::driver::Room;
+use super::echo::Echo;
 use crate::host::usage::Usage;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
-use crate::order::Order;
+use crate::order::{Order, Seen};
 
 /// One member of a room.
 pub(super) struct Member {
@@ -41,7 +42,7 @@ pub struct Tally {
     pub unsent: u64,
     /// Sends that got any reply.
     pub answered: u64,
-    /// Sends acknowledged with an offset.
+    /// Sends acknowledged with an offset, or come back where there are none.
     pub accepted: u64,
     /// Sends answered `shed`.
     pub shed: u64,
@@ -80,10 +81,25 @@ pub struct Tally {
     pub ended: BTreeMap<String, u64>,
 }
 
+impl Tally {
+    /// Counts what is odd about an arrival. Whether it is one that was not here before.
+    pub(super) fn arrived(&mut self, seen: Seen) -> bool {
+        match seen {
+            Seen::InOrder => {}
+            Seen::Ahead(_) => self.gaps += 1,
+            Seen::Late => self.out_of_order += 1,
+            Seen::Duplicate => self.duplicated += 1,
+            Seen::Unclear => self.unclear += 1,
+        }
+        matches!(seen, Seen::InOrder | Seen::Ahead(_) | Seen::Late)
+    }
+}
+
 /// The result of a `room` run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RoomResult {
-    /// Deliveries there should have been: acknowledged messages times members of their room.
+    /// Deliveries there should have been: acknowledged messages (where there are no acknowledgements, those
+    /// sent) times members of their room.
     pub expected: u64,
     /// Expected, not received and not told.
     pub lost: u64,
@@ -99,7 +115,8 @@ pub struct RoomResult {
     pub tally: Tally,
     /// Deliveries per second over the measured span.
     pub deliveries_per_second: f64,
-    /// Mean length of a message on the wire, frame header included, bytes.
+    /// Mean length of a message on the wire, frame header included, bytes; of a message that shares its frame
+    /// with others, as NATS sends them in a burst, as if it were alone.
     pub message_wire_bytes: f64,
     /// From intended send (paced) or send (burst) to the read that brought the message.
     pub latency: Percentiles,
@@ -120,20 +137,22 @@ pub struct RoomResult {
 }
 
 impl RoomResult {
-    /// Counts what is missing per member.
-    pub(super) fn settle(&mut self, rooms: &[Room], members: &[Member]) {
+    /// Counts what is missing per member; by `echo` where there are no offsets.
+    pub(super) fn settle(&mut self, rooms: &[Room], members: &[Member], echo: Option<&Echo>) {
         self.unanswered = self.tally.sent.saturating_sub(self.tally.answered);
         self.per_member.0 = members.iter().map(|m| m.delivered).min().unwrap_or(0);
         self.per_member.1 = members.iter().map(|m| m.delivered).max().unwrap_or(0);
-        for member in members {
+        for (index, member) in members.iter().enumerate() {
             let Some(room) = rooms.get(member.room) else {
                 continue;
             };
             let accounted = member.delivered + member.told;
             // Two ways to count, by offset and by number: a fault in one does not hide in the other.
-            let missing = member
-                .order
-                .missing(room.top)
+            let missing = echo
+                .map_or_else(
+                    || member.order.missing(room.top),
+                    |echo| echo.missing(index, member.room),
+                )
                 .max(room.accepted.saturating_sub(accounted));
             self.expected += room.accepted;
             self.lost += missing;

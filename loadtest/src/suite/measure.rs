@@ -314,8 +314,8 @@ impl Measurement {
     fn musts(&self) -> &'static [&'static str] {
         match self.how {
             How::Repeated { .. } => &["lost==0", "unexpected==0", "closed==0"],
-            // What the other server loses is for its row to say.
-            How::Rival(_) => &[],
+            // What the other server loses is in its document; ours must not.
+            How::Rival(_) => &["a_lost==0", "a_duplicated==0", "a_out_of_order==0"],
             _ => &["lost==0", "duplicated==0", "out_of_order==0", "refused==0"],
         }
     }

@@ -88,12 +88,12 @@ fn by_the_method(row: &Row, evidence: &Evidence) -> Decision {
     let Some(figure) = evidence.figure(row.figure) else {
         return say(Verdict::Void, format!("{} was not measured", row.figure));
     };
-    let Some(target) = row.target else {
-        return say(Verdict::Reported, evidence.broken.join(", "));
-    };
     if !evidence.broken.is_empty() {
         return say(Verdict::NotMet, evidence.broken.join(", "));
     }
+    let Some(target) = row.target else {
+        return say(Verdict::Reported, String::new());
+    };
     match against(row, figure, target) {
         Ok(()) => say(Verdict::Met, String::new()),
         Err(why) => say(Verdict::NotMet, why),

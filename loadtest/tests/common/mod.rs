@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod fake;
+pub(crate) mod relay;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

@@ -1,0 +1,165 @@
+//! Targets that echo: a clean one is not accused, a faulty one is reported truthfully, in both dialects.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests say what must hold by unwrapping it"
+)]
+
+mod common;
+
+use common::fake::Fault;
+use common::relay::Relay;
+use common::{plan, stage, target};
+use countersign_loadtest::clock::{MILLI, SECOND};
+use countersign_loadtest::fleet::Dialect;
+use countersign_loadtest::idle::{self, IdlePlan};
+use countersign_loadtest::room::{self, Load, RoomPlan, RoomResult};
+
+const DIALECTS: [Dialect; 2] = [Dialect::Ws, Dialect::Nats];
+const MEMBERS: usize = 4;
+
+fn run(dialect: Dialect, fault: Fault, change: impl FnOnce(&mut RoomPlan)) -> RoomResult {
+    let mut plan = plan(1, MEMBERS, Load::Paced { per_second: 200.0 });
+    change(&mut plan);
+    let relay = Relay::start(dialect, fault);
+    let target = target(relay.addr);
+    let outcome = room::run(&plan, &stage(&target, dialect)).unwrap();
+    if dialect == Dialect::Nats {
+        assert!(relay.pongs() > 0, "pings are answered");
+    }
+    outcome.result
+}
+
+fn clean(result: &RoomResult) {
+    let t = &result.tally;
+    assert!(t.sent > 0 && t.accepted == t.sent, "{t:?}");
+    assert_eq!(t.delivered, result.expected, "{t:?}");
+    assert_eq!(
+        (result.lost, result.unexpected, result.unanswered, t.unsent),
+        (0, 0, 0, 0),
+        "{t:?}"
+    );
+    assert_eq!(
+        (t.duplicated, t.out_of_order, t.gaps, t.foreign, t.malformed),
+        (0, 0, 0, 0, 0),
+        "{t:?}"
+    );
+    assert_eq!(
+        (t.decoded, t.mismatched, t.disagreed),
+        (t.delivered, 0, 0),
+        "{t:?}"
+    );
+    assert!(t.ended.is_empty() && t.pushes.is_empty(), "{t:?}");
+    assert_eq!(result.members_short, 0);
+}
+
+#[test]
+fn a_clean_relay_is_not_accused_paced_and_burst() {
+    for dialect in DIALECTS {
+        for load in [Load::Paced { per_second: 100.0 }, Load::InFlight { messages: 5 }] {
+            let result = run(dialect, Fault::None, |plan| {
+                plan.load = load;
+                plan.rooms = 3;
+                plan.publishers = 2;
+            });
+            clean(&result);
+            assert_eq!(result.expected, result.tally.sent * MEMBERS as u64);
+        }
+    }
+}
+
+#[test]
+fn messages_larger_than_a_read_are_put_together() {
+    for dialect in DIALECTS {
+        let result = run(dialect, Fault::None, |plan| {
+            plan.body_bytes = 16_384;
+            plan.load = Load::InFlight { messages: 16 };
+        });
+        clean(&result);
+        assert!(result.message_wire_bytes > 16_384.0);
+    }
+}
+
+#[test]
+fn loss_is_counted() {
+    for dialect in DIALECTS {
+        let result = run(dialect, Fault::Lose(7), |plan| plan.drain = plan.window);
+        let lost = result.tally.sent / 7;
+        assert!(lost > 0 && result.tally.gaps > 0);
+        assert_eq!((result.lost, result.members_short), (lost, 1), "{dialect:?}");
+        assert_eq!(result.expected - result.tally.delivered, lost);
+        assert_eq!(result.unanswered, 0);
+    }
+}
+
+#[test]
+fn a_message_its_sender_does_not_hear_is_lost_and_unanswered() {
+    for dialect in DIALECTS {
+        let result = run(dialect, Fault::Silent(9), |plan| plan.drain = plan.window);
+        let silent = result.tally.sent / 9;
+        assert!(silent > 0);
+        assert_eq!((result.unanswered, result.lost), (silent, silent), "{dialect:?}");
+        assert_eq!(result.tally.accepted, result.tally.sent - silent);
+    }
+}
+
+#[test]
+fn duplicates_and_late_ones_are_told_apart() {
+    for dialect in DIALECTS {
+        let t = run(dialect, Fault::Repeat(5), |_| ()).tally;
+        assert_eq!((t.duplicated, t.out_of_order), (t.sent / 5, 0), "{dialect:?}");
+        let result = run(dialect, Fault::Swap(5), |plan| plan.drain = plan.window);
+        let t = &result.tally;
+        // The last one is held for good when nothing comes after it.
+        let held = u64::from(t.sent.is_multiple_of(5));
+        assert_eq!(
+            (t.duplicated, t.out_of_order),
+            (0, t.sent / 5 - held),
+            "{dialect:?}"
+        );
+        assert_eq!(result.lost, held);
+    }
+}
+
+#[test]
+fn an_altered_body_is_seen() {
+    for dialect in DIALECTS {
+        let t = run(dialect, Fault::Alter(6), |_| ()).tally;
+        assert_eq!((t.mismatched, t.foreign), (t.sent / 6, 0), "{dialect:?}");
+    }
+}
+
+#[test]
+fn idle_connections_send_one_message_each() {
+    for dialect in DIALECTS {
+        let relay = Relay::start(dialect, Fault::None);
+        let target = target(relay.addr);
+        let plan = IdlePlan {
+            stops: vec![20],
+            slope: (0, 20),
+            per_room: 10,
+            active: true,
+            body_bytes: 256,
+            then_body_bytes: None,
+            settle: 0,
+            quiet: 10 * MILLI,
+        };
+        let result = idle::run(&plan, &stage(&target, dialect)).unwrap();
+        assert_eq!((result.sent, result.accepted), (20, 20), "{dialect:?}");
+        assert_eq!((result.expected, result.delivered), (200, 200), "{dialect:?}");
+        assert!(result.ended.is_empty() && result.refused.is_empty());
+    }
+}
+
+#[test]
+fn a_server_of_another_kind_is_told() {
+    let relay = Relay::start(Dialect::Ws, Fault::None);
+    let target = target(relay.addr);
+    let mut stage = stage(&target, Dialect::Nats);
+    stage.until = countersign_loadtest::clock::now() + SECOND;
+    let error = room::run(&plan(1, 1, Load::Paced { per_second: 1.0 }), &stage)
+        .err()
+        .unwrap();
+    // A relay that says nothing: the greeting never comes.
+    assert!(error.to_string().contains("connecting did not end"), "{error}");
+}
