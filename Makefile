@@ -38,3 +38,9 @@ deps-perf:
 # The load tester on those servers: every delivery arrives once, in order and as it was sent.
 perf-check: deps-perf
 	@loadtest/targets/check
+
+# Every row of the table of targets by the method; PERF_FLAGS=--quick for an indication. Needs a quiet machine.
+perf:
+	@if [ -x scripts/deps-perf ]; then scripts/deps-perf; fi
+	$(CARGO) build --release --locked --package countersign --package countersign-loadtest
+	target/release/countersign-loadtest perf --gateway target/release/countersign $(PERF_FLAGS)

@@ -13,6 +13,8 @@ use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
 use crate::output::files::Files;
 use crate::storm::StormArgs;
+use crate::suite::PerfArgs;
+use crate::suite::supervised::SupervisedArgs;
 use crate::versus::command::VersusArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
@@ -44,6 +46,11 @@ pub enum Command {
     Compare(CompareArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
+    /// All targets by the method: met, not met or void, line by line.
+    Perf(PerfArgs),
+    /// Runs a program that ends with its parent.
+    #[command(hide = true)]
+    Supervised(SupervisedArgs),
 }
 
 /// Where to, as whom, and what becomes of the result.
@@ -128,6 +135,12 @@ pub struct IdleArgs {
     /// Body of that message, bytes of JSON.
     #[arg(long, default_value_t = 1_024)]
     pub message_bytes: usize,
+    /// At the end each connection sends a second message with a body of this length; memory is read again.
+    #[arg(long, requires = "active")]
+    pub then_message_bytes: Option<usize>,
+    /// Wait before a quiet span begins, seconds.
+    #[arg(long, default_value_t = 0.0)]
+    pub settle: f64,
     /// Quiet span before memory is read, seconds.
     #[arg(long, default_value_t = 30.0)]
     pub quiet: f64,

@@ -33,6 +33,7 @@ pub mod run;
 pub mod series;
 pub mod storm;
 pub mod story;
+pub mod suite;
 pub mod target;
 pub mod versus;
 pub mod wire;

@@ -21,6 +21,7 @@ use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
 use crate::series::Series;
 use crate::storm;
+use crate::suite::{self, supervised};
 use crate::target::{Remote, Sources, Target};
 use crate::versus;
 use crate::wire::stamp::BODY_BYTES_MIN;
@@ -62,6 +63,11 @@ pub fn run(cli: Cli) -> Result<Verdict> {
             serve::run(&args)?;
             Ok(Verdict::Passed)
         }
+        Command::Perf(args) => Ok(match suite::run(&args)? {
+            true => Verdict::Passed,
+            false => Verdict::Failed,
+        }),
+        Command::Supervised(args) => Err(supervised::run(&args)),
     }
 }
 
@@ -245,6 +251,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
     }
     common.files.without_latency("idle")?;
     check_body(args.message_bytes)?;
+    args.then_message_bytes.map_or(Ok(()), check_body)?;
     let mut stops = vec![slope_from, slope_to, total];
     stops.retain(|n| *n > 0);
     stops.dedup();
@@ -254,6 +261,8 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         per_room: args.members_per_room.max(1),
         active: args.active,
         body_bytes: args.message_bytes,
+        then_body_bytes: args.then_message_bytes,
+        settle: from_seconds(args.settle),
         quiet: from_seconds(args.quiet),
     };
     let signing_in = if common.anonymous { 0 } else { total };
@@ -261,7 +270,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
     let mut result = idle::run(&plan, &base.stage())?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base
-        .token_note(args.quiet * plan.stops.len() as f64)
+        .token_note((args.settle + args.quiet) * (plan.stops.len() + 1) as f64)
         .into_iter()
         .collect();
     notes.extend(result.stops.last().into_iter().flat_map(|s| s.quiet.warnings()));

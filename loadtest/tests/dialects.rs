@@ -140,6 +140,8 @@ fn idle_connections_send_one_message_each() {
             per_room: 10,
             active: true,
             body_bytes: 256,
+            then_body_bytes: None,
+            settle: 0,
             quiet: 10 * MILLI,
         };
         let result = idle::run(&plan, &stage(&target, dialect)).unwrap();

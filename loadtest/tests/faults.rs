@@ -245,6 +245,8 @@ fn idle_connections_are_counted_and_weighed() {
         per_room: 5,
         active: true,
         body_bytes: 256,
+        then_body_bytes: None,
+        settle: 0,
         quiet: 0,
     };
     let result = on_fake(Fault::Limit(4), |stage| {
@@ -269,6 +271,35 @@ fn idle_connections_are_counted_and_weighed() {
 }
 
 #[test]
+fn a_second_message_from_each_is_sent_at_the_end_and_weighed() {
+    let plan = IdlePlan {
+        stops: vec![10, 20],
+        slope: (10, 20),
+        per_room: 5,
+        active: true,
+        body_bytes: 256,
+        then_body_bytes: Some(16_384),
+        settle: 0,
+        quiet: 0,
+    };
+    let result = on_fake(Fault::None, |stage| {
+        let stage = Stage {
+            pid: Some(std::process::id()),
+            ..*stage
+        };
+        idle::run(&plan, &stage).unwrap()
+    });
+    assert_eq!(
+        (result.accepted, result.expected, result.delivered),
+        (40, 200, 200)
+    );
+    let then = result.then.as_ref().unwrap();
+    assert_eq!((then.connections, then.rss_bytes.is_some()), (20, true));
+    let grown = result.metrics().named("then_bytes_per_connection").unwrap().value;
+    assert!(grown.is_some());
+}
+
+#[test]
 fn idle_connections_may_be_anonymous_but_not_active() {
     let fake = Fake::start(Fault::None);
     let target = target(fake.addr);
@@ -279,6 +310,8 @@ fn idle_connections_may_be_anonymous_but_not_active() {
         per_room: 10,
         active: false,
         body_bytes: 256,
+        then_body_bytes: None,
+        settle: 0,
         quiet: 0,
     };
     let result = idle::run(&plan, &stage).unwrap();
