@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::assertion::Assertion;
 use crate::fleet::Dialect;
+use crate::room::options::VariantArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -155,6 +156,8 @@ pub struct RoomArgs {
     pub common: Common,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub variant: VariantArgs,
 }
 
 /// Which floor a ratio is taken to.

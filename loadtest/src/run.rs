@@ -14,7 +14,7 @@ use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
 use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
-use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
+use crate::room::{self, Load, RoomPlan, RoomResult, Stage, Variant};
 use crate::target::{Remote, Sources, Target};
 use crate::wire::stamp::BODY_BYTES_MIN;
 
@@ -27,7 +27,7 @@ const BENCH: &str = "bench";
 /// One frame in this many is decoded as JSON.
 const DECODE_EVERY: u64 = 1_000;
 /// Most connections of a run.
-const CONNECTIONS_MAX: usize = 1_000_000;
+pub(crate) const CONNECTIONS_MAX: usize = 1_000_000;
 
 /// Whether all assertions held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,9 +243,10 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
 }
 
 fn room(args: &RoomArgs) -> Result<Verdict> {
-    let (plan, signing_in) = load(&args.load, &args.common)?;
+    let (mut plan, signing_in) = load(&args.load, &args.common)?;
+    let signing_in = args.variant.apply(&mut plan, &args.common, signing_in)?;
     let total = plan.connections();
-    let base = Base::prepare(&args.common, &RoomResult::default().metrics(), total, signing_in)?;
+    let base = Base::prepare(&args.common, &RoomResult::of(&plan).metrics(), total, signing_in)?;
     let outcome = room::run(&plan, &base.stage())?;
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
@@ -343,6 +344,7 @@ fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)> {
         drain: from_seconds(args.drain),
         check: args.check,
         decode_every: if args.check { 1 } else { DECODE_EVERY },
+        variant: Variant::default(),
     };
     let signing_in = if common.anonymous {
         args.rooms * publishers
