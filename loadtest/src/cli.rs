@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::assertion::Assertion;
 use crate::fleet::Dialect;
 use crate::room::options::VariantArgs;
+use crate::workers::WorkerArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -28,6 +29,9 @@ pub enum Command {
     Ratio(RatioArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
+    /// Drives a share of another process's run.
+    #[command(hide = true)]
+    Worker,
 }
 
 /// Where to, as whom, and what becomes of the result.
@@ -92,6 +96,8 @@ pub struct Common {
 pub struct IdleArgs {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
     /// Connections in all.
     #[arg(long, default_value_t = 1_000)]
     pub connections: usize,
@@ -158,6 +164,8 @@ pub struct RoomArgs {
     pub load: LoadArgs,
     #[command(flatten)]
     pub variant: VariantArgs,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
 }
 
 /// Which floor a ratio is taken to.

@@ -26,7 +26,7 @@ const PAUSE: Nanos = 200 * MILLI;
 const TURN_MAX: Nanos = 50 * MILLI;
 
 /// What the target speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// `countersign.v1.json`.

@@ -1,8 +1,10 @@
 //! The `idle` scenario: what a connection that does nothing costs in memory and processor time.
 
+pub mod split;
+
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, MILLI, Nanos};
 use crate::engine::socket::Acks;
@@ -12,11 +14,13 @@ use crate::fleet::{Dialect, Fleet, Ramp, Seat};
 use crate::host::process::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::metric::{Metric, Metrics, Unit};
-use crate::room::Stage;
+use crate::output::Bar;
+use crate::room::{Share, Stage};
 use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::{FIRST_SEND_ID, SendCommand};
 use crate::wire::reply::{Answer, Frame, Frames};
 use crate::wire::stamp::Stamp;
+use crate::workers::WorkerShare;
 
 /// Most messages unanswered while connections become active.
 const IN_FLIGHT_MAX: usize = 64;
@@ -26,7 +30,7 @@ const TURN_MAX: Nanos = 100 * MILLI;
 const REFUSED_PAUSE: Nanos = 100 * MILLI;
 
 /// What a run does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IdlePlan {
     /// Memory is read at each of these numbers of connections; the last is all.
     pub stops: Vec<usize>,
@@ -75,68 +79,150 @@ pub struct IdleResult {
     pub connect_refused: BTreeMap<String, u64>,
     /// Connections that ended, by how.
     pub ended: BTreeMap<String, u64>,
+    /// The processes that drove the connections in the last quiet span, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
 }
 
 /// Connects in stops, lets each become active if asked, waits, and reads memory.
 pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
-    let total = plan.stops.last().copied().unwrap_or(0);
-    let per_room = plan.per_room.max(1);
-    let rooms: Vec<String> = (0..total.div_ceil(per_room))
-        .map(|r| format!("{}:lt-{:08x}-{r:05}", stage.namespace, stage.run))
-        .collect();
-    let mut active = Activity::new(plan, stage, &rooms)?;
-    let users = stage.sessions.len();
-    let mut fleet = Fleet {
-        target: stage.target,
-        dialect: stage.dialect,
-        sources: stage.sources,
-        sessions: stage.sessions,
-        rooms,
-        seats: (0..total)
-            .map(|i| Seat {
-                room: i / per_room,
-                session: (users > 0).then(|| i % users),
-            })
-            .collect(),
-        pace: stage.pace,
-        state: Ramp::default(),
-    };
-    let mut engine = Engine::new(Acks::Prompt)?;
+    let mut crowd = Crowd::new(plan, stage, Share::WHOLE)?;
     let mut result = IdleResult {
         rss_before_bytes: stage.pid.map(resident_bytes).transpose()?,
         ..IdleResult::default()
     };
-    let bar = stage.progress.bar("connecting", total);
-    let mut from = 0;
+    let bar = stage.progress.bar("connecting", crowd.members.len());
     for &upto in &plan.stops {
         let watch = Watch::begin(stage.pid)?;
-        bar.say(format!("to {upto}"));
-        fleet.raise(&mut engine, upto, stage.until, &bar)?;
-        if plan.active {
-            bar.say("sending".to_owned());
-            active.run(&mut engine, from..upto, stage.until)?;
-        }
+        crowd.reach(upto, &bar)?;
         let ramp = watch.end(stage.pid)?;
         bar.say(format!("quiet at {upto}"));
         let watch = Watch::begin(stage.pid)?;
-        active.rest(&mut engine, plan.quiet, stage.until)?;
+        crowd.rest(plan.quiet)?;
         result.stops.push(Stop {
             connections: upto,
             quiet: watch.end(stage.pid)?,
             rss_bytes: stage.pid.map(resident_bytes).transpose()?,
             ramp,
         });
-        from = upto;
     }
     bar.done();
-    engine.close_all()?;
-    result.connect_refused = fleet.state.refused().clone();
-    active.report(&mut result);
+    result.add(crowd.leave()?);
     result.conclude(plan);
     Ok(result)
 }
 
+/// The connections of a run, or those of one process of it: whole rooms.
+struct Crowd<'a> {
+    engine: Engine,
+    fleet: Fleet<'a>,
+    /// They send, too.
+    active: bool,
+    /// Their numbers in the run, rising.
+    members: Vec<usize>,
+    activity: Activity,
+    reached: usize,
+    until: Nanos,
+}
+
+impl<'a> Crowd<'a> {
+    fn new(plan: &IdlePlan, stage: &Stage<'a>, share: Share) -> Result<Crowd<'a>> {
+        let total = plan.stops.last().copied().unwrap_or(0);
+        let per_room = plan.per_room.max(1);
+        let members = members_of(plan, share);
+        let rooms: Vec<String> = (0..share.count(total.div_ceil(per_room)))
+            .map(|r| format!("{}:lt-{:08x}-{:05}", stage.namespace, stage.run, share.global(r)))
+            .collect();
+        let users = stage.sessions.len();
+        let seats = members.iter().enumerate().map(|(local, member)| Seat {
+            room: local / per_room,
+            session: (users > 0).then(|| member % users),
+        });
+        Ok(Crowd {
+            engine: Engine::new(Acks::Prompt)?,
+            activity: Activity::new(plan, stage, &rooms)?,
+            active: plan.active,
+            fleet: Fleet {
+                target: stage.target,
+                dialect: stage.dialect,
+                sources: stage.sources,
+                sessions: stage.sessions,
+                rooms,
+                seats: seats.collect(),
+                pace: stage.pace,
+                state: Ramp::default(),
+            },
+            members,
+            reached: 0,
+            until: stage.until,
+        })
+    }
+
+    /// Connects what is driven here of the first `upto` connections of the run, and lets it become active.
+    fn reach(&mut self, upto: usize, bar: &Bar) -> Result<()> {
+        let upto = self.members.partition_point(|member| *member < upto);
+        bar.say(format!("to {upto}"));
+        self.fleet.raise(&mut self.engine, upto, self.until, bar)?;
+        if self.active {
+            bar.say("sending".to_owned());
+            let new = self.reached..upto;
+            self.activity.run(&mut self.engine, new, self.until)?;
+        }
+        self.reached = upto;
+        Ok(())
+    }
+
+    fn rest(&mut self, span: Nanos) -> Result<()> {
+        self.activity.rest(&mut self.engine, span, self.until)
+    }
+
+    /// Closes all connections; what was counted.
+    fn leave(mut self) -> Result<Count> {
+        self.engine.close_all()?;
+        Ok(Count {
+            connect_refused: self.fleet.state.refused().clone(),
+            ..self.activity.count()
+        })
+    }
+}
+
+/// The members of a share: those of every `of`-th room.
+fn members_of(plan: &IdlePlan, share: Share) -> Vec<usize> {
+    let total = plan.stops.last().copied().unwrap_or(0);
+    let ours = |member: &usize| share.local(member / plan.per_room.max(1)).is_some();
+    (0..total).filter(ours).collect()
+}
+
+/// What one process counted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Count {
+    sent: u64,
+    accepted: u64,
+    refused: BTreeMap<String, u64>,
+    expected: u64,
+    delivered: u64,
+    connect_refused: BTreeMap<String, u64>,
+    ended: BTreeMap<String, u64>,
+}
+
 impl IdleResult {
+    /// Adds what one process counted.
+    fn add(&mut self, count: Count) {
+        self.sent += count.sent;
+        self.accepted += count.accepted;
+        self.expected += count.expected;
+        self.delivered += count.delivered;
+        for (ours, theirs) in [
+            (&mut self.refused, count.refused),
+            (&mut self.connect_refused, count.connect_refused),
+            (&mut self.ended, count.ended),
+        ] {
+            for (name, n) in theirs {
+                *ours.entry(name).or_default() += n;
+            }
+        }
+    }
+
     fn conclude(&mut self, plan: &IdlePlan) {
         let at = |n: usize| {
             if n == 0 {
@@ -327,13 +413,16 @@ impl Activity {
         self.queue.push((clock::now() + pause, member));
     }
 
-    fn report(self, result: &mut IdleResult) {
-        result.sent = self.sent;
-        result.accepted = self.accepted;
-        result.refused = self.refused;
-        result.expected = self.expected;
-        result.delivered = self.delivered;
-        result.ended = self.ended;
+    fn count(self) -> Count {
+        Count {
+            sent: self.sent,
+            accepted: self.accepted,
+            refused: self.refused,
+            expected: self.expected,
+            delivered: self.delivered,
+            ended: self.ended,
+            connect_refused: BTreeMap::new(),
+        }
     }
 }
 

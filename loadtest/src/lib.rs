@@ -25,3 +25,4 @@ pub mod room;
 pub mod run;
 pub mod target;
 pub mod wire;
+pub mod workers;

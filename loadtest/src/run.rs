@@ -1,5 +1,7 @@
 //! From the command line to a scenario and from its result to the outputs.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
@@ -17,6 +19,7 @@ use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, RoomPlan, RoomResult, Stage, Variant};
 use crate::target::{Remote, Sources, Target};
 use crate::wire::stamp::BODY_BYTES_MIN;
+use crate::workers;
 
 /// The gateway's limit of connections per user.
 const CONNECTIONS_PER_USER: usize = 16;
@@ -44,6 +47,10 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Ratio(args) => ratio(&args),
         Command::Floor(args) => {
             serve::run(&args)?;
+            Ok(Verdict::Passed)
+        }
+        Command::Worker => {
+            workers::child::run()?;
             Ok(Verdict::Passed)
         }
     }
@@ -79,6 +86,17 @@ struct Method<'a, P: Serialize> {
 impl<'a> Base<'a> {
     /// Checks the options, pins, makes room for descriptors and signs users in.
     fn prepare(common: &'a Common, known: &Metrics, connections: usize, signing_in: usize) -> Result<Self> {
+        Self::prepare_split(common, known, connections, signing_in, 1)
+    }
+
+    /// The same when `processes` share the connections.
+    fn prepare_split(
+        common: &'a Common,
+        known: &Metrics,
+        connections: usize,
+        signing_in: usize,
+        processes: usize,
+    ) -> Result<Self> {
         for assertion in &common.assertions {
             assertion.check(known)?;
         }
@@ -93,7 +111,7 @@ impl<'a> Base<'a> {
             Remote::Refused
         };
         let target = Target::parse(&common.target, remote)?;
-        limits::allow(connections)?;
+        limits::allow(connections.div_ceil(processes.max(1)))?;
         if let Some(cpu) = common.pin_tester {
             pin::this_thread(cpu)?;
         }
@@ -232,8 +250,13 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         quiet: from_seconds(args.quiet),
     };
     let signing_in = if common.anonymous { 0 } else { total };
-    let base = Base::prepare(common, &IdleResult::default().metrics(), total, signing_in)?;
-    let result = idle::run(&plan, &base.stage())?;
+    let workers = args.workers.count()?;
+    let known = IdleResult::default().metrics();
+    let base = Base::prepare_split(common, &known, total, signing_in, workers)?;
+    let result = match workers {
+        1 => idle::run(&plan, &base.stage())?,
+        _ => idle::split::run(&plan, &base.stage(), workers, &this_program()?)?,
+    };
     let metrics = result.metrics();
     let notes: Vec<String> = base
         .token_note(args.quiet * plan.stops.len() as f64)
@@ -246,8 +269,13 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     let (mut plan, signing_in) = load(&args.load, &args.common)?;
     let signing_in = args.variant.apply(&mut plan, &args.common, signing_in)?;
     let total = plan.connections();
-    let base = Base::prepare(&args.common, &RoomResult::of(&plan).metrics(), total, signing_in)?;
-    let outcome = room::run(&plan, &base.stage())?;
+    let known = RoomResult::of(&plan).metrics();
+    let workers = args.workers.count()?;
+    let base = Base::prepare_split(&args.common, &known, total, signing_in, workers)?;
+    let outcome = match workers {
+        1 => room::run(&plan, &base.stage())?,
+        _ => room::split::run(&plan, &base.stage(), workers, &this_program()?)?,
+    };
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
     notes.extend(outcome.result.usage.warnings());
@@ -281,8 +309,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         deadline_seconds: args.common.deadline,
     };
     let base = Base::prepare(&args.common, &RatioResult::default().metrics(), total, signing_in)?;
-    let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
-    let result = ratio::run(&load, &plan, &base.stage(), &program)?;
+    let result = ratio::run(&load, &plan, &base.stage(), &this_program()?)?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base
         .token_note(load.seconds() * 2.0 * args.pairs as f64)
@@ -307,6 +334,10 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         &metrics,
         &notes,
     )
+}
+
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(Error::io("finding this program"))
 }
 
 /// The plan of a load, and how many connections sign in for it.

@@ -79,7 +79,6 @@ pub(super) struct Books {
 
 impl Books {
     /// Adds the books of another process of the same run.
-    #[allow(dead_code)]
     pub(super) fn pool(&mut self, other: Books) -> Result<()> {
         self.tally.add(&other.tally);
         for (ours, theirs) in self.rooms.iter_mut().zip(&other.rooms) {

@@ -117,7 +117,11 @@ impl Driver {
             .rooms
             .into_iter()
             .zip(base_of)
-            .map(|((name, users), base)| Room::new(name, users, plan, &pattern, (base, count)))
+            .map(|((name, users), base)| {
+                // A room of which no member is driven here: any offset may be the first.
+                let base = if base == u64::MAX { 0 } else { base };
+                Room::new(name, users, plan, &pattern, (base, count))
+            })
             .collect();
         let (text, at) = body(plan.body_bytes);
         Ok(Driver {
@@ -217,8 +221,12 @@ impl Driver {
         let expected: u64 = rooms
             .map(|(i, r)| r.book.accepted * (self.layout.size(i) as u64).saturating_sub(r.cut))
             .sum();
-        let accounted = self.tally.delivered + self.tally.told - self.cut_accounted;
-        self.tally.answered >= self.tally.sent && accounted >= expected
+        self.tally.answered >= self.tally.sent && self.accounted() >= expected
+    }
+
+    /// Deliveries had or told of, without those of members that were cut off.
+    pub(super) fn accounted(&self) -> u64 {
+        (self.tally.delivered + self.tally.told).saturating_sub(self.cut_accounted)
     }
 
     /// Everything that was counted.

@@ -10,6 +10,7 @@ mod ledger;
 pub mod options;
 mod receive;
 mod schedule;
+pub mod split;
 mod stall;
 mod tally;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::host::process::resident_bytes;
-use crate::host::usage::Watch;
+use crate::host::usage::{Usage, Watch};
 use crate::latency::Latency;
 use crate::output::{Bar, Progress};
 use crate::target::{Sources, Target};
@@ -126,64 +127,84 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
     let (joined, mut result) = gather(&mut engine, plan, stage, Share::WHOLE)?;
     let mut driver = Driver::new(plan, stage.dialect, stage.run, Share::WHOLE, joined)?;
     let spans = Spans::of(plan, clock::now() + MILLI);
-    if spans.measure_to > stage.until {
-        return Err(Error::Usage(
-            "the run does not fit before its deadline (--deadline)".to_owned(),
-        ));
-    }
-    spans.apply(&mut driver);
-    let steps = progress_steps(spans.measure_to - spans.start);
-    let bar = stage.progress.bar("messages", steps);
-    driver.begin(&mut engine.io, spans.start);
-
-    drive(&mut engine, &mut driver, spans.measure_from, spans.start, &bar)?;
-    let look = || stage.pid.map(resident_bytes).transpose();
-    let mut resident = Resident::default();
-    if plan.variant.stalled > 0 {
-        resident.before = look()?;
-        driver.stall(&mut engine.io, true, clock::now())?;
-    }
-    driver.counting = true;
-    let watch = Watch::begin(stage.pid)?;
-    if plan.variant.stalled > 0 {
-        for at in (spans.measure_from..spans.measure_to).step_by(step(LOOK_EVERY)) {
-            drive(
-                &mut engine,
-                &mut driver,
-                at.max(spans.start + 1),
-                spans.start,
-                &bar,
-            )?;
-            resident.seen(look()?);
-        }
-    }
-    drive(&mut engine, &mut driver, spans.measure_to, spans.start, &bar)?;
-    driver.counting = false;
-    result.usage = watch.end(stage.pid)?;
-    driver.stop();
-    result.rss_bytes = look()?;
-    resident.seen(result.rss_bytes.filter(|_| plan.variant.stalled > 0));
-    let stalled_at = driver.stalled_at.unwrap_or(spans.measure_from);
-    if plan.variant.stalled > 0 {
-        driver.stall(&mut engine.io, false, clock::now())?;
-    }
+    spans.fit(stage.until)?;
+    let measured = measure(&mut engine, &mut driver, plan, stage, &spans)?;
+    (result.usage, result.rss_bytes) = (measured.usage, measured.rss_bytes);
     drain(
         &mut engine,
         &mut driver,
         (clock::now() + plan.drain).min(stage.until),
     )?;
-    bar.done();
     engine.close_all()?;
 
     let layout = Layout::of(plan);
     let mut books = driver.into_books();
     books.settle(plan, &mut result);
-    books.settle_stall(&layout, stalled_at, resident, &mut result);
+    let (since, resident) = (measured.stalled_at, measured.resident);
+    books.settle_stall(&layout, since, resident, &mut result);
     result.conclude();
     Ok(Outcome {
         result,
         latency: books.latency,
     })
+}
+
+/// What was seen of the server and the tester while messages were sent.
+struct Measured {
+    usage: Usage,
+    rss_bytes: Option<u64>,
+    resident: Resident,
+    stalled_at: Nanos,
+}
+
+/// Sends for the warm-up, the reference if there is one, and the measured span.
+fn measure(
+    engine: &mut Engine,
+    driver: &mut Driver,
+    plan: &RoomPlan,
+    stage: &Stage<'_>,
+    spans: &Spans,
+) -> Result<Measured> {
+    spans.apply(driver);
+    let steps = progress_steps(spans.measure_to - spans.start);
+    let bar = stage.progress.bar("messages", steps);
+    driver.begin(&mut engine.io, spans.start);
+    drive(engine, driver, spans.measure_from, spans.start, &bar)?;
+    let mut resident = Resident::default();
+    let stalls = plan.variant.stalled > 0;
+    if stalls {
+        resident.before = look(stage)?;
+        driver.stall(&mut engine.io, true, clock::now())?;
+    }
+    driver.counting = true;
+    let watch = Watch::begin(stage.pid)?;
+    if stalls {
+        for at in (spans.measure_from..spans.measure_to).step_by(step(LOOK_EVERY)) {
+            drive(engine, driver, at.max(spans.start + 1), spans.start, &bar)?;
+            resident.seen(look(stage)?);
+        }
+    }
+    drive(engine, driver, spans.measure_to, spans.start, &bar)?;
+    driver.counting = false;
+    let usage = watch.end(stage.pid)?;
+    driver.stop();
+    let rss_bytes = look(stage)?;
+    if stalls {
+        resident.seen(rss_bytes);
+        driver.stall(&mut engine.io, false, clock::now())?;
+    }
+    bar.done();
+    Ok(Measured {
+        usage,
+        rss_bytes,
+        resident,
+        stalled_at: driver.stalled_at.unwrap_or(spans.measure_from),
+    })
+}
+
+/// The server's resident memory, if its process is known.
+fn look(stage: &Stage<'_>) -> Result<Option<u64>> {
+    stage.pid.map(resident_bytes).transpose()
 }
 
 /// The spans of a run, on the monotonic clock.
@@ -206,6 +227,16 @@ impl Spans {
             measure_from,
             measure_to: measure_from + plan.window,
         }
+    }
+
+    /// Whether the run ends before its deadline.
+    fn fit(&self, until: Nanos) -> Result<()> {
+        if self.measure_to <= until {
+            return Ok(());
+        }
+        Err(Error::Usage(
+            "the run does not fit before its deadline (--deadline)".to_owned(),
+        ))
     }
 
     fn apply(&self, driver: &mut Driver) {

@@ -10,6 +10,7 @@ use super::stall::StalledResult;
 use crate::host::usage::Usage;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
+use crate::workers::WorkerShare;
 
 /// Running counts.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -183,6 +184,9 @@ pub struct RoomResult {
     /// With members that stop reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled: Option<StalledResult>,
+    /// The processes that drove the connections, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
 }
 
 impl RoomResult {

@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     Silent(u64),
     /// To all: the first n upgrades are answered 503 with Retry-After 0.
     Busy(u64),
+    /// To all: every n-th message is delivered to nobody.
+    LoseAll(u64),
     /// To all: every n-th message is sequenced twice.
     Twice(u64),
     /// The member's connection is closed with 4008 at the n-th message.
@@ -398,6 +400,9 @@ fn message(room: &str, offset: u64, user: &str, priority: Priority, body: &RawVa
 fn publish(room: &mut Room, fault: Fault, (name, user): (&str, &str), priority: Priority, body: &RawValue) {
     let offset = room.offset;
     let plain = message(name, offset, user, priority, body);
+    if matches!(fault, Fault::LoseAll(n) if offset.is_multiple_of(n)) {
+        return;
+    }
     let (fault, whom) = fault.at(room.members.len());
     for (i, member) in room.members.iter_mut().enumerate() {
         let frames = if i == whom {
