@@ -12,10 +12,12 @@ use crate::compare::CompareArgs;
 use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
 use crate::output::files::Files;
+use crate::room::options::VariantArgs;
 use crate::storm::StormArgs;
 use crate::suite::PerfArgs;
 use crate::suite::supervised::SupervisedArgs;
 use crate::versus::command::VersusArgs;
+use crate::workers::WorkerArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -51,6 +53,9 @@ pub enum Command {
     /// Runs a program that ends with its parent.
     #[command(hide = true)]
     Supervised(SupervisedArgs),
+    /// Drives a share of another process's run.
+    #[command(hide = true)]
+    Worker,
 }
 
 /// Where to, as whom, and what becomes of the result.
@@ -117,6 +122,8 @@ pub struct Common {
 pub struct IdleArgs {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
     /// Connections in all.
     #[arg(long, default_value_t = 1_000)]
     pub connections: usize,
@@ -187,6 +194,10 @@ pub struct RoomArgs {
     pub common: Common,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub variant: VariantArgs,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
 }
 
 /// Which floor a ratio is taken to.

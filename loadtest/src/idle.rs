@@ -1,26 +1,26 @@
 //! The `idle` scenario: what a connection that does nothing costs in memory and processor time.
 
 mod activity;
+mod crowd;
+pub mod split;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use self::activity::Activity;
+use self::crowd::{Count, Crowd};
 use crate::clock::Nanos;
-use crate::engine::Engine;
-use crate::engine::socket::Acks;
 use crate::error::Result;
-use crate::fleet::{Fleet, Ramp, Seat};
 use crate::host::process::resident_bytes;
 use crate::host::usage::{Usage, Watch};
-use crate::k6::Wire;
+use crate::k6::{Sockets, Wire};
 use crate::metric::{Metric, Metrics, Unit};
-use crate::room::Stage;
-use crate::series::{Course, Phase, Series};
+use crate::room::{Share, Stage};
+use crate::series::Course;
+use crate::workers::WorkerShare;
 
 /// What a run does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IdlePlan {
     /// Memory is read at each of these numbers of connections; the last is all.
     pub stops: Vec<usize>,
@@ -77,94 +77,47 @@ pub struct IdleResult {
     pub ended: BTreeMap<String, u64>,
     /// All connections, until the last quiet span was over.
     pub wire: Wire,
-    /// The run second by second.
+    /// The run second by second, when one process drove it.
     #[serde(skip)]
-    pub course: Course,
+    pub course: Option<Course>,
+    /// The processes that drove the connections in the last quiet span, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
 }
 
 /// Connects in stops, lets each become active if asked, waits, and reads memory.
 pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
-    let total = plan.stops.last().copied().unwrap_or(0);
-    let per_room = plan.per_room.max(1);
-    let rooms: Vec<String> = (0..total.div_ceil(per_room))
-        .map(|r| format!("{}:lt-{:08x}-{r:05}", stage.namespace, stage.run))
-        .collect();
-    let mut active = Activity::new(plan, stage, &rooms)?;
-    let users = stage.sessions.len();
-    let mut fleet = Fleet {
-        target: stage.target,
-        dialect: stage.dialect,
-        sources: stage.sources,
-        sessions: stage.sessions,
-        rooms,
-        seats: (0..total)
-            .map(|i| Seat {
-                room: i / per_room,
-                session: (users > 0).then(|| i % users),
-            })
-            .collect(),
-        pace: stage.pace,
-        state: Ramp::default(),
-    };
-    active.series = Some(Series::new(stage.pid)?);
-    let mut engine = Engine::new(Acks::Prompt)?;
+    let mut crowd = Crowd::new(plan, stage, Share::WHOLE)?;
+    crowd.record()?;
     let mut result = IdleResult {
         rss_before_bytes: stage.pid.map(resident_bytes).transpose()?,
         ..IdleResult::default()
     };
-    let mut from = 0;
     for &upto in &plan.stops {
         let watch = Watch::begin(stage.pid)?;
-        active.phase(Phase::Connecting);
-        let bar = stage.progress.bar("connecting", total);
-        fleet.state.series = active.series.take();
-        fleet.raise(&mut engine, upto, stage.until, &bar)?;
-        active.series = fleet.state.series.take();
-        bar.done();
-        if plan.active {
-            active.phase(Phase::Warmup);
-            active.enter(from..upto);
-            active.run(&mut engine, from..upto, stage)?;
-        }
+        crowd.reach(upto)?;
         let ramp = watch.end(stage.pid)?;
-        result
-            .stops
-            .push(quiet(&mut engine, &mut active, (plan, stage), upto, ramp)?);
-        from = upto;
+        result.stops.push(quiet(&mut crowd, stage, upto, ramp)?);
     }
     if let Some(bytes) = plan.then_body_bytes {
         let watch = Watch::begin(stage.pid)?;
-        active.phase(Phase::Warmup);
-        active.speak(&fleet.rooms, bytes)?;
-        active.run(&mut engine, 0..total, stage)?;
+        crowd.speak(bytes)?;
         let ramp = watch.end(stage.pid)?;
-        result.then = Some(quiet(&mut engine, &mut active, (plan, stage), total, ramp)?);
+        let total = crowd.reached;
+        result.then = Some(quiet(&mut crowd, stage, total, ramp)?);
     }
-    result.wire = Wire::of(&engine.io);
-    let live = engine.io.live();
-    result.course = active.series.take().map(|s| s.finish(live)).unwrap_or_default();
-    engine.close_all()?;
-    result.connect_refused = fleet.state.refused().clone();
-    active.report(&mut result);
+    let (count, course) = crowd.leave()?;
+    result.course = course;
+    result.put(vec![count])?;
     result.conclude(plan);
     Ok(result)
 }
 
 /// Lets counts go out, waits for the quiet span, and reads memory.
-fn quiet(
-    engine: &mut Engine,
-    active: &mut Activity,
-    (plan, stage): (&IdlePlan, &Stage<'_>),
-    connections: usize,
-    ramp: Usage,
-) -> Result<Stop> {
-    if plan.settle > 0 {
-        active.phase(Phase::Draining);
-        active.rest(engine, "settling", plan.settle, stage)?;
-    }
-    active.phase(Phase::Quiet);
+fn quiet(crowd: &mut Crowd<'_>, stage: &Stage<'_>, connections: usize, ramp: Usage) -> Result<Stop> {
+    crowd.settle()?;
     let watch = Watch::begin(stage.pid)?;
-    active.rest(engine, "quiet", plan.quiet, stage)?;
+    crowd.quiet()?;
     Ok(Stop {
         connections,
         quiet: watch.end(stage.pid)?,
@@ -174,6 +127,33 @@ fn quiet(
 }
 
 impl IdleResult {
+    /// Adds up what the processes counted.
+    fn put(&mut self, counts: Vec<Count>) -> Result<()> {
+        let mut sockets: Option<Sockets> = None;
+        for count in counts {
+            let m = count.messages;
+            self.sent += m.sent;
+            self.accepted += m.accepted;
+            self.expected += m.expected;
+            self.delivered += m.delivered;
+            for (ours, theirs) in [
+                (&mut self.refused, m.refused),
+                (&mut self.connect_refused, count.connect_refused),
+                (&mut self.ended, m.ended),
+            ] {
+                for (name, n) in theirs {
+                    *ours.entry(name).or_default() += n;
+                }
+            }
+            match &mut sockets {
+                Some(sockets) => sockets.pool(&count.sockets)?,
+                None => sockets = Some(count.sockets),
+            }
+        }
+        self.wire = sockets.map(|s| s.wire()).unwrap_or_default();
+        Ok(())
+    }
+
     fn conclude(&mut self, plan: &IdlePlan) {
         let at = |n: usize| {
             if n == 0 {

@@ -37,3 +37,4 @@ pub mod suite;
 pub mod target;
 pub mod versus;
 pub mod wire;
+pub mod workers;

@@ -13,7 +13,7 @@ use common::{plan, stage, target};
 use countersign_loadtest::clock::{MILLI, SECOND};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::idle::{self, IdlePlan};
-use countersign_loadtest::room::{self, Load, RoomPlan, RoomResult};
+use countersign_loadtest::room::{self, Big, Load, RoomPlan, RoomResult};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Ws, Dialect::Nats];
 const MEMBERS: usize = 4;
@@ -65,6 +65,31 @@ fn a_clean_relay_is_not_accused_paced_and_burst() {
             clean(&result);
             assert_eq!(result.expected, result.tally.sent * MEMBERS as u64);
         }
+    }
+}
+
+#[test]
+fn one_big_room_and_small_ones_have_accounts_of_their_own() {
+    for dialect in DIALECTS {
+        let result = run(dialect, Fault::Lose(5), |plan| {
+            plan.rooms = 3;
+            // A room of one has no second member to lose anything.
+            plan.per_room = 1;
+            plan.publishers = 2;
+            plan.drain = plan.window;
+            plan.variant.big = Some(Big {
+                members: 6,
+                per_second: 150.0,
+            });
+        });
+        let groups = result.groups.unwrap();
+        let (big, small) = (groups.big.counts, groups.small.counts);
+        assert!(big.sent > 0 && small.sent > 0, "{dialect:?}");
+        assert_eq!((big.accepted, small.accepted), (big.sent, small.sent));
+        assert_eq!((big.expected, small.expected), (6 * big.sent, small.sent));
+        assert_eq!((big.lost, small.lost), (big.sent / 5, 0), "{dialect:?}");
+        assert_eq!(big.delivered + big.lost, big.expected);
+        assert_eq!(big.expected + small.expected, result.expected);
     }
 }
 

@@ -10,6 +10,9 @@ mod stream;
 pub mod traffic;
 pub mod upgrade;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -54,6 +57,7 @@ pub struct Engine {
     pub io: Io,
     buffer: Vec<u8>,
     events: Vec<epoll::Event>,
+    turns: Arc<AtomicU64>,
 }
 
 impl Engine {
@@ -63,12 +67,19 @@ impl Engine {
             io: Io::new(acks)?,
             buffer: vec![0; BUFFER_BYTES],
             events: Vec::with_capacity(EVENTS_MAX),
+            turns: Arc::default(),
         })
+    }
+
+    /// How often [`Engine::turn`] was called: what another thread sees growing while this one is alive.
+    pub fn turns(&self) -> Arc<AtomicU64> {
+        self.turns.clone()
     }
 
     /// Writes what is due, waits at most `wait` for something to happen and handles it. Returns how many
     /// connections something happened on.
     pub fn turn<H: Handler>(&mut self, handler: &mut H, wait: Nanos) -> Result<usize> {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         self.flush(handler);
         let mut events = std::mem::take(&mut self.events);
         events.clear();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{IdlePlan, IdleResult};
+use super::IdlePlan;
+use super::crowd::Messages;
 use crate::clock::{self, MILLI, Nanos};
 use crate::dialect::{Dialect, Ready, nats};
 use crate::engine::{Ended, Engine, Handler, Io};
@@ -18,7 +19,7 @@ use crate::wire::stamp::{Finder, Stamp};
 /// Most messages unanswered while connections become active.
 const IN_FLIGHT_MAX: usize = 64;
 /// Longest wait of one turn.
-const TURN_MAX: Nanos = 100 * MILLI;
+pub(super) const TURN_MAX: Nanos = 100 * MILLI;
 /// Wait after a refusal without a time.
 const REFUSED_PAUSE: Nanos = 100 * MILLI;
 
@@ -247,14 +248,16 @@ impl Activity {
         self.queue.push((clock::now() + pause, member));
     }
 
-    /// Hands the counts over.
-    pub(super) fn report(self, result: &mut IdleResult) {
-        result.sent = self.sent;
-        result.accepted = self.accepted;
-        result.refused = self.refused;
-        result.expected = self.expected;
-        result.delivered = self.delivered;
-        result.ended = self.ended;
+    /// Everything that was counted.
+    pub(super) fn counted(self) -> Messages {
+        Messages {
+            sent: self.sent,
+            accepted: self.accepted,
+            refused: self.refused,
+            expected: self.expected,
+            delivered: self.delivered,
+            ended: self.ended,
+        }
     }
 }
 

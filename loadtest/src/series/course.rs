@@ -15,6 +15,8 @@ pub enum Phase {
     Connecting,
     /// Load that is not measured.
     Warmup,
+    /// What the measured span is compared with.
+    Reference,
     /// The measured span.
     Measured,
     /// What is under way arrives.
@@ -29,6 +31,7 @@ impl Phase {
         match self {
             Phase::Connecting => "connecting",
             Phase::Warmup => "warmup",
+            Phase::Reference => "reference",
             Phase::Measured => "measured",
             Phase::Draining => "draining",
             Phase::Quiet => "quiet",

@@ -17,7 +17,7 @@ use countersign_loadtest::clock::{self, MILLI, SECOND};
 use countersign_loadtest::fleet::{Dialect, Pace};
 use countersign_loadtest::floor::{Floor, FloorOptions};
 use countersign_loadtest::output::Progress;
-use countersign_loadtest::room::{Load, RoomPlan, Stage};
+use countersign_loadtest::room::{Load, RoomPlan, Stage, Variant};
 use countersign_loadtest::target::{Remote, Sources, Target};
 
 /// The floor on a thread; ends when dropped.
@@ -95,5 +95,6 @@ pub(crate) fn plan(rooms: usize, per_room: usize, load: Load) -> RoomPlan {
         drain: 10 * SECOND,
         check: true,
         decode_every: 1,
+        variant: Variant::default(),
     }
 }
