@@ -10,8 +10,6 @@ use super::stall;
 use crate::clock::{MILLI, Nanos};
 use crate::dialect::nats;
 use crate::engine::{Ended, Handler, Io};
-use crate::order::Seen;
-use crate::series::Series;
 use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::FIRST_SEND_ID;
 use crate::wire::reply::{Answer, Frame};
@@ -29,7 +27,9 @@ impl Driver {
         };
         let seen = seat.order.observe(offset);
         let fresh = self.tally.arrived(seen);
-        record_missing(self.series.as_mut(), seen);
+        if let Some(series) = &mut self.series {
+            series.seen(seen);
+        }
         let Some(stamp) = stamp.filter(|s| s.run == self.run) else {
             self.tally.foreign += 1;
             return;
@@ -62,7 +62,9 @@ impl Driver {
             self.tally.foreign += 1;
             return;
         };
-        record_missing(self.series.as_mut(), seen);
+        if let Some(series) = &mut self.series {
+            series.seen(seen);
+        }
         if self.tally.arrived(seen) {
             seat.delivered += 1;
             self.delivered((room, false), wire_bytes, &stamp, at);
@@ -316,15 +318,5 @@ impl Handler for Driver {
             }
             _ => *self.tally.ended.entry(how).or_default() += 1,
         }
-    }
-}
-
-/// What an arrival says about messages that are missing.
-fn record_missing(series: Option<&mut Series>, seen: Seen) {
-    let Some(series) = series else { return };
-    match seen {
-        Seen::Ahead(missing) => series.missing(i64::try_from(missing).unwrap_or(i64::MAX)),
-        Seen::Late => series.missing(-1),
-        Seen::InOrder | Seen::Duplicate | Seen::Unclear => {}
     }
 }

@@ -19,6 +19,8 @@ pub enum Phase {
     Reference,
     /// The measured span.
     Measured,
+    /// Load that goes on after it.
+    After,
     /// What is under way arrives.
     Draining,
     /// Nothing is sent.
@@ -33,6 +35,7 @@ impl Phase {
             Phase::Warmup => "warmup",
             Phase::Reference => "reference",
             Phase::Measured => "measured",
+            Phase::After => "after",
             Phase::Draining => "draining",
             Phase::Quiet => "quiet",
         }
