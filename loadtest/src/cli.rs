@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::assertion::Assertion;
 use crate::fleet::Dialect;
+use crate::history::command::CheckArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub enum Command {
     Ratio(RatioArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
+    /// Decides from recorded histories whether anything was forged, lost, repeated or out of order.
+    Check(CheckArgs),
 }
 
 /// Where to, as whom, and what becomes of the result.
@@ -155,6 +158,9 @@ pub struct RoomArgs {
     pub common: Common,
     #[command(flatten)]
     pub load: LoadArgs,
+    /// Record a history for `check` into this file; every frame is decoded then.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
 }
 
 /// Which floor a ratio is taken to.

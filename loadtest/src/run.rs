@@ -9,6 +9,7 @@ use crate::clock::{self, Nanos, from_seconds};
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::floor::serve;
+use crate::history::tap::Tap;
 use crate::host::{limits, pin};
 use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
             serve::run(&args)?;
             Ok(Verdict::Passed)
         }
+        Command::Check(args) => crate::history::command::run(&args),
     }
 }
 
@@ -243,10 +245,19 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
 }
 
 fn room(args: &RoomArgs) -> Result<Verdict> {
-    let (plan, signing_in) = load(&args.load, &args.common)?;
+    let (mut plan, signing_in) = load(&args.load, &args.common)?;
     let total = plan.connections();
+    if args.history.is_some() {
+        if args.common.protocol != Dialect::Countersign {
+            return Err(Error::Usage(
+                "--history needs --protocol countersign: others authenticate nobody".to_owned(),
+            ));
+        }
+        (plan.check, plan.decode_every) = (true, 1);
+    }
     let base = Base::prepare(&args.common, &RoomResult::default().metrics(), total, signing_in)?;
-    let outcome = room::run(&plan, &base.stage())?;
+    let tap = args.history.as_deref().map(Tap::create).transpose()?;
+    let outcome = room::run_recorded(&plan, &base.stage(), tap.map(Box::new))?;
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
     notes.extend(outcome.result.usage.warnings());

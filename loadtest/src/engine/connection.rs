@@ -14,6 +14,7 @@ use super::FRAME_BYTES_MAX;
 use super::socket::{Acks, Mode, acknowledge, open, outcome};
 use super::upgrade::{Identity, Upgrade};
 use crate::error::{Error, Result};
+use crate::history::tap::Tap;
 use crate::target::Target;
 
 /// Most bytes waiting to be written on one connection; a send beyond it is not taken.
@@ -83,6 +84,8 @@ pub struct Io {
     pub frames: u64,
     /// Bytes of frames received, headers included.
     pub bytes: u64,
+    /// Records what passes, when a history is wanted.
+    pub tap: Option<Box<Tap>>,
 }
 
 impl Io {
@@ -96,6 +99,7 @@ impl Io {
             rng: SmallRng::seed_from_u64(rand::random()),
             frames: 0,
             bytes: 0,
+            tap: None,
         })
     }
 
@@ -142,6 +146,9 @@ impl Io {
         match self.socket(member) {
             Some(s) if matches!(s.phase, Phase::Open) && s.out.len() + text.len() <= OUT_BYTES_MAX => {}
             _ => return false,
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.sent(member, text);
         }
         self.queue(member, Opcode::Text, text);
         true

@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Fleet, Pace, Ramp, Seat};
+use crate::history::tap::Tap;
 use crate::host::process::resident_bytes;
 use crate::host::usage::Watch;
 use crate::latency::Latency;
@@ -103,7 +104,13 @@ pub struct Outcome {
 
 /// Connects, sends for the warm-up and the measured span, waits for what is under way, and counts.
 pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
+    run_recorded(plan, stage, None)
+}
+
+/// [`run`], with a history.
+pub fn run_recorded(plan: &RoomPlan, stage: &Stage<'_>, tap: Option<Box<Tap>>) -> Result<Outcome> {
     let mut engine = Engine::new(plan.acks)?;
+    engine.io.tap = tap;
     let (mut driver, mut result) = gather(&mut engine, plan, stage)?;
     let start = clock::now() + MILLI;
     let measure_from = start + plan.warmup;
@@ -125,12 +132,17 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
     result.usage = watch.end(stage.pid)?;
     driver.stop();
     result.rss_bytes = stage.pid.map(resident_bytes).transpose()?;
+    let stopped = clock::now();
     drain(
         &mut engine,
         &mut driver,
         (clock::now() + plan.drain).min(stage.until),
     )?;
     bar.done();
+    if let Some(mut tap) = engine.io.tap.take() {
+        tap.quiet(if driver.settled() { clock::now() } else { stopped });
+        tap.finish()?;
+    }
     engine.close_all()?;
 
     let Driver {
@@ -163,6 +175,10 @@ fn gather(engine: &mut Engine, plan: &RoomPlan, stage: &Stage<'_>) -> Result<(Dr
             session: session_of(i, plan, stage),
         })
         .collect();
+    if let Some(tap) = &mut engine.io.tap {
+        let user = |seat: &Seat| Some(stage.sessions.get(seat.session?)?.user.clone());
+        tap.users = seats.iter().map(user).collect();
+    }
     let users: Vec<Vec<String>> = (0..plan.rooms)
         .map(|room| {
             (0..plan.publishers)
