@@ -43,6 +43,7 @@ impl Checker {
                 self.summary.likes += 1;
                 let counter = self.names.of(line.counter.as_deref().unwrap_or(LIKES));
                 self.likes.push(LikeTry {
+                    room,
                     join,
                     counter,
                     n: line.n.ok_or("like needs n")?,
@@ -65,6 +66,14 @@ impl Checker {
                 at: line.at,
                 place,
             }),
+            "auth" | "qr.redeem" => {
+                if op == "qr.redeem" {
+                    self.pass_over("command qr.redeem");
+                }
+                self.conns[conn].signing_in = true;
+                Pending::SignIn
+            }
+            "refresh" | "ping" => Pending::Other,
             other => {
                 self.pass_over(&format!("command {other}"));
                 Pending::Other
@@ -137,6 +146,7 @@ impl Checker {
             Pending::Join(join) => return self.joined(conn, join, line, place),
             Pending::Leave { room, join } => self.left_room(conn, room, join),
             Pending::History(asked) => return self.page(asked, line, place),
+            Pending::SignIn => self.conns[conn].signing_in = false,
             Pending::Other => {}
         }
         Ok(())
@@ -175,6 +185,7 @@ impl Checker {
                     stay.leaving = false;
                 }
             }
+            Pending::SignIn => self.conns[conn].signing_in = false,
             Pending::History(_) | Pending::Other => {}
         }
     }

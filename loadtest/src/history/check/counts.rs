@@ -141,8 +141,12 @@ impl Checker {
     /// Compares every value that was told with the likes.
     pub(super) fn check_counts(&mut self) {
         let mut likes: HashMap<(Life, Name), Likes> = HashMap::new();
+        let mut stray: HashMap<(Name, Name), u64> = HashMap::new();
         for like in &self.likes {
             let Some(life) = self.life_of(like.join) else {
+                // Its join was never answered: it may count in any epoch of the room.
+                let tried = stray.entry((like.room, like.counter)).or_default();
+                *tried = tried.saturating_add(like.n);
                 continue;
             };
             let entry = likes.entry((life, like.counter)).or_default();
@@ -182,10 +186,15 @@ impl Checker {
             });
         }
         values.sort_by_key(|v| v.place);
-        self.compare(&values, &likes);
+        self.compare(&values, &likes, &stray);
     }
 
-    fn compare(&mut self, values: &[Value], likes: &HashMap<(Life, Name), Likes>) {
+    fn compare(
+        &mut self,
+        values: &[Value],
+        likes: &HashMap<(Life, Name), Likes>,
+        stray: &HashMap<(Name, Name), u64>,
+    ) {
         let none = Likes::default();
         let of = |v: &Value| likes.get(&(v.life, v.counter)).unwrap_or(&none);
         let known = |v: &Value, from| sum(&of(v).acked, from, false).saturating_add(v.own);
@@ -197,7 +206,9 @@ impl Checker {
             *base = (*base).min(value.value.saturating_sub(least));
         }
         for value in values {
+            let room = self.life_names[value.life as usize].0;
             let most = sum(&of(value).tried, value.to, true)
+                .saturating_add(stray.get(&(room, value.counter)).copied().unwrap_or(0))
                 .saturating_add(base.get(&(value.life, value.counter)).copied().unwrap_or(0));
             let least = value.from.map_or(0, |from| known(value, from));
             if (least..=most).contains(&value.value) {

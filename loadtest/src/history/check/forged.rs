@@ -1,6 +1,6 @@
 //! R1: each message that was received was sent before, with this content, by the user it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Checker;
 use super::names::Name;
@@ -37,6 +37,46 @@ struct Forged {
 }
 
 impl Checker {
+    /// A connection whose sign-in was never answered may have sent all the same: its user is the one its
+    /// first message to be seen names. One that names another is forged.
+    pub(super) fn infer_users(&mut self) {
+        let unknown = |a: &&Attempt| {
+            let conn = &self.conns[a.conn];
+            conn.user.is_none() && conn.signing_in
+        };
+        let wanted: HashMap<(Name, u64, u64), usize> = self
+            .attempts
+            .iter()
+            .filter(unknown)
+            .map(|a| ((a.room, a.body, a.cid), a.conn))
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let explained: HashSet<(Name, u64, u64, Name)> = self
+            .attempts
+            .iter()
+            .filter(|a| wanted.contains_key(&(a.room, a.body, a.cid)))
+            .filter_map(|a| Some((a.room, a.body, a.cid, self.conns[a.conn].user?)))
+            .collect();
+        let mut named: Vec<_> = self
+            .records
+            .iter()
+            .filter_map(|((life, _), record)| {
+                let room = self.life_names[*life as usize].0;
+                let content = record.content;
+                let conn = wanted.get(&(room, content.body, content.cid))?;
+                let user = content.user?;
+                let known = explained.contains(&(room, content.body, content.cid, user));
+                (!known).then_some((record.place, *conn, user))
+            })
+            .collect();
+        named.sort_unstable();
+        for (_, conn, user) in named {
+            self.conns[conn].user.get_or_insert(user);
+        }
+    }
+
     pub(super) fn check_forged(&mut self) {
         let by_body = Index::new(&self.attempts, |a| a.body);
         let by_id = Index::new(&self.attempts, |a| a.msg);
@@ -95,9 +135,11 @@ impl Checker {
             });
         };
         let sender = |a: &&&Attempt| self.conns[a.conn].user;
+        // Still nobody's after what could be inferred: it may have been anybody's.
+        let unknown = |a: &&&Attempt| sender(a).is_none() && self.conns[a.conn].signing_in;
         let by_sender: Vec<&&Attempt> = with_body
             .iter()
-            .filter(|a| content.user.is_some() && sender(a) == content.user)
+            .filter(|a| content.user.is_some() && (sender(a) == content.user || unknown(a)))
             .collect();
         if by_sender.is_empty() {
             return Err(Forged {

@@ -202,6 +202,7 @@ impl Checker {
     pub fn finish(mut self) -> Verdict {
         self.summary.connections = self.conns.len() as u64;
         self.summary.messages = self.records.len() as u64;
+        self.infer_users();
         self.check_forged();
         let acked = self.check_sequence();
         self.check_lost(&acked);
@@ -264,6 +265,7 @@ impl Checker {
         self.conns.push(Conn {
             number,
             user,
+            signing_in: false,
             closed: false,
             pending: HashMap::new(),
             rooms: HashMap::new(),

@@ -53,6 +53,21 @@ impl Checker {
         acked
     }
 
+    /// Sends by connections of which nobody knows as whom they signed in: how many of each, and when first.
+    fn by_unknown(&self) -> HashMap<(Name, u64, u64), (u64, Nanos)> {
+        let mut found = HashMap::new();
+        for attempt in &self.attempts {
+            let conn = &self.conns[attempt.conn];
+            if conn.user.is_none() && conn.signing_in && attempt.outcome != Outcome::Refused {
+                let known = found
+                    .entry((attempt.room, attempt.body, attempt.cid))
+                    .or_insert((0, attempt.at));
+                *known = (known.0 + 1, known.1.min(attempt.at));
+            }
+        }
+        found
+    }
+
     fn content_of(&self, attempt: &Attempt) -> Content {
         Content {
             body: attempt.body,
@@ -77,6 +92,7 @@ impl Checker {
                     .or_insert((attempt.at, attempt.place, false));
             }
         }
+        let unknown = self.by_unknown();
         let mut acked = Vec::new();
         let mut nowhere = 0;
         for attempt in &self.attempts {
@@ -95,7 +111,10 @@ impl Checker {
             };
             let content = self.content_of(attempt);
             let sent = first.get(&(attempt.room, content)).copied();
-            let (sent_at, sent, retried) = sent.unwrap_or((attempt.at, attempt.place, false));
+            let (mut sent_at, sent, mut retried) = sent.unwrap_or((attempt.at, attempt.place, false));
+            if let Some((_, at)) = unknown.get(&(attempt.room, attempt.body, attempt.cid)) {
+                (sent_at, retried) = (sent_at.min(*at), true);
+            }
             acked.push(Acked {
                 life,
                 offset: number,
@@ -198,6 +217,7 @@ impl Checker {
             known.0 += u64::from(attempt.outcome != Outcome::Refused);
             known.1 = known.1.min(attempt.at);
         }
+        let unknown = self.by_unknown();
         let mut found = Vec::new();
         for group in all.chunk_by(|a, b| room_of(a) == room_of(b) && a.content == b.content) {
             if group.len() < 2 {
@@ -207,15 +227,19 @@ impl Checker {
             let Some((sent, first_at)) = tries.get(&(room_of(&group[0]), group[0].content)) else {
                 continue;
             };
-            if group[0].content.cid == 0 {
-                if group.len() as u64 > *sent {
+            let content = group[0].content;
+            let others = unknown.get(&(room_of(&group[0]), content.body, content.cid));
+            let sent = sent + others.map_or(0, |(n, _)| *n);
+            let first_at = others.map_or(*first_at, |(_, at)| (*at).min(*first_at));
+            if content.cid == 0 {
+                if group.len() as u64 > sent {
                     found.push((group[1], group[0], format!("sent {sent} times")));
                 }
                 continue;
             }
             for lives in group.chunk_by(|a, b| a.life == b.life) {
                 if let [one, two, ..] = lives
-                    && two.known_at.max(one.known_at).saturating_sub(*first_at) < self.options.cid_window
+                    && two.known_at.max(one.known_at).saturating_sub(first_at) < self.options.cid_window
                 {
                     let within = seconds(self.options.cid_window);
                     found.push((*two, *one, format!("one cid within {within} s")));

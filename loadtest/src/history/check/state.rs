@@ -18,6 +18,8 @@ pub(super) struct Conn {
     /// Its number in its file.
     pub(super) number: u64,
     pub(super) user: Option<Name>,
+    /// A command that signs in has no answer: the user may be one that nobody was told.
+    pub(super) signing_in: bool,
     pub(super) closed: bool,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) rooms: HashMap<Name, InRoom>,
@@ -41,6 +43,8 @@ pub(super) enum Pending {
     /// By its place among the likes.
     Like(usize),
     Join(JoinNo),
+    /// `auth` or `qr.redeem`.
+    SignIn,
     Leave {
         room: Name,
         join: Option<JoinNo>,
@@ -127,6 +131,7 @@ pub(super) struct Record {
 /// A `like` that was sent.
 #[derive(Debug)]
 pub(super) struct LikeTry {
+    pub(super) room: Name,
     pub(super) join: Option<JoinNo>,
     pub(super) counter: Name,
     pub(super) n: u64,
