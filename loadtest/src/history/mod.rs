@@ -15,8 +15,11 @@ mod wire;
 pub const VERSION: u32 = 1;
 /// Longest line, bytes, its end included: a reply to `join` with 100 messages needs less than half.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
-/// Most lines of all files together. Decided by memory: about 0.3 KB per message sent at worst.
+/// Most lines of all files together.
 pub const LINES_MAX: u64 = 100_000_000;
+/// Most records a check keeps: one for each command, message, answer to join and stay at a quiet point.
+/// 350,000 sends with 190,000 messages took 150 MiB, which makes about 3 GiB at the bound.
+pub const RECORDS_MAX: usize = 10_000_000;
 /// Most files of one check.
 pub const FILES_MAX: usize = 1_000;
 /// How the recorder here digests bodies; files whose digests were made otherwise do not go together.

@@ -21,8 +21,8 @@ use self::names::{Name, Names};
 use self::report::{Place, Reports};
 pub use self::report::{Report, Rule, Shown, Summary, Verdict};
 use self::state::{Attempt, Conn, Hole, InRoom, Join, JoinNo, Life, LikeTry, Newest, Record, Stand, Value};
-use super::VERSION;
 use super::line::Line;
+use super::{RECORDS_MAX, VERSION};
 use crate::clock::{Nanos, SECOND};
 
 /// Most kinds of what is not checked that are named.
@@ -127,6 +127,17 @@ impl Checker {
         self.summary.lines
     }
 
+    fn records_kept(&self) -> usize {
+        self.attempts.len()
+            + self.likes.len()
+            + self.joins.len()
+            + self.records.len()
+            + self.newest.len()
+            + self.values.len()
+            + self.pushed.len()
+            + self.stands.len()
+    }
+
     /// The last line of the file had no end and was not taken.
     pub fn torn(&mut self, line: u64) {
         self.notes.push(format!(
@@ -139,6 +150,12 @@ impl Checker {
     pub fn line(&mut self, number: u64, line: &Line<'_>) -> Result<(), String> {
         self.summary.lines += 1;
         let place = Place::new(self.file, number);
+        if self.records_kept() > RECORDS_MAX {
+            return Err(format!(
+                "more than {RECORDS_MAX} commands and messages are more than this check keeps: record a shorter \
+                 run, or fewer messages with more members"
+            ));
+        }
         if !self.headed {
             return self.head(line);
         }
