@@ -11,6 +11,7 @@ use crate::churn::ChurnArgs;
 use crate::compare::CompareArgs;
 use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
+use crate::history::command::CheckArgs;
 use crate::output::files::Files;
 use crate::room::options::VariantArgs;
 use crate::storm::StormArgs;
@@ -56,6 +57,8 @@ pub enum Command {
     /// Drives a share of another process's run.
     #[command(hide = true)]
     Worker,
+    /// Decides from recorded histories whether anything was forged, lost, repeated or out of order.
+    Check(CheckArgs),
 }
 
 /// Where to, as whom, and what becomes of the result.
@@ -198,6 +201,9 @@ pub struct RoomArgs {
     pub variant: VariantArgs,
     #[command(flatten)]
     pub workers: WorkerArgs,
+    /// Record a history for `check` into this file; every frame is decoded then.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
 }
 
 /// Which floor a ratio is taken to.

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod fleet;
 pub mod floor;
+pub mod history;
 pub mod host;
 pub mod http;
 pub mod idle;

@@ -14,13 +14,14 @@ use crate::counts;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::floor::serve;
+use crate::history::tap::Tap;
 use crate::host::{limits, pin};
 use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
 use crate::output::files::Trace;
 use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
-use crate::room::{self, Load, RoomPlan, RoomResult, Stage, Variant};
+use crate::room::{self, Load, Records, RoomPlan, RoomResult, Stage, Variant};
 use crate::series::Series;
 use crate::storm;
 use crate::suite::{self, supervised};
@@ -75,6 +76,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
             workers::child::run()?;
             Ok(Verdict::Passed)
         }
+        Command::Check(args) => crate::history::command::run(&args),
     }
 }
 
@@ -312,10 +314,19 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     let total = plan.connections();
     let known = RoomResult::of(&plan).metrics();
     let workers = args.workers.count_for_room(common)?;
+    if args.history.is_some() {
+        with_history(&mut plan, common, workers)?;
+    }
     let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
-    let outcome = match workers {
-        1 => room::recorded(&plan, &base.stage(), Some(Series::new(common.pid)?))?,
-        _ => room::split::run(&plan, &base.stage(), workers, &this_program()?)?,
+    let outcome = if workers == 1 {
+        let tap = args.history.as_deref().map(Tap::create).transpose()?;
+        let records = Records {
+            series: Some(Series::new(common.pid)?),
+            tap: tap.map(Box::new),
+        };
+        room::recorded(&plan, &base.stage(), records)?
+    } else {
+        room::split::run(&plan, &base.stage(), workers, &this_program()?)?
     };
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
@@ -329,6 +340,22 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     };
     let both = (plan, outcome.result);
     base.publish("room", total, both, &metrics, &notes)
+}
+
+/// Makes a plan one whose history is recorded, or refuses.
+fn with_history(plan: &mut RoomPlan, common: &Common, workers: usize) -> Result<()> {
+    if common.protocol != Dialect::Countersign {
+        return Err(Error::Usage(
+            "--history needs --protocol countersign: others authenticate nobody".to_owned(),
+        ));
+    }
+    if workers > 1 {
+        return Err(Error::Usage(
+            "--history: several --workers would each need a file; leave one of the two out".to_owned(),
+        ));
+    }
+    (plan.check, plan.decode_every) = (true, 1);
+    Ok(())
 }
 
 fn ratio(args: &RatioArgs) -> Result<Verdict> {

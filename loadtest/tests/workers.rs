@@ -339,6 +339,10 @@ fn what_a_worker_cannot_do_is_told() {
             "--csv",
         ),
         (&["idle", "--workers", "2", "--csv", "x.csv"][..], "--csv"),
+        (
+            &["room", "--rate", "1", "--workers", "2", "--history", "x"][..],
+            "--history",
+        ),
         (&["worker"][..], "by hand"),
     ] {
         let output = Command::new(PROGRAM)

@@ -18,6 +18,7 @@ use super::traffic::Traffic;
 use super::upgrade::{Framing, Identity, Opening, Upgrade};
 use crate::clock::Nanos;
 use crate::error::{Error, Result};
+use crate::history::tap::Tap;
 use crate::target::Target;
 
 /// Most bytes waiting to be written on one connection; a send beyond it is not taken.
@@ -106,6 +107,8 @@ pub struct Io {
     pub bytes: u64,
     /// What else is counted.
     pub traffic: Traffic,
+    /// Records what passes, when a history is wanted.
+    pub tap: Option<Box<Tap>>,
 }
 
 impl Io {
@@ -121,6 +124,7 @@ impl Io {
             frames: 0,
             bytes: 0,
             traffic: Traffic::new()?,
+            tap: None,
         })
     }
 
@@ -204,6 +208,9 @@ impl Io {
             }
             _ => return false,
         };
+        if let Some(tap) = &mut self.tap {
+            tap.sent(member, payload);
+        }
         self.queue(member, opcode, payload);
         self.traffic.messages_sent += 1;
         true

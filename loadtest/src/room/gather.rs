@@ -39,6 +39,10 @@ pub(super) fn gather(
             session: session_of(member, &layout, stage),
         })
         .collect();
+    if let Some(tap) = &mut engine.io.tap {
+        let user = |seat: &Seat| Some(stage.sessions.get(seat.session?)?.user.clone());
+        tap.users = seats.iter().map(user).collect();
+    }
     for local in (0..total).filter(|local| layout.stalls(share.global(*local))) {
         engine.io.narrow(local);
     }

@@ -34,6 +34,7 @@ use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
+use crate::history::tap::Tap;
 use crate::host::process::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::k6::Wire;
@@ -128,13 +129,23 @@ pub struct Outcome {
 
 /// Connects, sends for the warm-up and the measured span, waits for what is under way, and counts.
 pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
-    recorded(plan, stage, None)
+    recorded(plan, stage, Records::default())
 }
 
-/// The same with its course in `series`: for runs that stand alone, not for the pairs of a ratio.
-pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, series: Option<Series>) -> Result<Outcome> {
+/// What is recorded of a run beside its figures.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Its course: for runs that stand alone, not for the pairs of a ratio.
+    pub series: Option<Series>,
+    /// Its history.
+    pub tap: Option<Box<Tap>>,
+}
+
+/// [`run`], recorded.
+pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, records: Records) -> Result<Outcome> {
     let mut engine = Engine::new(plan.acks)?;
-    let (joined, mut result) = gather(&mut engine, plan, stage, Share::WHOLE, series)?;
+    engine.io.tap = records.tap;
+    let (joined, mut result) = gather(&mut engine, plan, stage, Share::WHOLE, records.series)?;
     let mut driver = Driver::new(plan, stage.dialect, stage.run, Share::WHOLE, joined)?;
     let spans = Spans::of(plan, clock::now() + MILLI);
     spans.fit(stage.until)?;
@@ -142,9 +153,18 @@ pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, series: Option<Series>) -> R
     (result.usage, result.rss_bytes) = (measured.usage, measured.rss_bytes);
     driver.phase(Phase::Draining);
     let bar = stage.progress.bar("draining", progress_steps(plan.drain));
-    let until = (clock::now() + plan.drain).min(stage.until);
-    drain(&mut engine, &mut driver, until, &bar)?;
+    let stopped = clock::now();
+    drain(
+        &mut engine,
+        &mut driver,
+        (stopped + plan.drain).min(stage.until),
+        &bar,
+    )?;
     bar.done();
+    if let Some(mut tap) = engine.io.tap.take() {
+        tap.quiet(if driver.settled() { clock::now() } else { stopped });
+        tap.finish()?;
+    }
     result.wire = Wire::of(&engine.io);
     let live = engine.io.live();
     let mut course = driver.series.take().map(|s| s.finish(live));
