@@ -8,7 +8,7 @@
 mod common;
 
 use common::fake::{Fake, Fault};
-use common::{plan, stage, target};
+use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan, Session};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::idle::{self, IdlePlan};
@@ -40,6 +40,8 @@ fn on_fake<T>(fault: Fault, drive: impl FnOnce(&Stage<'_>) -> T) -> T {
     assert_eq!(fake.logins(), 3);
     drive(&Stage {
         sessions: &sessions,
+        // The second member, to whom wrong is done, does not publish.
+        pace: ONE_BY_ONE,
         ..stage
     })
 }
@@ -102,7 +104,7 @@ fn a_clean_server_is_not_accused_in_a_burst_of_many_publishers() {
 
 #[test]
 fn loss_is_counted() {
-    let mut result = run(Fault::Lose(7), |plan| plan.drain = plan.window);
+    let mut result = run(Fault::Lose(7), |plan| plan.drain = LOSSY_DRAIN);
     let lost = hit(&result, 7);
     assert!(lost > 0 && result.tally.gaps > 0);
     assert_eq!((result.lost, result.members_short), (lost, 1));
@@ -124,7 +126,7 @@ fn duplicates_are_counted_and_not_taken_for_deliveries() {
 #[test]
 fn disorder_is_counted_and_is_not_loss() {
     // A swap whose second message never comes is loss, and rightly so: an even count avoids it.
-    let mut result = run(Fault::Swap(6), |plan| plan.drain = plan.window);
+    let mut result = run(Fault::Swap(6), |plan| plan.drain = LOSSY_DRAIN);
     let swapped = hit(&result, 6);
     let left_over = u64::from((BASE + result.tally.accepted).is_multiple_of(6));
     assert_eq!(result.tally.out_of_order, swapped - left_over);
@@ -202,7 +204,7 @@ fn refusals_are_refusals() {
 
 #[test]
 fn a_missing_reply_is_not_hidden() {
-    let result = run(Fault::Silent(8), |plan| plan.drain = plan.window);
+    let result = run(Fault::Silent(8), |plan| plan.drain = LOSSY_DRAIN);
     assert_eq!(result.unanswered, result.tally.sent / 8);
     assert_eq!(result.lost, 0);
     assert!(result.tally.delivered > result.expected);
@@ -210,7 +212,7 @@ fn a_missing_reply_is_not_hidden() {
 
 #[test]
 fn a_closed_connection_is_named_and_what_it_missed_is_lost() {
-    let result = run(Fault::Close(BASE + 20), |plan| plan.drain = plan.window);
+    let result = run(Fault::Close(BASE + 20), |plan| plan.drain = LOSSY_DRAIN);
     assert_eq!(result.tally.ended.get("closed 4008"), Some(&1));
     assert_eq!(result.lost, result.tally.accepted - 19);
     assert_eq!(result.members_short, 1);

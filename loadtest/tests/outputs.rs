@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::fake::{Fake, Fault};
-use common::{FloorThread, plan, stage, target};
+use common::{FloorThread, LOSSY_DRAIN, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::output::Progress;
@@ -182,7 +182,7 @@ fn missing_messages_are_in_the_course_while_they_are_missed() {
         ..stage
     };
     let mut plan = plan(1, 3, Load::Paced { per_second: 200.0 });
-    plan.drain = plan.window;
+    plan.drain = LOSSY_DRAIN;
     let outcome = room::recorded(
         &plan,
         &stage,

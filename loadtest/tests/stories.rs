@@ -15,7 +15,7 @@ use common::lively::{Fault, Lively};
 use common::{stage, target};
 use countersign_loadtest::accounts::Session;
 use countersign_loadtest::churn::{self, ChurnPlan, ChurnResult};
-use countersign_loadtest::clock::{MILLI, SECOND};
+use countersign_loadtest::clock::{MILLI, Nanos, SECOND};
 use countersign_loadtest::counts::{self, CountsPlan, CountsResult};
 use countersign_loadtest::engine::upgrade::Identity;
 use countersign_loadtest::fleet::Dialect;
@@ -25,6 +25,9 @@ use countersign_loadtest::storm::{self, StormPlan, StormResult};
 use countersign_loadtest::story::visits::VisitPlan;
 
 const MEMBERS: usize = 6;
+/// A run in which something is missing waits this long for it: long enough for everything else to come on a
+/// machine that is busy with other things.
+const NEVER_SETTLED: Nanos = 4 * SECOND;
 
 fn sessions(users: usize) -> Vec<Session> {
     (0..users)
@@ -107,7 +110,7 @@ fn counts(fault: Fault, change: impl FnOnce(&mut CountsPlan)) -> (CountsResult, 
         drain: if fault == Fault::None {
             20 * SECOND
         } else {
-            2 * SECOND
+            NEVER_SETTLED
         },
     };
     change(&mut plan);
@@ -230,7 +233,7 @@ fn churn(fault: Fault, change: impl FnOnce(&mut ChurnPlan)) -> (ChurnResult, u64
         drain: if fault == Fault::None {
             20 * SECOND
         } else {
-            2 * SECOND
+            NEVER_SETTLED
         },
         quiet: 20 * MILLI,
     };
@@ -340,14 +343,14 @@ fn storm(fault: Fault) -> (StormResult, u64) {
         away: 400 * MILLI,
         limit: match fault {
             // Those who lack something are never current.
-            Fault::LoseAtResume | Fault::Mute => 2 * SECOND,
+            Fault::LoseAtResume | Fault::Mute => NEVER_SETTLED,
             _ => 30 * SECOND,
         },
         after: 100 * MILLI,
         drain: if fault == Fault::None {
             20 * SECOND
         } else {
-            2 * SECOND
+            NEVER_SETTLED
         },
     };
     on(fault, |stage| storm::run(&plan, stage).unwrap())

@@ -11,9 +11,9 @@ mod common;
 use std::process::Command;
 
 use common::fake::{Fake, Fault};
-use common::{plan, stage, target};
+use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan};
-use countersign_loadtest::fleet::{Dialect, Pace};
+use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Big, Counts, Load, RoomPlan, RoomResult, Stage, Variant};
 use serde_json::Value;
@@ -36,10 +36,7 @@ fn run(fault: Fault, plan: &RoomPlan) -> RoomResult {
     let stage = Stage {
         sessions: &sessions,
         // One after the other: the server's last member is the tester's last.
-        pace: Pace {
-            in_flight: 1,
-            per_second: 0.0,
-        },
+        pace: ONE_BY_ONE,
         ..stage
     };
     let result = room::run(plan, &stage).unwrap().result;
@@ -87,7 +84,7 @@ fn add_up(result: &RoomResult, parts: &[Counts]) {
 
 fn big_and_small(fault: Fault, per_room: usize) -> (Counts, Counts, RoomResult) {
     let mut plan = plan(3, per_room, Load::Paced { per_second: 50.0 });
-    plan.drain = plan.window;
+    plan.drain = LOSSY_DRAIN;
     plan.variant = Variant {
         big: Some(Big {
             members: 8,
@@ -129,7 +126,7 @@ fn what_one_group_loses_is_not_the_others() {
 fn mixed(fault: Fault, load: Load) -> (RoomResult, [Counts; 3]) {
     let mut plan = plan(2, 4, load);
     plan.publishers = 2;
-    plan.drain = plan.window;
+    plan.drain = LOSSY_DRAIN;
     plan.variant.mix = Some("low=2,normal=1,high=1".parse().unwrap());
     let result = run(fault, &plan);
     let p = result.priorities.unwrap();
@@ -172,7 +169,7 @@ fn what_is_lost_is_in_the_account_of_its_priority() {
 
 fn stalled(fault: Fault) -> RoomResult {
     let mut plan = plan(1, 6, Load::Paced { per_second: 200.0 });
-    plan.drain = plan.window;
+    plan.drain = LOSSY_DRAIN;
     plan.variant.stalled = 2;
     let result = run(fault, &plan);
     // A warm-up of 50 ms, a reference of 300 and a measured span of 300.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::fake::{Fake, Fault};
-use common::{plan, stage, target};
+use common::{LOSSY_DRAIN, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan};
 use countersign_loadtest::clock::{self, MILLI, SECOND};
 use countersign_loadtest::fleet::Dialect;
@@ -123,7 +123,7 @@ fn two_processes_count_what_one_does() {
 fn loss_is_found_in_all_processes() {
     // All publishers are in the first process: the second has nothing acknowledged and knows of no loss.
     let mut plan = plan(2, 4, Load::Paced { per_second: 100.0 });
-    plan.drain = plan.window;
+    plan.drain = LOSSY_DRAIN;
     let result = run(Fault::LoseAll(7), &plan, 2).result;
     let accepted = result.tally.accepted / 2;
     let hit = (BASE + accepted) / 7 - BASE / 7;

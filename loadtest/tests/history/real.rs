@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::fake::{Fake, Fault};
-use common::{plan, stage, target};
+use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::history::check::{Options, Rule, Verdict};
@@ -31,10 +31,10 @@ fn record(fault: Fault, path: &Path) {
     let (sessions, _) =
         accounts::make(&target, stage.sources, stage.run, &accounts, &Progress::hidden()).unwrap();
     let mut plan = plan(1, 4, Load::Paced { per_second: 200.0 });
-    // What is lost never comes: it is waited for only shortly.
-    plan.drain = plan.window;
+    plan.drain = LOSSY_DRAIN;
     let stage = Stage {
         sessions: &sessions,
+        pace: ONE_BY_ONE,
         ..stage
     };
     let tap = Tap::create(path).unwrap();
