@@ -44,3 +44,9 @@ perf-check: deps-perf
 bench:
 	@scripts/deps bench
 	$(CARGO) bench --package countersign --locked --bench instructions -- $(BENCH_FLAGS)
+
+# Every row of the table of targets by the method; PERF_FLAGS=--quick for an indication. Needs a quiet machine.
+perf:
+	@if [ -x scripts/deps-perf ]; then scripts/deps-perf; fi
+	$(CARGO) build --release --locked --package countersign --package countersign-loadtest
+	target/release/countersign-loadtest perf --gateway target/release/countersign $(PERF_FLAGS)

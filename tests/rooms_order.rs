@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Client, TestServer, within};
+use common::{Client, History, TestServer, within};
 use countersign::config::{Config, Profile};
 use serde_json::{Value, json};
 
@@ -86,16 +86,18 @@ async fn everybody_sees_the_same_and_the_one_that_was_cut_too() {
     const PER_ROUND: u64 = 30;
     const TOTAL: u64 = 2 * ROUNDS * PER_ROUND;
     let server = TestServer::start(unhurried).await;
-    let (mut ann, mut ben) = (server.signed_in("ann").await, server.signed_in("ben").await);
+    let history = History::new();
+    let mut ann = server.signed_in("ann").await.record(&history, Some("ann"));
+    let mut ben = server.signed_in("ben").await.record(&history, Some("ben"));
     join(&mut ann, "chat:a").await;
     join(&mut ben, "chat:a").await;
     let mut receivers = Vec::new();
     for _ in 0..10 {
-        let mut client = server.anonymous().await;
+        let mut client = server.anonymous().await.record(&history, None);
         join(&mut client, "chat:a").await;
         receivers.push(tokio::spawn(read_all(client, TOTAL)));
     }
-    let mut lossy = server.anonymous().await;
+    let mut lossy = server.anonymous().await.record(&history, None);
     let epoch = join(&mut lossy, "chat:a").await["epoch"].clone();
     let mut chain: Vec<Value> = Vec::new();
     for round in 0..ROUNDS {
@@ -105,7 +107,7 @@ async fn everybody_sees_the_same_and_the_one_that_was_cut_too() {
                 chain.push(lossy.push("message").await);
             }
             lossy.cut();
-            let mut fresh = server.anonymous().await;
+            let mut fresh = server.anonymous().await.record(&history, None);
             let last = chain.last().map_or(0, offset);
             let joined = resume(&mut fresh, "chat:a", &epoch, last).await;
             assert_eq!(joined["recovered"], true);
@@ -151,6 +153,10 @@ async fn everybody_sees_the_same_and_the_one_that_was_cut_too() {
             .collect();
         assert_eq!(order, (0..ROUNDS * PER_ROUND).collect::<Vec<_>>());
     }
+    // Who sent has not read all of it; the one that was cut has.
+    drop((ann, ben));
+    history.quiet(false);
+    history.holds("rooms_order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_protocol::client::DeviceKind;
 use countersign_protocol::http::{DeviceBody, Login, NewAccount, Tokens};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Nanos, SECOND, seconds};
 use crate::engine::upgrade::Identity;
@@ -21,7 +21,7 @@ const TRIES_MAX: usize = 50;
 const PAUSE_S_MAX: u64 = 5;
 
 /// A signed-in user with its device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Session {
     pub user: String,
     pub identity: Identity,

@@ -11,9 +11,14 @@ use crate::churn::ChurnArgs;
 use crate::compare::CompareArgs;
 use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
+use crate::history::command::CheckArgs;
 use crate::output::files::Files;
+use crate::room::options::VariantArgs;
 use crate::storm::StormArgs;
+use crate::suite::PerfArgs;
+use crate::suite::supervised::SupervisedArgs;
 use crate::versus::command::VersusArgs;
+use crate::workers::WorkerArgs;
 
 /// Measures a Countersign gateway: memory per connection, fan-out, and how far both are from the floor.
 #[derive(Debug, Parser)]
@@ -44,6 +49,16 @@ pub enum Command {
     Compare(CompareArgs),
     /// Serves the floor: the least that fan-out can cost here.
     Floor(FloorArgs),
+    /// All targets by the method: met, not met or void, line by line.
+    Perf(PerfArgs),
+    /// Runs a program that ends with its parent.
+    #[command(hide = true)]
+    Supervised(SupervisedArgs),
+    /// Drives a share of another process's run.
+    #[command(hide = true)]
+    Worker,
+    /// Decides from recorded histories whether anything was forged, lost, repeated or out of order.
+    Check(CheckArgs),
 }
 
 /// Where to, as whom, and what becomes of the result.
@@ -110,6 +125,8 @@ pub struct Common {
 pub struct IdleArgs {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
     /// Connections in all.
     #[arg(long, default_value_t = 1_000)]
     pub connections: usize,
@@ -128,6 +145,12 @@ pub struct IdleArgs {
     /// Body of that message, bytes of JSON.
     #[arg(long, default_value_t = 1_024)]
     pub message_bytes: usize,
+    /// At the end each connection sends a second message with a body of this length; memory is read again.
+    #[arg(long, requires = "active")]
+    pub then_message_bytes: Option<usize>,
+    /// Wait before a quiet span begins, seconds.
+    #[arg(long, default_value_t = 0.0)]
+    pub settle: f64,
     /// Quiet span before memory is read, seconds.
     #[arg(long, default_value_t = 30.0)]
     pub quiet: f64,
@@ -174,6 +197,13 @@ pub struct RoomArgs {
     pub common: Common,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub variant: VariantArgs,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
+    /// Record a history for `check` into this file; every frame is decoded then.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
 }
 
 /// Which floor a ratio is taken to.

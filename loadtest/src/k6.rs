@@ -1,10 +1,12 @@
 //! A run in the names users of k6 know, with their meaning there. Only what is measured is given.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::clock::{self, seconds};
+use crate::clock::{self, Nanos, seconds};
 use crate::engine::Io;
+use crate::engine::traffic::Traffic;
+use crate::error::Result;
 use crate::latency::{Latency, Moments, Percentiles};
 use crate::metric::{Metric, Unit};
 
@@ -60,20 +62,52 @@ pub struct Wire {
     pub seconds: f64,
 }
 
-impl Wire {
+/// What one process saw of its sockets until an instant, in a form that can be sent to another and added up
+/// there. The most connections at once are the sum of each process's most.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Sockets {
+    traffic: Traffic,
+    frames: u64,
+    at: Nanos,
+}
+
+impl Sockets {
     /// Of an engine's connections, until now.
-    pub fn of(io: &Io) -> Wire {
-        let t = &io.traffic;
+    pub(crate) fn of(io: &Io) -> Sockets {
+        Sockets {
+            traffic: io.traffic.clone(),
+            frames: io.frames,
+            at: clock::now(),
+        }
+    }
+
+    /// Adds those of another process of the same run.
+    pub(crate) fn pool(&mut self, other: &Sockets) -> Result<()> {
+        self.frames += other.frames;
+        self.at = self.at.max(other.at);
+        self.traffic.pool(&other.traffic)
+    }
+
+    /// What it amounts to.
+    pub(crate) fn wire(&self) -> Wire {
+        let t = &self.traffic;
         Wire {
             ws_connecting_ms: Trend::of(&t.connecting),
             ws_sessions: t.connecting.count(),
             ws_msgs_sent: t.messages_sent,
-            ws_msgs_received: io.frames.saturating_sub(t.other_frames),
+            ws_msgs_received: self.frames.saturating_sub(t.other_frames),
             data_sent: t.bytes_sent,
             data_received: t.bytes_received,
             vus_max: t.live_max as u64,
-            seconds: seconds(clock::now().saturating_sub(t.began)),
+            seconds: seconds(self.at.saturating_sub(t.began)),
         }
+    }
+}
+
+impl Wire {
+    /// Of an engine's connections, until now.
+    pub fn of(io: &Io) -> Wire {
+        Sockets::of(io).wire()
     }
 
     /// The same for assertions: `ws_connecting_p95<50ms`, `ws_sessions==100`.

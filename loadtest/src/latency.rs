@@ -1,7 +1,7 @@
 //! Latency histograms and the percentiles reported of them.
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::{MICRO, Nanos, SECOND};
 use crate::error::{Error, Result};
@@ -132,6 +132,27 @@ impl Latency {
     }
 }
 
+/// As pairs of a value, nanoseconds, and how often it was counted: read back it is the same histogram.
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(
+            self.0
+                .iter_recorded()
+                .map(|v| (v.value_iterated_to(), v.count_at_value())),
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Latency, D::Error> {
+        let mut latency = Latency::new().map_err(de::Error::custom)?;
+        for (value, count) in Vec::<(u64, u64)>::deserialize(d)? {
+            latency.0.record_n(value, count).map_err(de::Error::custom)?;
+        }
+        Ok(latency)
+    }
+}
+
 /// Percentiles of a latency distribution, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Percentiles {
@@ -239,6 +260,21 @@ mod tests {
         assert_eq!(latency.percentiles(), Percentiles::default());
         latency.record(u64::MAX);
         assert!((latency.percentiles().max_us - 60_000_000.0).abs() < 60_000.0);
+    }
+
+    #[test]
+    fn a_histogram_is_read_back_as_it_was() {
+        let mut latency = Latency::new().unwrap();
+        for us in [1, 2, 2, 999, 1_234_567, 60_000_000] {
+            latency.record(us * MICRO);
+        }
+        latency.record(u64::MAX);
+        let text = serde_json::to_string(&latency).unwrap();
+        let back: Latency = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (back.percentiles(), back.0 == latency.0),
+            (latency.percentiles(), true)
+        );
     }
 
     #[test]

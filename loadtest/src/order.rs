@@ -1,6 +1,8 @@
 //! What one member has seen of one room: by offset, so that loss, duplication and reordering are told
 //! apart exactly, for a comparison per frame in the common case.
 
+use serde::{Deserialize, Serialize};
+
 /// Most separate holes remembered per member; older ones are counted as missing for good.
 const HOLES_MAX: usize = 1_024;
 
@@ -20,7 +22,7 @@ pub enum Seen {
 }
 
 /// The offsets one connection has received of one room.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     next: u64,
     /// Missing ranges, both ends included, ascending; empty unless something is wrong.
@@ -60,7 +62,7 @@ impl Order {
         }
         if offset <= self.forgotten_to {
             Seen::Unclear
-        } else if self.fill(offset, offset) == 1 {
+        } else if self.fill(offset, offset, &mut |_, _| ()) == 1 {
             Seen::Late
         } else {
             Seen::Duplicate
@@ -70,15 +72,22 @@ impl Order {
     /// Notes that the server said it dropped `from` to `to` for this member. Returns how many of them
     /// had not arrived.
     pub fn told(&mut self, from: u64, to: u64) -> u64 {
+        self.told_each(from, to, |_, _| ())
+    }
+
+    /// The same; `each` is given the ranges of those that had not arrived, both ends included.
+    pub fn told_each(&mut self, from: u64, to: u64, mut each: impl FnMut(u64, u64)) -> u64 {
         if to < from {
             return 0;
         }
-        let mut told = self.fill(from, to);
+        let mut told = self.fill(from, to, &mut each);
         if to >= self.next {
             if from > self.next {
                 self.dig(self.next, from - 1);
             }
-            told += to - from.max(self.next) + 1;
+            let first = from.max(self.next);
+            told += to - first + 1;
+            each(first, to);
             self.next = to.saturating_add(1);
         }
         told
@@ -95,6 +104,12 @@ impl Order {
         self.missing(self.next.saturating_sub(1))
     }
 
+    /// The same as ranges, both ends included; without those too old to be remembered.
+    pub fn missing_ranges(&self, top: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let tail = (self.next <= top).then_some((self.next, top));
+        self.holes.iter().copied().chain(tail)
+    }
+
     fn dig(&mut self, from: u64, to: u64) {
         if self.holes.len() >= HOLES_MAX {
             let (a, b) = self.holes.remove(0);
@@ -104,8 +119,8 @@ impl Order {
         self.holes.push((from, to));
     }
 
-    /// Takes what is missing of `from..=to` out of the holes and counts it.
-    fn fill(&mut self, from: u64, to: u64) -> u64 {
+    /// Takes what is missing of `from..=to` out of the holes, counts it and gives its ranges to `each`.
+    fn fill(&mut self, from: u64, to: u64, each: &mut impl FnMut(u64, u64)) -> u64 {
         let mut filled = 0;
         let mut at = self.holes.partition_point(|(_, end)| *end < from);
         while let Some(&(a, b)) = self.holes.get(at) {
@@ -114,6 +129,7 @@ impl Order {
             }
             let (left, right) = (a.max(from), b.min(to));
             filled += right - left + 1;
+            each(left, right);
             match (a < left, right < b) {
                 (false, false) => {
                     self.holes.remove(at);
@@ -175,6 +191,15 @@ mod tests {
         assert_eq!(order.told(4, 6), 2, "told afterwards; 4 had arrived");
         assert_eq!(order.missing(8), 0);
         assert_eq!(order.told(9, 8), 0);
+        order.observe(10);
+        order.observe(12);
+        assert_eq!(
+            order.missing_ranges(14).collect::<Vec<_>>(),
+            [(9, 9), (11, 11), (13, 14)]
+        );
+        let mut ranges = Vec::new();
+        assert_eq!(order.told_each(8, 13, |a, b| ranges.push((a, b))), 3);
+        assert_eq!(ranges, [(9, 9), (11, 11), (13, 13)]);
     }
 
     #[test]

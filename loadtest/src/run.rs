@@ -1,5 +1,7 @@
 //! From the command line to a scenario and from its result to the outputs.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
@@ -12,18 +14,21 @@ use crate::counts;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::floor::serve;
+use crate::history::tap::Tap;
 use crate::host::{limits, pin};
 use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
 use crate::output::files::Trace;
 use crate::output::{Document, Progress};
 use crate::ratio::{self, RatioPlan, RatioResult};
-use crate::room::{self, Load, RoomPlan, RoomResult, Stage};
+use crate::room::{self, Load, Records, RoomPlan, RoomResult, Stage, Variant};
 use crate::series::Series;
 use crate::storm;
+use crate::suite::{self, supervised};
 use crate::target::{Remote, Sources, Target};
 use crate::versus;
 use crate::wire::stamp::BODY_BYTES_MIN;
+use crate::workers;
 
 /// The gateway's limit of connections per user.
 const CONNECTIONS_PER_USER: usize = 16;
@@ -34,7 +39,7 @@ const BENCH: &str = "bench";
 /// One frame in this many is decoded as JSON.
 const DECODE_EVERY: u64 = 1_000;
 /// Most connections of a run.
-const CONNECTIONS_MAX: usize = 1_000_000;
+pub(crate) const CONNECTIONS_MAX: usize = 1_000_000;
 
 /// Whether all assertions held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,16 @@ pub fn run(cli: Cli) -> Result<Verdict> {
             serve::run(&args)?;
             Ok(Verdict::Passed)
         }
+        Command::Perf(args) => Ok(match suite::run(&args)? {
+            true => Verdict::Passed,
+            false => Verdict::Failed,
+        }),
+        Command::Supervised(args) => Err(supervised::run(&args)),
+        Command::Worker => {
+            workers::child::run()?;
+            Ok(Verdict::Passed)
+        }
+        Command::Check(args) => crate::history::command::run(&args),
     }
 }
 
@@ -76,7 +91,7 @@ pub(crate) struct Base<'a> {
     until: Nanos,
     progress: Progress,
     /// What the run has beside its numbers; a scenario sets it before it publishes.
-    trace: Trace,
+    pub(crate) trace: Trace,
 }
 
 /// The options that decide what figures mean, as written into the document.
@@ -102,6 +117,17 @@ impl<'a> Base<'a> {
         connections: usize,
         signing_in: usize,
     ) -> Result<Self> {
+        Self::prepare_split(common, known, connections, signing_in, 1)
+    }
+
+    /// The same when `processes` share the connections.
+    fn prepare_split(
+        common: &'a Common,
+        known: &Metrics,
+        connections: usize,
+        signing_in: usize,
+        processes: usize,
+    ) -> Result<Self> {
         for assertion in &common.assertions {
             assertion.check(known)?;
         }
@@ -117,7 +143,7 @@ impl<'a> Base<'a> {
             Remote::Refused
         };
         let target = Target::parse(&common.target, remote)?;
-        limits::allow(connections)?;
+        limits::allow(connections.div_ceil(processes.max(1)))?;
         if let Some(cpu) = common.pin_tester {
             pin::this_thread(cpu)?;
         }
@@ -245,6 +271,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
     }
     common.files.without_latency("idle")?;
     check_body(args.message_bytes)?;
+    args.then_message_bytes.map_or(Ok(()), check_body)?;
     let mut stops = vec![slope_from, slope_to, total];
     stops.retain(|n| *n > 0);
     stops.dedup();
@@ -254,30 +281,53 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         per_room: args.members_per_room.max(1),
         active: args.active,
         body_bytes: args.message_bytes,
+        then_body_bytes: args.then_message_bytes,
+        settle: from_seconds(args.settle),
         quiet: from_seconds(args.quiet),
     };
     let signing_in = if common.anonymous { 0 } else { total };
-    let mut base = Base::prepare(common, &IdleResult::default().metrics(), total, signing_in)?;
-    let mut result = idle::run(&plan, &base.stage())?;
+    let workers = args.workers.count(common)?;
+    let known = IdleResult::default().metrics();
+    let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
+    let mut result = match workers {
+        1 => idle::run(&plan, &base.stage())?,
+        _ => idle::split::run(&plan, &base.stage(), workers, &this_program()?)?,
+    };
     let metrics = result.metrics();
     let mut notes: Vec<String> = base
-        .token_note(args.quiet * plan.stops.len() as f64)
+        .token_note((args.settle + args.quiet) * (plan.stops.len() + 1) as f64)
         .into_iter()
         .collect();
     notes.extend(result.stops.last().into_iter().flat_map(|s| s.quiet.warnings()));
     base.trace = Trace {
         latencies: Vec::new(),
-        course: Some(std::mem::take(&mut result.course)),
+        course: result.course.take(),
         wire: Some((result.wire, None)),
     };
     base.publish("idle", total, (plan, result), &metrics, &notes)
 }
 
 fn room(args: &RoomArgs) -> Result<Verdict> {
-    let (plan, signing_in) = load(&args.load, &args.common)?;
+    let common = &args.common;
+    let (mut plan, signing_in) = load(&args.load, common)?;
+    let signing_in = args.variant.apply(&mut plan, common, signing_in)?;
     let total = plan.connections();
-    let mut base = Base::prepare(&args.common, &RoomResult::default().metrics(), total, signing_in)?;
-    let outcome = room::recorded(&plan, &base.stage(), Some(Series::new(args.common.pid)?))?;
+    let known = RoomResult::of(&plan).metrics();
+    let workers = args.workers.count_for_room(common)?;
+    if args.history.is_some() {
+        with_history(&mut plan, common, workers)?;
+    }
+    let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
+    let outcome = if workers == 1 {
+        let tap = args.history.as_deref().map(Tap::create).transpose()?;
+        let records = Records {
+            series: Some(Series::new(common.pid)?),
+            tap: tap.map(Box::new),
+        };
+        room::recorded(&plan, &base.stage(), records)?
+    } else {
+        room::split::run(&plan, &base.stage(), workers, &this_program()?)?
+    };
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
     notes.extend(outcome.result.usage.warnings());
@@ -290,6 +340,22 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     };
     let both = (plan, outcome.result);
     base.publish("room", total, both, &metrics, &notes)
+}
+
+/// Makes a plan one whose history is recorded, or refuses.
+fn with_history(plan: &mut RoomPlan, common: &Common, workers: usize) -> Result<()> {
+    if common.protocol != Dialect::Countersign {
+        return Err(Error::Usage(
+            "--history needs --protocol countersign: others authenticate nobody".to_owned(),
+        ));
+    }
+    if workers > 1 {
+        return Err(Error::Usage(
+            "--history: several --workers would each need a file; leave one of the two out".to_owned(),
+        ));
+    }
+    (plan.check, plan.decode_every) = (true, 1);
+    Ok(())
 }
 
 fn ratio(args: &RatioArgs) -> Result<Verdict> {
@@ -316,8 +382,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         deadline_seconds: args.common.deadline,
     };
     let mut base = Base::prepare(&args.common, &RatioResult::default().metrics(), total, signing_in)?;
-    let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
-    let mut result = ratio::run(&load, &plan, &base.stage(), &program)?;
+    let mut result = ratio::run(&load, &plan, &base.stage(), &this_program()?)?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base
         .token_note(load.seconds() * 2.0 * args.pairs as f64)
@@ -347,6 +412,10 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
     };
     let both = (Both { load, ratio: plan }, result);
     base.publish("ratio", total, both, &metrics, &notes)
+}
+
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(Error::io("finding this program"))
 }
 
 /// The plan of a load, and how many connections sign in for it.
@@ -384,6 +453,7 @@ pub(crate) fn load(args: &LoadArgs, common: &Common) -> Result<(RoomPlan, usize)
         drain: from_seconds(args.drain),
         check: args.check,
         decode_every: if args.check { 1 } else { DECODE_EVERY },
+        variant: Variant::default(),
     };
     let signing_in = if common.anonymous {
         args.rooms * publishers

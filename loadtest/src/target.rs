@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// A gateway, as `ws://host:port[/path]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The address connected to.
     pub addr: SocketAddr,
@@ -64,9 +66,11 @@ pub enum Remote {
 }
 
 /// Hands out source addresses of 127.0.0.0/8, so that a limit per address is met and not switched off.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Sources {
     per_address: usize,
+    /// The first address, counted from 127.0.1.1.
+    first: usize,
     spread: bool,
 }
 
@@ -76,7 +80,16 @@ impl Sources {
     pub fn new(target: &Target, per_address: usize) -> Sources {
         Sources {
             per_address: per_address.max(1),
+            first: 0,
             spread: matches!(target.addr.ip(), IpAddr::V4(ip) if ip.is_loopback()),
+        }
+    }
+
+    /// The addresses of part `index`, when each part has at most `connections`: parts have none in common.
+    pub fn part(self, index: usize, connections: usize) -> Sources {
+        Sources {
+            first: self.first + index * connections.div_ceil(self.per_address),
+            ..self
         }
     }
 
@@ -86,7 +99,7 @@ impl Sources {
         if !self.spread {
             return None;
         }
-        let k = index / self.per_address;
+        let k = self.first + index / self.per_address;
         let byte = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
         let (block, host) = (k / PER_BLOCK + 1, k % PER_BLOCK + 1);
         Some(Ipv4Addr::new(
@@ -129,5 +142,13 @@ mod tests {
         assert!(seen.values().all(|n| *n <= 150));
         assert!(seen.keys().all(Ipv4Addr::is_loopback));
         assert!(!seen.contains_key(&Ipv4Addr::LOCALHOST));
+        let of = |part: usize| {
+            let part = sources.part(part, 400);
+            (0..400)
+                .map(move |i| part.of(i).unwrap())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!((of(0).len(), of(0).first()), (3, sources.of(0).as_ref()));
+        assert!(of(0).is_disjoint(&of(1)) && of(1).is_disjoint(&of(2)));
     }
 }

@@ -9,11 +9,11 @@ mod common;
 
 use common::fake::Fault;
 use common::relay::Relay;
-use common::{plan, stage, target};
+use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::clock::{MILLI, SECOND};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::idle::{self, IdlePlan};
-use countersign_loadtest::room::{self, Load, RoomPlan, RoomResult};
+use countersign_loadtest::room::{self, Big, Load, RoomPlan, RoomResult, Stage};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Ws, Dialect::Nats];
 const MEMBERS: usize = 4;
@@ -23,7 +23,12 @@ fn run(dialect: Dialect, fault: Fault, change: impl FnOnce(&mut RoomPlan)) -> Ro
     change(&mut plan);
     let relay = Relay::start(dialect, fault);
     let target = target(relay.addr);
-    let outcome = room::run(&plan, &stage(&target, dialect)).unwrap();
+    let stage = Stage {
+        // The second member, to whom wrong is done, does not publish.
+        pace: ONE_BY_ONE,
+        ..stage(&target, dialect)
+    };
+    let outcome = room::run(&plan, &stage).unwrap();
     if dialect == Dialect::Nats {
         assert!(relay.pongs() > 0, "pings are answered");
     }
@@ -69,6 +74,30 @@ fn a_clean_relay_is_not_accused_paced_and_burst() {
 }
 
 #[test]
+fn one_big_room_and_small_ones_have_accounts_of_their_own() {
+    for dialect in DIALECTS {
+        let result = run(dialect, Fault::Lose(5), |plan| {
+            plan.rooms = 3;
+            // A room of one has no second member to lose anything.
+            plan.per_room = 1;
+            plan.drain = LOSSY_DRAIN;
+            plan.variant.big = Some(Big {
+                members: 6,
+                per_second: 150.0,
+            });
+        });
+        let groups = result.groups.unwrap();
+        let (big, small) = (groups.big.counts, groups.small.counts);
+        assert!(big.sent > 0 && small.sent > 0, "{dialect:?}");
+        assert_eq!((big.accepted, small.accepted), (big.sent, small.sent));
+        assert_eq!((big.expected, small.expected), (6 * big.sent, small.sent));
+        assert_eq!((big.lost, small.lost), (big.sent / 5, 0), "{dialect:?}");
+        assert_eq!(big.delivered + big.lost, big.expected);
+        assert_eq!(big.expected + small.expected, result.expected);
+    }
+}
+
+#[test]
 fn messages_larger_than_a_read_are_put_together() {
     for dialect in DIALECTS {
         let result = run(dialect, Fault::None, |plan| {
@@ -83,7 +112,7 @@ fn messages_larger_than_a_read_are_put_together() {
 #[test]
 fn loss_is_counted() {
     for dialect in DIALECTS {
-        let result = run(dialect, Fault::Lose(7), |plan| plan.drain = plan.window);
+        let result = run(dialect, Fault::Lose(7), |plan| plan.drain = LOSSY_DRAIN);
         let lost = result.tally.sent / 7;
         assert!(lost > 0 && result.tally.gaps > 0);
         assert_eq!((result.lost, result.members_short), (lost, 1), "{dialect:?}");
@@ -95,7 +124,7 @@ fn loss_is_counted() {
 #[test]
 fn a_message_its_sender_does_not_hear_is_lost_and_unanswered() {
     for dialect in DIALECTS {
-        let result = run(dialect, Fault::Silent(9), |plan| plan.drain = plan.window);
+        let result = run(dialect, Fault::Silent(9), |plan| plan.drain = LOSSY_DRAIN);
         let silent = result.tally.sent / 9;
         assert!(silent > 0);
         assert_eq!((result.unanswered, result.lost), (silent, silent), "{dialect:?}");
@@ -108,7 +137,7 @@ fn duplicates_and_late_ones_are_told_apart() {
     for dialect in DIALECTS {
         let t = run(dialect, Fault::Repeat(5), |_| ()).tally;
         assert_eq!((t.duplicated, t.out_of_order), (t.sent / 5, 0), "{dialect:?}");
-        let result = run(dialect, Fault::Swap(5), |plan| plan.drain = plan.window);
+        let result = run(dialect, Fault::Swap(5), |plan| plan.drain = LOSSY_DRAIN);
         let t = &result.tally;
         // The last one is held for good when nothing comes after it.
         let held = u64::from(t.sent.is_multiple_of(5));
@@ -140,6 +169,8 @@ fn idle_connections_send_one_message_each() {
             per_room: 10,
             active: true,
             body_bytes: 256,
+            then_body_bytes: None,
+            settle: 0,
             quiet: 10 * MILLI,
         };
         let result = idle::run(&plan, &stage(&target, dialect)).unwrap();

@@ -8,7 +8,7 @@
 mod common;
 
 use common::fake::{Fake, Fault};
-use common::{plan, stage, target};
+use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan, Session};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::idle::{self, IdlePlan};
@@ -40,6 +40,8 @@ fn on_fake<T>(fault: Fault, drive: impl FnOnce(&Stage<'_>) -> T) -> T {
     assert_eq!(fake.logins(), 3);
     drive(&Stage {
         sessions: &sessions,
+        // The second member, to whom wrong is done, does not publish.
+        pace: ONE_BY_ONE,
         ..stage
     })
 }
@@ -102,7 +104,7 @@ fn a_clean_server_is_not_accused_in_a_burst_of_many_publishers() {
 
 #[test]
 fn loss_is_counted() {
-    let mut result = run(Fault::Lose(7), |plan| plan.drain = plan.window);
+    let mut result = run(Fault::Lose(7), |plan| plan.drain = LOSSY_DRAIN);
     let lost = hit(&result, 7);
     assert!(lost > 0 && result.tally.gaps > 0);
     assert_eq!((result.lost, result.members_short), (lost, 1));
@@ -124,7 +126,7 @@ fn duplicates_are_counted_and_not_taken_for_deliveries() {
 #[test]
 fn disorder_is_counted_and_is_not_loss() {
     // A swap whose second message never comes is loss, and rightly so: an even count avoids it.
-    let mut result = run(Fault::Swap(6), |plan| plan.drain = plan.window);
+    let mut result = run(Fault::Swap(6), |plan| plan.drain = LOSSY_DRAIN);
     let swapped = hit(&result, 6);
     let left_over = u64::from((BASE + result.tally.accepted).is_multiple_of(6));
     assert_eq!(result.tally.out_of_order, swapped - left_over);
@@ -202,7 +204,7 @@ fn refusals_are_refusals() {
 
 #[test]
 fn a_missing_reply_is_not_hidden() {
-    let result = run(Fault::Silent(8), |plan| plan.drain = plan.window);
+    let result = run(Fault::Silent(8), |plan| plan.drain = LOSSY_DRAIN);
     assert_eq!(result.unanswered, result.tally.sent / 8);
     assert_eq!(result.lost, 0);
     assert!(result.tally.delivered > result.expected);
@@ -210,7 +212,7 @@ fn a_missing_reply_is_not_hidden() {
 
 #[test]
 fn a_closed_connection_is_named_and_what_it_missed_is_lost() {
-    let result = run(Fault::Close(BASE + 20), |plan| plan.drain = plan.window);
+    let result = run(Fault::Close(BASE + 20), |plan| plan.drain = LOSSY_DRAIN);
     assert_eq!(result.tally.ended.get("closed 4008"), Some(&1));
     assert_eq!(result.lost, result.tally.accepted - 19);
     assert_eq!(result.members_short, 1);
@@ -245,6 +247,8 @@ fn idle_connections_are_counted_and_weighed() {
         per_room: 5,
         active: true,
         body_bytes: 256,
+        then_body_bytes: None,
+        settle: 0,
         quiet: 0,
     };
     let result = on_fake(Fault::Limit(4), |stage| {
@@ -269,6 +273,35 @@ fn idle_connections_are_counted_and_weighed() {
 }
 
 #[test]
+fn a_second_message_from_each_is_sent_at_the_end_and_weighed() {
+    let plan = IdlePlan {
+        stops: vec![10, 20],
+        slope: (10, 20),
+        per_room: 5,
+        active: true,
+        body_bytes: 256,
+        then_body_bytes: Some(16_384),
+        settle: 0,
+        quiet: 0,
+    };
+    let result = on_fake(Fault::None, |stage| {
+        let stage = Stage {
+            pid: Some(std::process::id()),
+            ..*stage
+        };
+        idle::run(&plan, &stage).unwrap()
+    });
+    assert_eq!(
+        (result.accepted, result.expected, result.delivered),
+        (40, 200, 200)
+    );
+    let then = result.then.as_ref().unwrap();
+    assert_eq!((then.connections, then.rss_bytes.is_some()), (20, true));
+    let grown = result.metrics().named("then_bytes_per_connection").unwrap().value;
+    assert!(grown.is_some());
+}
+
+#[test]
 fn idle_connections_may_be_anonymous_but_not_active() {
     let fake = Fake::start(Fault::None);
     let target = target(fake.addr);
@@ -279,6 +312,8 @@ fn idle_connections_may_be_anonymous_but_not_active() {
         per_room: 10,
         active: false,
         body_bytes: 256,
+        then_body_bytes: None,
+        settle: 0,
         quiet: 0,
     };
     let result = idle::run(&plan, &stage).unwrap();

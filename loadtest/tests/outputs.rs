@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::fake::{Fake, Fault};
-use common::{FloorThread, plan, stage, target};
+use common::{FloorThread, LOSSY_DRAIN, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan};
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::output::Progress;
-use countersign_loadtest::room::{self, Load, Stage};
+use countersign_loadtest::room::{self, Load, Records, Stage};
 use countersign_loadtest::series::{Phase, Series};
 use serde_json::Value;
 
@@ -182,8 +182,16 @@ fn missing_messages_are_in_the_course_while_they_are_missed() {
         ..stage
     };
     let mut plan = plan(1, 3, Load::Paced { per_second: 200.0 });
-    plan.drain = plan.window;
-    let outcome = room::recorded(&plan, &stage, Some(Series::new(None).unwrap())).unwrap();
+    plan.drain = LOSSY_DRAIN;
+    let outcome = room::recorded(
+        &plan,
+        &stage,
+        Records {
+            series: Some(Series::new(None).unwrap()),
+            tap: None,
+        },
+    )
+    .unwrap();
     let course = outcome.course.unwrap();
     let received: u64 = course.rows.iter().map(|r| r.received).sum();
     assert_eq!(received, outcome.result.tally.delivered);

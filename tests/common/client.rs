@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
+use super::history::{History, Tap};
 use super::within;
 
 /// How a connection ended.
@@ -32,6 +33,7 @@ pub struct Client {
     replies: VecDeque<Value>,
     pub closed: Option<Closed>,
     pub hello: Value,
+    tap: Option<Tap>,
 }
 
 impl Client {
@@ -72,9 +74,16 @@ impl Client {
             replies: VecDeque::new(),
             closed: None,
             hello: Value::Null,
+            tap: None,
         };
         client.hello = client.push("hello").await;
         client
+    }
+
+    /// From now on, what this connection does is recorded; `user` is who it is signed in as already.
+    pub fn record(mut self, history: &History, user: Option<&str>) -> Self {
+        self.tap = Some(history.connection(user));
+        self
     }
 
     /// Sends a command and answers its id.
@@ -89,6 +98,9 @@ impl Client {
 
     /// Sends any text frame.
     pub async fn send_text(&mut self, text: &str) {
+        if let Some(tap) = &self.tap {
+            tap.sent(text);
+        }
         // A close under way is seen by whoever reads next.
         let _ = self.socket.send(Message::text(text)).await;
     }
@@ -97,6 +109,9 @@ impl Client {
     pub async fn send_at_once(&mut self, texts: &[String]) {
         let mut bytes = Vec::new();
         for text in texts {
+            if let Some(tap) = &self.tap {
+                tap.sent(text);
+            }
             write_frame(&mut bytes, Opcode::Text, Some([1, 2, 3, 4]), text.as_bytes());
         }
         self.send_bytes(&bytes).await;
@@ -215,6 +230,9 @@ impl Client {
         loop {
             match within("a frame", self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => {
+                    if let Some(tap) = &self.tap {
+                        tap.received(&text);
+                    }
                     return Some(serde_json::from_str(&text).expect("the server sends JSON"));
                 }
                 Some(Ok(Message::Close(frame))) => {
@@ -235,6 +253,10 @@ impl Client {
                         code: u16::from(CloseCode::Abnormal),
                         reason: String::new(),
                     });
+                    let code = self.closed.as_ref().map(|closed| closed.code);
+                    if let Some(tap) = &mut self.tap {
+                        tap.closed(code);
+                    }
                     return None;
                 }
             }

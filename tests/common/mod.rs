@@ -11,6 +11,7 @@
 )]
 
 pub mod client;
+pub mod history;
 pub mod http;
 pub mod ill_mannered;
 
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use client::Client;
+pub use history::History;
 pub use http::{Answer, request};
 pub use ill_mannered::{IllMannered, Manners};
 

@@ -8,7 +8,7 @@ use crate::clock::{from_seconds, seconds};
 use crate::error::{Error, Result};
 use crate::run::{Base, Verdict, check_body, listed};
 use crate::story::visits::VisitPlan;
-use crate::story::within;
+use crate::story::{speaks, within};
 
 /// Most messages or arrivals per second.
 const RATE_MAX: f64 = 1e6;
@@ -91,6 +91,7 @@ fn plan(args: &ChurnArgs) -> Result<ChurnPlan> {
 
 /// Runs the scenario the arguments describe.
 pub fn command(args: &ChurnArgs) -> Result<Verdict> {
+    speaks(args.common.protocol)?;
     let plan = plan(args)?;
     let known = ChurnResult::default().metrics();
     let total = plan.connections();
@@ -100,8 +101,8 @@ pub fn command(args: &ChurnArgs) -> Result<Verdict> {
     } else {
         2 * plan.visits.slots()
     };
-    let base = Base::prepare(&args.common, &known, total, plan.members() + visitors)?;
-    let result = super::run(&plan, &base.stage())?;
+    let mut base = Base::prepare(&args.common, &known, total, plan.members() + visitors)?;
+    let mut result = super::run(&plan, &base.stage())?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
     notes.extend(result.usage.warnings());
@@ -110,5 +111,6 @@ pub fn command(args: &ChurnArgs) -> Result<Verdict> {
     notes.extend(listed("visit ended", &result.visits.ended));
     notes.extend(listed("message refused", &result.messages.refused));
     notes.extend(listed("ended", &result.ended));
+    base.trace = std::mem::take(&mut result.trace);
     base.publish("churn", total, (plan, result), &metrics, &notes)
 }

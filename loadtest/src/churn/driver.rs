@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::latency::Latency;
 use crate::order::{Order, Seen};
 use crate::room::Stage;
+use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard};
 use crate::story::ledger::{Ledger, publisher_of};
 use crate::story::schedule::Schedule;
@@ -62,10 +63,12 @@ impl<'a> Driver<'a> {
             (!plan.anonymous_visitors).then_some((members + slot) % users)
         })?;
         let room_of = (0..members).map(|m| m / plan.per_room).collect();
+        let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
+        ledger.series = Some(Series::new(stage.pid)?);
         Ok(Driver {
             arrivals,
             visits,
-            ledger: Ledger::new(stage.run, &names, plan.body_bytes, room_of)?,
+            ledger,
             told: Told::new(members),
             calm: Latency::new()?,
             churning: Latency::new()?,
@@ -128,7 +131,7 @@ impl<'a> Driver<'a> {
             self.visitor_message(member, payload);
             return;
         }
-        let Some(intended_at) = self.ledger.message(member, payload) else {
+        let Some(intended_at) = self.ledger.message(member, payload, at) else {
             return;
         };
         if intended_at < self.calm_to {
@@ -172,6 +175,10 @@ impl Story for Driver<'_> {
             }
         }
         next
+    }
+
+    fn series(&mut self) -> &mut Option<Series> {
+        &mut self.ledger.series
     }
 }
 

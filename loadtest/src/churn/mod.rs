@@ -16,8 +16,9 @@ use crate::error::Result;
 use crate::host::process::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::Stage;
+use crate::series::Phase;
 use crate::story::visits::VisitPlan;
-use crate::story::{check, drive, drive_until, gather};
+use crate::story::{Story, check, drive, drive_until, end, gather};
 
 /// Between the last arrival and the first visitor's leave there may be this much beyond stay and drain.
 const MARGIN: Nanos = SECOND;
@@ -70,10 +71,12 @@ pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
     check(stage, plan.lasts())?;
     let mut engine = Engine::new(Acks::Prompt)?;
     let mut driver = Driver::new(plan, stage)?;
+    driver.phase(Phase::Connecting);
     let mut result = ChurnResult::default();
     let bar = stage.progress.bar("connecting", plan.members());
     gather(&mut engine, &mut driver, plan.members(), stage.until, &bar)?;
     bar.done();
+    driver.phase(Phase::Quiet);
     drive(&mut engine, &mut driver, clock::now() + plan.quiet)?;
     let rss = || stage.pid.map(resident_bytes).transpose();
     result.rss_start_bytes = rss()?;
@@ -82,24 +85,30 @@ pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
     let come_from = calm_from + plan.calm;
     let (from, to) = (come_from + plan.warmup, come_from + plan.warmup + plan.window);
     driver.begin(calm_from, come_from, (from, to));
+    driver.phase(Phase::Reference);
     let watch = Watch::begin(stage.pid)?;
     drive(&mut engine, &mut driver, come_from)?;
     result.calm_usage = watch.end(stage.pid)?;
+    driver.phase(Phase::Warmup);
     drive(&mut engine, &mut driver, from)?;
     result.rss_warm_bytes = rss()?;
+    driver.phase(Phase::Measured);
     let watch = Watch::begin(stage.pid)?;
     drive(&mut engine, &mut driver, to)?;
     result.usage = watch.end(stage.pid)?;
     result.rss_churning_bytes = rss()?;
 
     driver.stop_visits();
+    driver.phase(Phase::Draining);
     let until = clock::now() + plan.visits.stay + plan.drain;
     drive_until(&mut engine, &mut driver, until, |d, _| d.visitors() == 0)?;
     driver.stop_messages();
     drive_until(&mut engine, &mut driver, until, |d, _| d.settled())?;
+    driver.phase(Phase::Quiet);
     drive(&mut engine, &mut driver, clock::now() + plan.quiet)?;
     result.rss_end_bytes = rss()?;
-    result.conclude(driver, plan);
+    let ended = end(&engine, &mut driver);
+    result.conclude(driver, plan, ended);
     engine.close_all()?;
     Ok(result)
 }

@@ -7,8 +7,11 @@ use serde::Serialize;
 use super::ChurnPlan;
 use super::driver::Driver;
 use crate::host::usage::Usage;
+use crate::k6::Wire;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
+use crate::output::files::Trace;
+use crate::series::Course;
 use crate::story::ledger::{Loss, MessageTally};
 use crate::story::told::CountsTally;
 use crate::story::visits::VisitTally;
@@ -62,10 +65,20 @@ pub struct ChurnResult {
     /// The span without visitors, and the measured one.
     pub calm_usage: Usage,
     pub usage: Usage,
+    /// All connections, until everything had arrived.
+    pub wire: Wire,
+    /// Distributions, and the run second by second.
+    #[serde(skip)]
+    pub trace: Trace,
 }
 
 impl ChurnResult {
-    pub(super) fn conclude(&mut self, driver: Driver<'_>, plan: &ChurnPlan) {
+    pub(super) fn conclude(
+        &mut self,
+        driver: Driver<'_>,
+        plan: &ChurnPlan,
+        (wire, mut course): (Wire, Option<Course>),
+    ) {
         self.members = plan.members() as u64;
         self.hanging = driver.visitors() as u64;
         (self.viewers_wrong, self.members_wrong) = driver.wrong();
@@ -87,6 +100,21 @@ impl ChurnResult {
         self.cpu_us_per_arrival_net = self
             .cpu_us_per_arrival
             .map(|us| us - calm / arrivals.max(1) as f64);
+        if let Some(course) = &mut course {
+            course.settle(self.loss.lost);
+        }
+        self.wire = wire;
+        self.trace = Trace {
+            latencies: [
+                ("arrival", driver.visits.latency),
+                ("message", driver.churning),
+                ("calm-message", driver.calm),
+            ]
+            .map(|(name, latency)| (name.to_owned(), latency))
+            .into(),
+            course,
+            wire: Some((wire, None)),
+        };
         let growth = |from: Option<u64>, to: Option<u64>, n: u64| {
             let bytes = to? as f64 - from? as f64;
             (n > 0).then(|| bytes / n as f64)
@@ -103,7 +131,7 @@ impl ChurnResult {
         let rss = |name, value: Option<u64>| Metric::new(name, Unit::Bytes, value.map(|b| b as f64));
         let sum = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
         let (l, v, m) = (&self.latency, &self.visits, &self.messages);
-        Metrics(vec![
+        let mut all = vec![
             Metric::count("arrivals", v.due),
             Metric::count("arrivals_joined", v.joined),
             sum("arrivals_failed", &v.failed),
@@ -169,6 +197,8 @@ impl ChurnResult {
             share("tester_wait", self.usage.tester_wait),
             Metric::new("server_wait", Unit::Share, self.usage.server_wait),
             share("steal", self.usage.steal),
-        ])
+        ];
+        all.extend(self.wire.metrics());
+        Metrics(all)
     }
 }

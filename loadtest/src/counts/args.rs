@@ -8,7 +8,7 @@ use crate::clock::{from_seconds, seconds};
 use crate::error::{Error, Result};
 use crate::run::{Base, Verdict, listed};
 use crate::story::visits::VisitPlan;
-use crate::story::within;
+use crate::story::{speaks, within};
 
 /// Most likes or arrivals per second.
 const RATE_MAX: f64 = 1e6;
@@ -79,16 +79,18 @@ fn plan(args: &CountsArgs) -> Result<CountsPlan> {
 
 /// Runs the scenario the arguments describe.
 pub fn command(args: &CountsArgs) -> Result<Verdict> {
+    speaks(args.common.protocol)?;
     let plan = plan(args)?;
     let known = CountsResult::default().metrics();
     let total = plan.connections();
-    let base = Base::prepare(&args.common, &known, total, plan.members())?;
-    let result = super::run(&plan, &base.stage())?;
+    let mut base = Base::prepare(&args.common, &known, total, plan.members())?;
+    let mut result = super::run(&plan, &base.stage())?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
     notes.extend(result.usage.warnings());
     notes.extend(listed("refused", &result.refused));
     notes.extend(listed("not connected", &result.connect_refused));
     notes.extend(listed("ended", &result.ended));
+    base.trace = std::mem::take(&mut result.trace);
     base.publish("counts", total, (plan, result), &metrics, &notes)
 }

@@ -14,6 +14,7 @@ use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
 use crate::latency::Latency;
 use crate::room::Stage;
+use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard};
 use crate::story::schedule::Schedule;
 use crate::story::told::{COUNTS_PREFIX, Told};
@@ -70,6 +71,9 @@ pub(super) struct Driver<'a> {
     number: u64,
     outstanding: HashMap<u64, (usize, Nanos)>,
     failed: Option<(usize, String)>,
+    /// The course of the run: likes sent, and pushes to those who watch. When a push is the first that holds a
+    /// like is known only at the end.
+    series: Option<Series>,
 }
 
 /// A reply to `like`.
@@ -116,6 +120,7 @@ impl<'a> Driver<'a> {
             number: 0,
             outstanding: HashMap::new(),
             failed: None,
+            series: Some(Series::new(stage.pid)?),
             plan: plan.clone(),
         })
     }
@@ -186,6 +191,9 @@ impl<'a> Driver<'a> {
         if free && io.send(member, &command_json(id, "like", &like)) {
             self.number += 1;
             self.tally.sent += 1;
+            if let Some(series) = &mut self.series {
+                series.sent(1);
+            }
             self.outstanding.insert(id, (room, due));
         } else {
             self.tally.unsent += 1;
@@ -223,7 +231,11 @@ impl<'a> Driver<'a> {
     }
 
     fn counts(&mut self, member: usize, payload: &[u8], at: Nanos) {
+        let before = self.told.tally.pushes;
         let news = self.told.push(member, payload);
+        if let Some(series) = &mut self.series {
+            series.received(self.told.tally.pushes - before);
+        }
         if !self.visitor(member) {
             self.tally.counted += u64::from(self.counting);
         }
@@ -260,6 +272,10 @@ impl Story for Driver<'_> {
             }
         }
         next
+    }
+
+    fn series(&mut self) -> &mut Option<Series> {
+        &mut self.series
     }
 }
 

@@ -18,8 +18,9 @@ use crate::error::{Error, Result};
 use crate::host::process::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::Stage;
+use crate::series::Phase;
 use crate::story::visits::VisitPlan;
-use crate::story::{check, drive, drive_until, gather};
+use crate::story::{Story, check, drive, drive_until, end, gather};
 
 /// After all is as it should be, this long nothing may change it: longer than the default interval of counts.
 const QUIET: Nanos = 300 * MILLI;
@@ -69,6 +70,7 @@ pub fn run(plan: &CountsPlan, stage: &Stage<'_>) -> Result<CountsResult> {
     }
     let mut engine = Engine::new(Acks::Prompt)?;
     let mut driver = Driver::new(plan, stage)?;
+    driver.phase(Phase::Connecting);
     let mut result = CountsResult::default();
     let bar = stage.progress.bar("connecting", plan.members());
     gather(&mut engine, &mut driver, plan.members(), stage.until, &bar)?;
@@ -77,16 +79,20 @@ pub fn run(plan: &CountsPlan, stage: &Stage<'_>) -> Result<CountsResult> {
     let start = clock::now() + MILLI;
     let (from, to) = (start + plan.warmup, start + plan.warmup + plan.window);
     driver.begin(start, (from, to));
+    driver.phase(Phase::Warmup);
     drive(&mut engine, &mut driver, from)?;
     driver.counting = true;
+    driver.phase(Phase::Measured);
     let watch = Watch::begin(stage.pid)?;
     drive(&mut engine, &mut driver, to)?;
     driver.counting = false;
     result.usage = watch.end(stage.pid)?;
     result.rss_bytes = stage.pid.map(resident_bytes).transpose()?;
     driver.stop();
+    driver.phase(Phase::Draining);
     settle(&mut engine, &mut driver, plan.drain)?;
-    result.conclude(driver, plan)?;
+    let ended = end(&engine, &mut driver);
+    result.conclude(driver, plan, ended)?;
     engine.close_all()?;
     Ok(result)
 }

@@ -8,8 +8,11 @@ use super::CountsPlan;
 use super::driver::Driver;
 use crate::error::Result;
 use crate::host::usage::Usage;
+use crate::k6::Wire;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
+use crate::output::files::Trace;
+use crate::series::Course;
 use crate::story::told::CountsTally;
 use crate::story::visits::VisitTally;
 
@@ -65,10 +68,20 @@ pub struct CountsResult {
     pub ended: BTreeMap<String, u64>,
     /// The measured span.
     pub usage: Usage,
+    /// All connections, until everything had arrived.
+    pub wire: Wire,
+    /// Distributions, and the run second by second.
+    #[serde(skip)]
+    pub trace: Trace,
 }
 
 impl CountsResult {
-    pub(super) fn conclude(&mut self, driver: Driver<'_>, plan: &CountsPlan) -> Result<()> {
+    pub(super) fn conclude(
+        &mut self,
+        driver: Driver<'_>,
+        plan: &CountsPlan,
+        (wire, mut course): (Wire, Option<Course>),
+    ) -> Result<()> {
         self.members = plan.members() as u64;
         self.unanswered = driver.unanswered();
         self.stale_at_end = driver.stale();
@@ -103,6 +116,21 @@ impl CountsResult {
         (self.refused, self.ended, self.malformed) = (tally.refused, tally.ended, tally.malformed);
         self.connect_refused = driver.arrivals.refused().clone();
         self.visits = driver.visits.map(|v| v.tally);
+        if let Some(course) = &mut course {
+            course.settle(self.likes_lost);
+        }
+        self.wire = wire;
+        self.trace = Trace {
+            latencies: [
+                ("push", spans.from_intended),
+                ("after-answer", spans.from_answer),
+                ("answer", driver.answer),
+            ]
+            .map(|(name, latency)| (name.to_owned(), latency))
+            .into(),
+            course,
+            wire: Some((wire, None)),
+        };
         Ok(())
     }
 
@@ -113,7 +141,7 @@ impl CountsResult {
         let sum = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
         let (l, c) = (&self.latency, &self.counts);
         let visits = self.visits.clone().unwrap_or_default();
-        Metrics(vec![
+        let mut all = vec![
             Metric::count("likes", self.likes),
             Metric::count("unsent", self.unsent),
             Metric::count("accepted", self.accepted),
@@ -160,6 +188,8 @@ impl CountsResult {
             share("tester_wait", self.usage.tester_wait),
             Metric::new("server_wait", Unit::Share, self.usage.server_wait),
             share("steal", self.usage.steal),
-        ])
+        ];
+        all.extend(self.wire.metrics());
+        Metrics(all)
     }
 }

@@ -6,7 +6,8 @@ pub mod nats;
 pub mod ready;
 
 use countersign_protocol::SUBPROTOCOL;
-use serde::Serialize;
+use countersign_protocol::client::Priority;
+use serde::{Deserialize, Serialize};
 
 pub use self::ready::Ready;
 use crate::engine::upgrade::{Framing, Identity, Opening};
@@ -15,7 +16,7 @@ use crate::target::Target;
 use crate::wire::command::SendCommand;
 
 /// What the target speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// `countersign.v1.json`.
@@ -78,9 +79,14 @@ impl Dialect {
 
     /// A message into `room` with a body of `body_bytes`, made ready for many sends.
     pub fn ready(self, room: &str, body_bytes: usize) -> Result<Ready> {
+        self.ready_with_priority(room, body_bytes, Priority::Normal)
+    }
+
+    /// The same with a priority, which is left out where the dialect has none.
+    pub fn ready_with_priority(self, room: &str, body_bytes: usize, priority: Priority) -> Result<Ready> {
         Ok(match self {
             Dialect::Countersign | Dialect::Floor => {
-                Ready::Command(Box::new(SendCommand::new(room, body_bytes)?))
+                Ready::Command(Box::new(SendCommand::with_priority(room, body_bytes, priority)?))
             }
             Dialect::Ws => Ready::around(b"", body_bytes, b""),
             Dialect::Nats => nats::publish(room, body_bytes),

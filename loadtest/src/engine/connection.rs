@@ -1,5 +1,6 @@
 //! The connections' own state, and what a handler may do with them.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -11,16 +12,20 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use super::FRAME_BYTES_MAX;
-use super::socket::{Acks, Mode, acknowledge, open, outcome};
+use super::socket::{Acks, Mode, acknowledge, open_narrow, outcome};
 use super::stream::Stream;
 use super::traffic::Traffic;
 use super::upgrade::{Framing, Identity, Opening, Upgrade};
 use crate::clock::Nanos;
 use crate::error::{Error, Result};
+use crate::history::tap::Tap;
 use crate::target::Target;
 
 /// Most bytes waiting to be written on one connection; a send beyond it is not taken.
 const OUT_BYTES_MAX: usize = 1024 * 1024;
+/// Receive buffer of a connection that will stop reading, bytes; the kernel doubles it. Small, so that it
+/// is soon the server that has to keep what is not read.
+const NARROW_BYTES: usize = 4096;
 
 /// How a connection came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +79,17 @@ struct Socket {
     stream: Option<Stream>,
     dirty: bool,
     wants_out: bool,
+    paused: bool,
+}
+
+impl Socket {
+    /// Asks to be told of what this socket waits for.
+    fn watch(&self, poll: &OwnedFd, member: usize) -> rustix::io::Result<()> {
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, !self.paused);
+        flags.set(epoll::EventFlags::OUT, self.wants_out);
+        epoll::modify(poll, &self.fd, epoll::EventData::new_u64(member as u64), flags)
+    }
 }
 
 /// The connections, as handlers see them.
@@ -84,12 +100,15 @@ pub struct Io {
     live: usize,
     acks: Acks,
     rng: SmallRng,
+    narrow: HashSet<usize>,
     /// Frames received, of any kind.
     pub frames: u64,
     /// Bytes of frames received, headers included.
     pub bytes: u64,
     /// What else is counted.
     pub traffic: Traffic,
+    /// Records what passes, when a history is wanted.
+    pub tap: Option<Box<Tap>>,
 }
 
 impl Io {
@@ -101,9 +120,11 @@ impl Io {
             live: 0,
             acks,
             rng: SmallRng::seed_from_u64(rand::random()),
+            narrow: HashSet::new(),
             frames: 0,
             bytes: 0,
             traffic: Traffic::new()?,
+            tap: None,
         })
     }
 
@@ -128,7 +149,8 @@ impl Io {
         opening: &Opening<'_>,
     ) -> Result<()> {
         let upgrade = Upgrade::new(target, opening, self.rng.random());
-        let fd = open(target.addr, source, Mode::NonBlocking).map_err(|e| Error::Connect {
+        let buffer = self.narrow.contains(&member).then_some(NARROW_BYTES);
+        let fd = open_narrow(target.addr, source, Mode::NonBlocking, buffer).map_err(|e| Error::Connect {
             member,
             why: e.to_string(),
         })?;
@@ -152,10 +174,25 @@ impl Io {
             stream: (opening.framing == Framing::Stream).then(Stream::default),
             dirty: false,
             wants_out: true,
+            paused: false,
         });
         self.live += 1;
         self.traffic.live_max = self.traffic.live_max.max(self.live);
         Ok(())
+    }
+
+    /// `member` will have a small receive buffer; to be said before it connects.
+    pub fn narrow(&mut self, member: usize) {
+        self.narrow.insert(member);
+    }
+
+    /// Reads nothing more from `member`, or begins to read again. That it was reset is noticed all the same.
+    pub fn pause(&mut self, member: usize, paused: bool) -> Result<()> {
+        let Some(socket) = self.sockets.get_mut(member).and_then(Option::as_mut) else {
+            return Ok(());
+        };
+        socket.paused = paused;
+        socket.watch(&self.poll, member).map_err(Error::os("epoll_ctl"))
     }
 
     /// Queues a message: text, or binary where the connection carries a stream. False: the connection is
@@ -171,6 +208,9 @@ impl Io {
             }
             _ => return false,
         };
+        if let Some(tap) = &mut self.tap {
+            tap.sent(member, payload);
+        }
         self.queue(member, opcode, payload);
         self.traffic.messages_sent += 1;
         true
@@ -298,11 +338,10 @@ impl Io {
         self.traffic.bytes_sent += written as u64;
         let wants_out = !socket.out.is_empty();
         if wants_out != socket.wants_out {
-            let mut flags = epoll::EventFlags::IN;
-            flags.set(epoll::EventFlags::OUT, wants_out);
-            let data = epoll::EventData::new_u64(member as u64);
-            epoll::modify(&self.poll, &socket.fd, data, flags).map_err(|e| Ended::Lost(e.to_string()))?;
             socket.wants_out = wants_out;
+            socket
+                .watch(&self.poll, member)
+                .map_err(|e| Ended::Lost(e.to_string()))?;
         }
         Ok(())
     }

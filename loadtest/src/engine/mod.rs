@@ -10,6 +10,9 @@ mod stream;
 pub mod traffic;
 pub mod upgrade;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -54,6 +57,7 @@ pub struct Engine {
     pub io: Io,
     buffer: Vec<u8>,
     events: Vec<epoll::Event>,
+    turns: Arc<AtomicU64>,
 }
 
 impl Engine {
@@ -63,12 +67,19 @@ impl Engine {
             io: Io::new(acks)?,
             buffer: vec![0; BUFFER_BYTES],
             events: Vec::with_capacity(EVENTS_MAX),
+            turns: Arc::default(),
         })
+    }
+
+    /// How often [`Engine::turn`] was called: what another thread sees growing while this one is alive.
+    pub fn turns(&self) -> Arc<AtomicU64> {
+        self.turns.clone()
     }
 
     /// Writes what is due, waits at most `wait` for something to happen and handles it. Returns how many
     /// connections something happened on.
     pub fn turn<H: Handler>(&mut self, handler: &mut H, wait: Nanos) -> Result<usize> {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         self.flush(handler);
         let mut events = std::mem::take(&mut self.events);
         events.clear();
@@ -109,8 +120,7 @@ impl Engine {
     fn flush<H: Handler>(&mut self, handler: &mut H) {
         while let Some(member) = self.io.next_dirty() {
             if let Err(how) = self.io.write(member) {
-                self.io.remove(member);
-                handler.ended(&mut self.io, member, how);
+                self.end(handler, member, how);
             }
         }
     }
@@ -118,8 +128,7 @@ impl Engine {
     fn dispatch<H: Handler>(&mut self, handler: &mut H, member: usize, flags: epoll::EventFlags) {
         if self.io.is_connecting(member) {
             if let Err(how) = self.io.connected(member) {
-                self.io.remove(member);
-                handler.ended(&mut self.io, member, how);
+                self.end(handler, member, how);
             }
             return;
         }
@@ -129,9 +138,16 @@ impl Engine {
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
             && let Err(how) = self.read(handler, member)
         {
-            self.io.remove(member);
-            handler.ended(&mut self.io, member, how);
+            self.end(handler, member, how);
         }
+    }
+
+    fn end<H: Handler>(&mut self, handler: &mut H, member: usize, how: Ended) {
+        self.io.remove(member);
+        if let Some(tap) = &mut self.io.tap {
+            tap.ended(member, &how);
+        }
+        handler.ended(&mut self.io, member, how);
     }
 
     /// Reads and handles what has arrived on one connection.
@@ -173,6 +189,14 @@ impl Engine {
     }
 }
 
+/// A text message, to the tap and to the handler.
+fn hear<H: Handler>(io: &mut Io, handler: &mut H, member: usize, payload: &[u8], at: Nanos) {
+    if let Some(tap) = &mut io.tap {
+        tap.received(member, payload, at);
+    }
+    handler.text(io, member, payload, at);
+}
+
 /// Handles all that is whole in `bytes`; returns how much that was.
 fn walk<H: Handler>(
     io: &mut Io,
@@ -185,7 +209,7 @@ fn walk<H: Handler>(
     loop {
         // The common case by far, and the loop that bounds how fast a server can be measured.
         while let Some((from, to)) = io.plain_text(member, &bytes[used..]) {
-            handler.text(io, member, &bytes[used + from..used + to], at);
+            hear(io, handler, member, &bytes[used + from..used + to], at);
             used += to;
         }
         match io.phase(member) {
@@ -195,6 +219,9 @@ fn walk<H: Handler>(
                 Answer::Upgraded(n) => {
                     used += n;
                     io.opened(member, at);
+                    if let Some(tap) = &mut io.tap {
+                        tap.opened(member);
+                    }
                     handler.opened(io, member);
                     if io.stream(member).is_some() {
                         return Ok(used + stream::walk(io, handler, member, &mut bytes[used..], at)?);
@@ -219,11 +246,11 @@ fn walk<H: Handler>(
         match io.frame(member, &bytes[used..])? {
             Walk::More => return Ok(used),
             Walk::Text { from, to } => {
-                handler.text(io, member, &bytes[used + from..used + to], at);
+                hear(io, handler, member, &bytes[used + from..used + to], at);
                 used += to;
             }
             Walk::Whole { text, used: n } => {
-                handler.text(io, member, &text, at);
+                hear(io, handler, member, &text, at);
                 used += n;
             }
             Walk::Skip(n) => used += n,

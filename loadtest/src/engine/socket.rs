@@ -14,7 +14,7 @@ pub enum Mode {
 }
 
 /// How what arrives is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Acks {
     /// As the kernel does by default: on loopback nearly every read sends an acknowledgement, which
@@ -36,6 +36,17 @@ pub fn acknowledge(fd: &OwnedFd, acks: Acks) -> Result<(), Errno> {
 /// Starts a TCP connection to `to` from `source`. In [`Mode::NonBlocking`] it is still under way on
 /// return; writability tells the end and [`outcome`] how it ended.
 pub fn open(to: SocketAddr, source: Option<Ipv4Addr>, mode: Mode) -> Result<OwnedFd, Errno> {
+    open_narrow(to, source, mode, None)
+}
+
+/// The same with a receive buffer of about `buffer` bytes, which has to be said before the connection
+/// exists: that much the other side may send unread. `None`: the kernel's own, which grows.
+pub fn open_narrow(
+    to: SocketAddr,
+    source: Option<Ipv4Addr>,
+    mode: Mode,
+    buffer: Option<usize>,
+) -> Result<OwnedFd, Errno> {
     let family = if to.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -47,6 +58,9 @@ pub fn open(to: SocketAddr, source: Option<Ipv4Addr>, mode: Mode) -> Result<Owne
     }
     let fd = socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_tcp_nodelay(&fd, true)?;
+    if let Some(bytes) = buffer {
+        sockopt::set_socket_recv_buffer_size(&fd, bytes)?;
+    }
     if let Some(source) = source {
         // Ports of connections that just ended may be taken again.
         sockopt::set_socket_reuseaddr(&fd, true)?;

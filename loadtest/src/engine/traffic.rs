@@ -1,12 +1,14 @@
 //! What went over the sockets of one engine, in numbers that load testers share.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::{self, Nanos};
 use crate::error::Result;
 use crate::latency::Latency;
 
 /// Counts since the engine was made. Nothing here is touched per message received: a received message is a
 /// frame that is none of `other_frames`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Traffic {
     /// When the engine was made.
     pub began: Nanos,
@@ -35,5 +37,16 @@ impl Traffic {
             other_frames: 0,
             live_max: 0,
         })
+    }
+
+    /// Adds what the engine of another process counted in the same run.
+    pub(crate) fn pool(&mut self, other: &Traffic) -> Result<()> {
+        self.began = self.began.min(other.began);
+        self.messages_sent += other.messages_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.other_frames += other.other_frames;
+        self.live_max += other.live_max;
+        self.connecting.pool(&other.connecting)
     }
 }

@@ -15,7 +15,7 @@ pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Who a connection says it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// `Countersign-Device`.
     pub device: Option<String>,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use countersign_protocol::server::MessagePush;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::fleet::Dialect;
 use crate::wire::stamp::{STAMP_BYTES, Stamp};
@@ -27,6 +28,39 @@ impl Agreement {
         }
         *self.number_at.entry((room, offset)).or_insert(number) == number
             && *self.place_of.entry(number).or_insert((room, offset)) == (room, offset)
+    }
+
+    /// Adds what another process was told. Returns how many offsets its members were told otherwise.
+    pub(super) fn pool(&mut self, other: Agreement) -> u64 {
+        let differ = |((room, offset), number)| !self.agrees(room, offset, number);
+        other.number_at.into_iter().map(differ).map(u64::from).sum()
+    }
+}
+
+/// As triples of room, offset and number.
+impl Serialize for Agreement {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(
+            self.number_at
+                .iter()
+                .map(|((room, offset), number)| (room, offset, number)),
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for Agreement {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Agreement, D::Error> {
+        let triples = Vec::<(usize, u64, u64)>::deserialize(d)?;
+        Ok(Agreement {
+            number_at: triples
+                .iter()
+                .map(|(room, offset, number)| ((*room, *offset), *number))
+                .collect(),
+            place_of: triples
+                .into_iter()
+                .map(|(room, offset, number)| (number, (room, offset)))
+                .collect(),
+        })
     }
 }
 
@@ -94,6 +128,12 @@ mod tests {
         assert!(!agreement.agrees(0, 5, 2), "another message at the same offset");
         assert!(!agreement.agrees(0, 6, 1), "the same message at another offset");
         assert!(agreement.agrees(1, 5, 3), "rooms have their own offsets");
+        let mut other = Agreement::default();
+        assert!(other.agrees(0, 5, 1) && other.agrees(1, 5, 4) && other.agrees(2, 1, 5));
+        let text = serde_json::to_string(&other).unwrap();
+        let other: Agreement = serde_json::from_str(&text).unwrap();
+        assert_eq!(agreement.pool(other), 1);
+        assert!(!agreement.agrees(2, 1, 6), "what was added is remembered");
     }
 
     #[test]

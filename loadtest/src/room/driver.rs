@@ -1,10 +1,17 @@
 //! The running `room` scenario: its state, and when what is sent. What arrives is in [`super::receive`].
 
+use super::account::Accounts;
 use super::agreement::Agreement;
+use super::books::{Books, Member, RoomBook};
 use super::echo::Echo;
-use super::tally::{Member, Tally};
+use super::gather::Gathered;
+use super::layout::{Layout, Share};
+use super::ledger::Ledger;
+use super::schedule::{Due, Schedule};
+use super::tally::Tally;
+use super::variant::CLASSES;
 use super::{Load, RoomPlan};
-use crate::clock::{self, MILLI, Nanos, SECOND};
+use crate::clock::{MILLI, Nanos, SECOND};
 use crate::dialect::{Dialect, Ready, nats};
 use crate::engine::Io;
 use crate::error::Result;
@@ -19,57 +26,66 @@ use crate::wire::stamp::{Finder, Stamp, body};
 const CATCH_UP_MAX: usize = 256;
 /// A slot of a burst that was refused without a time waits this long.
 pub(super) const REFUSED_PAUSE: Nanos = 10 * MILLI;
+/// The lowest bits of a message's number are the code of its priority.
+const CLASS_BITS: u32 = 2;
+
+/// The code of the priority of message `number`.
+pub(super) fn class_of(number: u64) -> usize {
+    usize::try_from(number & ((1 << CLASS_BITS) - 1)).unwrap_or(0)
+}
 
 /// One room of the run.
 pub(super) struct Room {
     pub name: String,
-    pub command: Ready,
+    /// One for each priority that is sent, by code.
+    commands: Vec<Option<Ready>>,
     /// NATS: how each message of the room begins.
     pub arriving: Vec<u8>,
     /// Users who publish; empty when the target does not say who sent.
     pub users: Vec<String>,
-    /// Messages acknowledged with an offset; all that were sent where nothing is acknowledged.
-    pub accepted: u64,
-    /// The newest offset anybody was told.
-    pub top: u64,
-}
-
-/// When messages are due.
-struct Schedule {
-    start: Nanos,
-    /// Messages in a second, all rooms together.
-    per_second: f64,
-    /// Sends decided so far.
-    next: u64,
-}
-
-impl Schedule {
-    fn due_at(&self) -> Nanos {
-        self.start + clock::from_seconds(self.next as f64 / self.per_second)
-    }
+    pub book: RoomBook,
+    /// Messages sent into it in a burst.
+    turn: u64,
+    /// Members here whose end told them that they miss something.
+    pub cut: u64,
 }
 
 /// The running scenario.
 pub(super) struct Driver {
     pub(super) plan: RoomPlan,
+    pub(super) layout: Layout,
+    share: Share,
     pub(super) dialect: Dialect,
     pub(super) run: u32,
     pub rooms: Vec<Room>,
+    /// The members driven here.
     pub members: Vec<Member>,
     pub tally: Tally,
+    pub(super) accounts: Accounts,
     /// From the intended send to the read that brought the message.
     pub latency: Latency,
+    /// The same for messages intended before members stop reading.
+    pub(super) reference: Latency,
     /// From the intended send to the send: the tester's own lateness.
     pub lag: Latency,
     /// Messages intended in this span are in the histograms.
     pub window: (Nanos, Nanos),
+    /// … and in this span in that of the reference.
+    pub reference_window: (Nanos, Nanos),
     /// Deliveries are counted for the processor time per delivery.
     pub counting: bool,
+    /// When members stopped reading.
+    pub(super) stalled_at: Option<Nanos>,
+    /// What members had when their end cut them off.
+    pub(super) cut_accounted: u64,
     pub(super) sending: bool,
-    schedule: Option<Schedule>,
+    schedules: Vec<Schedule>,
     /// Slots of a burst that wait, and until when.
     pub(super) held: Vec<(Nanos, usize)>,
-    number: u64,
+    /// Sends so far; numbers of messages follow from it.
+    serial: u64,
+    /// The codes of priorities in the order they are sent.
+    pattern: Vec<u8>,
     pub(super) since_decoded: u64,
     pub(super) offset: NumberField<9>,
     pub(super) replies: Frames,
@@ -83,51 +99,65 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// A driver for members that have joined; `bases` are the offsets they joined at.
+    /// A driver for members that have joined.
     pub(super) fn new(
         plan: &RoomPlan,
         dialect: Dialect,
         run: u32,
-        names: Vec<(String, Vec<String>)>,
-        bases: &[u64],
+        share: Share,
+        joined: Gathered,
     ) -> Result<Driver> {
-        let rooms: Result<Vec<Room>> = names
+        let layout = Layout::of(plan);
+        let pattern = plan.variant.mix.map_or_else(|| vec![0], |mix| mix.pattern());
+        let bases = &joined.bases;
+        let members: Vec<Member> = (0..bases.len())
+            .map(|local| {
+                let member = share.global(local);
+                Member::new(layout.room_of(member), bases[local], layout.stalls(member))
+            })
+            .collect();
+        let mut base_of = vec![u64::MAX; layout.rooms()];
+        for (member, base) in members.iter().zip(bases) {
+            base_of[member.room] = base_of[member.room].min(*base);
+        }
+        let count = joined.rooms.len();
+        let echo = dialect
+            .echoes()
+            .then(|| Echo::new(count, members.len(), plan.publishers));
+        let rooms: Result<Vec<Room>> = joined
+            .rooms
             .into_iter()
-            .map(|(name, users)| {
-                Ok(Room {
-                    command: dialect.ready(&name, plan.body_bytes)?,
-                    arriving: nats::arriving(&name),
-                    name,
-                    users,
-                    accepted: 0,
-                    top: 0,
-                })
+            .zip(base_of)
+            .map(|((name, users), base)| {
+                // A room of which no member is driven here: any offset may be the first.
+                let base = if base == u64::MAX { 0 } else { base };
+                Room::new((name, users), (plan, dialect), &pattern, (base, count))
             })
             .collect();
         let (text, at) = body(plan.body_bytes);
-        let rooms = rooms?;
-        let echo = dialect
-            .echoes()
-            .then(|| Echo::new(rooms.len(), bases.len(), plan.publishers));
         Ok(Driver {
+            rooms: rooms?,
+            members,
+            accounts: Accounts::of(&plan.variant)?,
             plan: plan.clone(),
+            layout,
+            share,
             dialect,
             run,
-            rooms,
-            members: bases
-                .iter()
-                .enumerate()
-                .map(|(i, base)| Member::new(i / plan.per_room.max(1), *base))
-                .collect(),
             tally: Tally::default(),
             latency: Latency::new()?,
+            reference: Latency::new()?,
             lag: Latency::new()?,
             window: (0, 0),
+            reference_window: (0, 0),
             counting: false,
+            stalled_at: None,
+            cut_accounted: 0,
             sending: false,
-            schedule: None,
+            schedules: Vec::new(),
             held: Vec::new(),
-            number: 0,
+            serial: 0,
+            pattern,
             since_decoded: 0,
             offset: NumberField::new(b"\"offset\":"),
             replies: Frames::default(),
@@ -135,25 +165,24 @@ impl Driver {
             agreement: plan.check.then(Agreement::default),
             echo: echo.transpose()?,
             body: (String::from_utf8(text).unwrap_or_default(), at),
-            series: None,
+            series: joined.series,
         })
     }
 
-    /// Begins to send: the schedule, or all slots of the burst.
+    /// Begins to send: the schedules, or all slots of the burst.
     pub(super) fn begin(&mut self, io: &mut Io, start: Nanos) {
         self.sending = true;
         match self.plan.load {
             Load::Paced { per_second } => {
-                self.schedule = Some(Schedule {
-                    start,
-                    per_second: per_second * self.rooms.len() as f64,
-                    next: 0,
-                });
+                let small = Schedule::new(start, self.layout.small(), per_second);
+                let big = self.plan.variant.big;
+                let big = big.map(|b| Schedule::new(start, 0..1, b.per_second));
+                self.schedules = big.into_iter().chain([small]).collect();
             }
             Load::InFlight { messages } => {
                 for member in self.publishers() {
                     for _ in 0..messages {
-                        self.send(io, member, start);
+                        self.send_again(io, member, start);
                     }
                 }
             }
@@ -163,39 +192,54 @@ impl Driver {
     /// No message is sent from now on.
     pub(super) fn stop(&mut self) {
         self.sending = false;
-        self.schedule = None;
+        self.schedules.clear();
         self.held.clear();
+    }
+
+    /// Members that are to stop reading do so, or begin again.
+    pub(super) fn stall(&mut self, io: &mut Io, stalled: bool, now: Nanos) -> Result<()> {
+        for (member, _) in self.members.iter().enumerate().filter(|(_, m)| m.stalls) {
+            io.pause(member, stalled)?;
+        }
+        self.stalled_at.get_or_insert(now);
+        Ok(())
     }
 
     /// Sends what is due at `now`; returns when the next is.
     pub(super) fn send_due(&mut self, io: &mut Io, now: Nanos) -> Nanos {
         for _ in 0..CATCH_UP_MAX {
-            let Some(schedule) = self.schedule.as_mut() else {
+            let next = self.schedules.iter_mut().min_by_key(|s| s.due_at());
+            let Some(schedule) = next.filter(|s| s.due_at() <= now) else {
                 break;
             };
-            let due = schedule.due_at();
-            if due > now {
-                break;
+            let due = schedule.take(&self.layout);
+            // Another process drives the others.
+            if let Some(member) = self.share.local(due.member) {
+                self.lag.record(now - due.at);
+                self.send(io, member, due);
             }
-            let k = schedule.next;
-            schedule.next += 1;
-            let member = self.publisher_of(k);
-            self.lag.record(now - due);
-            self.send(io, member, due);
         }
         while let Some(at) = self.held.iter().position(|(at, _)| *at <= now) {
             let (_, member) = self.held.swap_remove(at);
-            self.send(io, member, now);
+            self.send_again(io, member, now);
         }
         let held = self.held.iter().map(|(at, _)| *at).min();
-        let due = self.schedule.as_ref().map(Schedule::due_at);
+        let due = self.schedules.iter().map(Schedule::due_at).min();
         due.into_iter().chain(held).min().unwrap_or(now + SECOND)
     }
 
     /// Whether every send is answered and every acknowledged message accounted for.
     pub(super) fn settled(&self) -> bool {
-        let expected: u64 = self.rooms.iter().map(|r| r.accepted).sum::<u64>() * self.plan.per_room as u64;
-        self.tally.answered >= self.tally.sent && self.tally.delivered + self.tally.told >= expected
+        let rooms = self.rooms.iter().enumerate();
+        let expected: u64 = rooms
+            .map(|(i, r)| r.book.accepted * (self.layout.size(i) as u64).saturating_sub(r.cut))
+            .sum();
+        self.tally.answered >= self.tally.sent && self.accounted() >= expected
+    }
+
+    /// Deliveries had or told of, without those of members that were cut off.
+    pub(super) fn accounted(&self) -> u64 {
+        (self.tally.delivered + self.tally.told).saturating_sub(self.cut_accounted)
     }
 
     /// What goes on from now on.
@@ -212,48 +256,115 @@ impl Driver {
         }
     }
 
+    /// Everything that was counted.
+    pub(super) fn into_books(self) -> Books {
+        Books {
+            tally: self.tally,
+            rooms: self.rooms.into_iter().map(|r| r.book).collect(),
+            members: self.members,
+            accounts: self.accounts,
+            latency: self.latency,
+            reference: self.reference,
+            lag: self.lag,
+            agreement: self.agreement,
+            echo: self.echo,
+        }
+    }
+
+    /// The members driven here that publish.
     fn publishers(&self) -> Vec<usize> {
-        let (rooms, per_room) = (self.rooms.len(), self.plan.per_room);
-        let n = self.plan.publishers.min(per_room);
-        (0..rooms)
-            .flat_map(|room| (0..n).map(move |k| room * per_room + k))
+        let of_room = |room| (0..self.layout.publishers(room)).map(move |k| (room, k));
+        (0..self.layout.rooms())
+            .flat_map(of_room)
+            .filter_map(|(room, k)| self.share.local(self.layout.first(room) + k))
             .collect()
     }
 
-    /// Who sends message `k`: rooms in turn, and within a room its publishers in turn.
-    fn publisher_of(&self, k: u64) -> usize {
-        let rooms = self.rooms.len().max(1) as u64;
-        let publishers = self.plan.publishers.clamp(1, self.plan.per_room.max(1)) as u64;
-        let (room, turn) = (k % rooms, (k / rooms) % publishers);
-        usize::try_from(room * self.plan.per_room as u64 + turn).unwrap_or(0)
+    /// One more message of a burst.
+    pub(super) fn send_again(&mut self, io: &mut Io, member: usize, at: Nanos) {
+        let room = self.members.get(member).map_or(0, |m| m.room);
+        let turn = self.rooms.get_mut(room).map_or(0, |room| {
+            room.turn += 1;
+            room.turn - 1
+        });
+        self.send(io, member, Due { at, member, turn });
     }
 
-    pub(super) fn send(&mut self, io: &mut Io, member: usize, intended_at: Nanos) {
+    /// Sends `due` from the member of this number here.
+    fn send(&mut self, io: &mut Io, member: usize, due: Due) {
         let index = self.members.get(member).map_or(0, |m| m.room);
-        let Some(room) = self.rooms.get_mut(index) else {
+        let place = usize::try_from(due.turn % self.pattern.len().max(1) as u64).unwrap_or(0);
+        let class = self.pattern.get(place).copied().unwrap_or(0);
+        let command = self
+            .rooms
+            .get_mut(index)
+            .and_then(|r| r.commands.get_mut(usize::from(class))?.as_mut());
+        let Some(command) = command else {
             return;
         };
         let number = match &self.echo {
             Some(echo) => echo.next(member),
-            None => Some(self.number).filter(|n| *n < SENDS_MAX),
+            None => {
+                // Each process has numbers of its own.
+                let serial = self.serial * self.share.of as u64 + self.share.index as u64;
+                Some((serial << CLASS_BITS) | u64::from(class)).filter(|n| *n < SENDS_MAX)
+            }
         };
         let stamp = number.map(|number| Stamp {
             run: self.run,
             number,
-            intended_at,
+            intended_at: due.at,
         });
-        if stamp.is_some_and(|stamp| io.send(member, room.command.with(&stamp))) {
-            self.number += 1;
-            self.tally.sent += 1;
-            if let Some(echo) = &mut self.echo {
-                echo.sent(member, index);
-                room.accepted += 1;
-            }
-            if let Some(series) = &mut self.series {
-                series.sent(1);
-            }
+        if stamp.is_some_and(|stamp| io.send(member, command.with(&stamp))) {
+            self.sent(member, index, usize::from(class));
         } else {
             self.tally.unsent += 1;
+            self.accounts
+                .note(index, usize::from(class), |a| a.counts.unsent += 1);
         }
+    }
+
+    /// A message was handed to the socket.
+    fn sent(&mut self, member: usize, room: usize, class: usize) {
+        self.serial += 1;
+        self.tally.sent += 1;
+        self.accounts.note(room, class, |a| a.counts.sent += 1);
+        if let Some(echo) = &mut self.echo {
+            echo.sent(member, room);
+            // Nothing will acknowledge it: it is due to everybody from here on.
+            self.rooms[room].book.accepted += 1;
+            let members = self.layout.size(room) as u64;
+            self.accounts.note(room, class, |a| a.counts.expected += members);
+        }
+        if let Some(series) = &mut self.series {
+            series.sent(1);
+        }
+    }
+}
+
+impl Room {
+    fn new(
+        (name, users): (String, Vec<String>),
+        (plan, dialect): (&RoomPlan, Dialect),
+        pattern: &[u8],
+        (base, rooms): (u64, usize),
+    ) -> Result<Room> {
+        let commands = CLASSES.iter().enumerate().map(|(code, priority)| {
+            let used = pattern.iter().any(|c| usize::from(*c) == code);
+            used.then(|| dialect.ready_with_priority(&name, plan.body_bytes, *priority))
+                .transpose()
+        });
+        Ok(Room {
+            commands: commands.collect::<Result<_>>()?,
+            arriving: nats::arriving(&name),
+            name,
+            users,
+            book: RoomBook {
+                ledger: plan.variant.mix.map(|_| Ledger::new(base, rooms)),
+                ..RoomBook::default()
+            },
+            turn: 0,
+            cut: 0,
+        })
     }
 }

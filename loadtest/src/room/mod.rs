@@ -1,25 +1,42 @@
 //! The `room` scenario: messages into rooms, and every delivery accounted for.
 
+mod account;
 mod agreement;
+mod books;
 mod driver;
 mod echo;
+mod gather;
+mod layout;
+mod ledger;
+pub mod options;
 mod receive;
+mod schedule;
+pub mod split;
+mod stall;
 mod tally;
 #[cfg(test)]
 mod tests;
+pub mod variant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use self::account::{AccountResult, Counts};
 use self::driver::Driver;
-pub use self::tally::RoomResult;
+use self::gather::gather;
+pub use self::layout::{Layout, Share};
+use self::stall::Resident;
+pub use self::stall::StalledResult;
+pub use self::tally::{Groups, Priorities, RoomResult, Tally};
+pub use self::variant::{Big, Mix, Variant};
 use crate::accounts::Session;
 use crate::clock::{self, MILLI, Nanos, SECOND, seconds};
 use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
-use crate::fleet::{Dialect, Fleet, Pace, Ramp, Seat};
+use crate::fleet::{Dialect, Pace};
+use crate::history::tap::Tap;
 use crate::host::process::resident_bytes;
-use crate::host::usage::Watch;
+use crate::host::usage::{Usage, Watch};
 use crate::k6::Wire;
 use crate::latency::Latency;
 use crate::output::{Bar, Progress};
@@ -32,9 +49,11 @@ const TURN_MAX: Nanos = 100 * MILLI;
 const QUIET: Nanos = 20 * MILLI;
 /// Longest wait for quiet after all is accounted for.
 const QUIET_MAX: Nanos = SECOND;
+/// How often the server's memory is looked at while members do not read.
+const LOOK_EVERY: Nanos = 500 * MILLI;
 
 /// How messages are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "loop", rename_all = "snake_case")]
 pub enum Load {
     /// Open loop: each room gets this many messages a second, whatever the server does.
@@ -54,8 +73,9 @@ impl Load {
 }
 
 /// What a run does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoomPlan {
+    /// Rooms of equal size.
     pub rooms: usize,
     /// Members of each room, publishers included.
     pub per_room: usize,
@@ -75,6 +95,7 @@ pub struct RoomPlan {
     pub check: bool,
     /// One frame in this many is decoded as JSON.
     pub decode_every: u64,
+    pub variant: Variant,
 }
 
 /// Where a run goes and as whom.
@@ -108,138 +129,177 @@ pub struct Outcome {
 
 /// Connects, sends for the warm-up and the measured span, waits for what is under way, and counts.
 pub fn run(plan: &RoomPlan, stage: &Stage<'_>) -> Result<Outcome> {
-    recorded(plan, stage, None)
+    recorded(plan, stage, Records::default())
 }
 
-/// The same with its course in `series`: for runs that stand alone, not for the pairs of a ratio.
-pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, series: Option<Series>) -> Result<Outcome> {
-    let mut engine = Engine::new(plan.acks)?;
-    let (mut driver, mut result) = gather(&mut engine, plan, stage, series)?;
-    let start = clock::now() + MILLI;
-    let measure_from = start + plan.warmup;
-    let measure_to = measure_from + plan.window;
-    if measure_to > stage.until {
-        return Err(Error::Usage(
-            "the run does not fit before its deadline (--deadline)".to_owned(),
-        ));
-    }
-    driver.window = (measure_from, measure_to);
-    let bar = stage.progress.bar("messages", progress_steps(measure_to - start));
-    driver.phase(Phase::Warmup);
-    driver.begin(&mut engine.io, start);
+/// What is recorded of a run beside its figures.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Its course: for runs that stand alone, not for the pairs of a ratio.
+    pub series: Option<Series>,
+    /// Its history.
+    pub tap: Option<Box<Tap>>,
+}
 
-    drive(&mut engine, &mut driver, measure_from, start, &bar)?;
-    driver.counting = true;
-    driver.phase(Phase::Measured);
-    let watch = Watch::begin(stage.pid)?;
-    drive(&mut engine, &mut driver, measure_to, start, &bar)?;
-    driver.counting = false;
-    result.usage = watch.end(stage.pid)?;
-    driver.stop();
-    bar.done();
+/// [`run`], recorded.
+pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, records: Records) -> Result<Outcome> {
+    let mut engine = Engine::new(plan.acks)?;
+    engine.io.tap = records.tap;
+    let (joined, mut result) = gather(&mut engine, plan, stage, Share::WHOLE, records.series)?;
+    let mut driver = Driver::new(plan, stage.dialect, stage.run, Share::WHOLE, joined)?;
+    let spans = Spans::of(plan, clock::now() + MILLI);
+    spans.fit(stage.until)?;
+    let measured = measure(&mut engine, &mut driver, plan, stage, &spans)?;
+    (result.usage, result.rss_bytes) = (measured.usage, measured.rss_bytes);
     driver.phase(Phase::Draining);
-    result.rss_bytes = stage.pid.map(resident_bytes).transpose()?;
     let bar = stage.progress.bar("draining", progress_steps(plan.drain));
-    let until = (clock::now() + plan.drain).min(stage.until);
-    drain(&mut engine, &mut driver, until, &bar)?;
+    let stopped = clock::now();
+    drain(
+        &mut engine,
+        &mut driver,
+        (stopped + plan.drain).min(stage.until),
+        &bar,
+    )?;
     bar.done();
+    if let Some(mut tap) = engine.io.tap.take() {
+        tap.quiet(if driver.settled() { clock::now() } else { stopped });
+        tap.finish()?;
+    }
     result.wire = Wire::of(&engine.io);
     let live = engine.io.live();
     let mut course = driver.series.take().map(|s| s.finish(live));
     engine.close_all()?;
 
-    let Driver {
-        rooms,
-        members,
-        tally,
-        latency,
-        lag,
-        echo,
-        ..
-    } = driver;
-    result.tally = tally;
-    result.settle(&rooms, &members, echo.as_ref());
+    let layout = Layout::of(plan);
+    let mut books = driver.into_books();
+    books.settle(plan, &mut result);
+    let (since, resident) = (measured.stalled_at, measured.resident);
+    books.settle_stall(&layout, since, resident, &mut result);
+    result.conclude();
     if let Some(course) = &mut course {
         course.settle(result.lost);
     }
-    result.latency = latency.percentiles();
-    result.send_lag = lag.percentiles();
-    result.deliveries_per_second = result.tally.counted as f64 / result.usage.seconds.max(1e-9);
-    result.cpu_us_per_delivery = result.usage.server_us_per(result.tally.counted);
-    result.message_wire_bytes = wire_bytes(result.tally.message_bytes, result.tally.delivered);
     Ok(Outcome {
         result,
-        latency,
+        latency: books.latency,
         course,
     })
 }
 
-/// Brings all members into their rooms.
-fn gather(
-    engine: &mut Engine,
-    plan: &RoomPlan,
-    stage: &Stage<'_>,
-    mut series: Option<Series>,
-) -> Result<(Driver, RoomResult)> {
-    let total = plan.rooms * plan.per_room;
-    let rooms: Vec<String> = (0..plan.rooms)
-        .map(|r| format!("{}:lt-{:08x}-{r:05}", stage.namespace, stage.run))
-        .collect();
-    let seats: Vec<Seat> = (0..total)
-        .map(|i| Seat {
-            room: i / plan.per_room,
-            session: session_of(i, plan, stage),
-        })
-        .collect();
-    let users: Vec<Vec<String>> = (0..plan.rooms)
-        .map(|room| {
-            (0..plan.publishers)
-                .filter_map(|k| seats.get(room * plan.per_room + k)?.session)
-                .filter_map(|s| stage.sessions.get(s).map(|s| s.user.clone()))
-                .collect()
-        })
-        .collect();
-    let mut fleet = Fleet {
-        target: stage.target,
-        dialect: stage.dialect,
-        sources: stage.sources,
-        sessions: stage.sessions,
-        rooms,
-        seats,
-        pace: stage.pace,
-        state: Ramp::default(),
-    };
-    if let Some(series) = &mut series {
-        series.phase(Phase::Connecting);
-    }
-    fleet.state.series = series;
-    let bar = stage.progress.bar("connecting", total);
-    let watch = Watch::begin(stage.pid)?;
-    fleet.raise(engine, total, stage.until, &bar)?;
-    let usage = watch.end(stage.pid)?;
-    bar.done();
-    let result = RoomResult {
-        connect_cpu_us: usage.server_us_per(total as u64),
-        connect_seconds: usage.seconds,
-        connect_refused: fleet.state.refused().clone(),
-        ..RoomResult::default()
-    };
-    let bases: Vec<u64> = (0..total).map(|m| fleet.state.base(m)).collect();
-    let names = fleet.rooms.into_iter().zip(users).collect();
-    let mut driver = Driver::new(plan, stage.dialect, stage.run, names, &bases)?;
-    driver.series = fleet.state.series.take();
-    Ok((driver, result))
+/// What was seen of the server and the tester while messages were sent.
+struct Measured {
+    usage: Usage,
+    rss_bytes: Option<u64>,
+    resident: Resident,
+    stalled_at: Nanos,
 }
 
-fn session_of(member: usize, plan: &RoomPlan, stage: &Stage<'_>) -> Option<usize> {
-    if stage.sessions.is_empty() {
-        return None;
+/// Sends for the warm-up, the reference if there is one, and the measured span.
+fn measure(
+    engine: &mut Engine,
+    driver: &mut Driver,
+    plan: &RoomPlan,
+    stage: &Stage<'_>,
+    spans: &Spans,
+) -> Result<Measured> {
+    spans.apply(driver);
+    let steps = progress_steps(spans.measure_to - spans.start);
+    let bar = stage.progress.bar("messages", steps);
+    driver.phase(Phase::Warmup);
+    driver.begin(&mut engine.io, spans.start);
+    let stalls = plan.variant.stalled > 0;
+    if stalls {
+        drive(engine, driver, spans.reference_from, spans.start, &bar)?;
+        driver.phase(Phase::Reference);
     }
-    if !stage.anonymous {
-        return Some(member % stage.sessions.len());
+    drive(engine, driver, spans.measure_from, spans.start, &bar)?;
+    driver.phase(Phase::Measured);
+    let mut resident = Resident::default();
+    if stalls {
+        resident.before = look(stage)?;
+        driver.stall(&mut engine.io, true, clock::now())?;
     }
-    let (room, k) = (member / plan.per_room, member % plan.per_room);
-    (k < plan.publishers).then(|| (room * plan.publishers + k) % stage.sessions.len())
+    driver.counting = true;
+    let watch = Watch::begin(stage.pid)?;
+    if stalls {
+        for at in (spans.measure_from..spans.measure_to).step_by(step(LOOK_EVERY)) {
+            drive(engine, driver, at.max(spans.start + 1), spans.start, &bar)?;
+            resident.seen(look(stage)?);
+        }
+    }
+    drive(engine, driver, spans.measure_to, spans.start, &bar)?;
+    driver.counting = false;
+    let usage = watch.end(stage.pid)?;
+    driver.stop();
+    let rss_bytes = look(stage)?;
+    if stalls {
+        resident.seen(rss_bytes);
+        driver.stall(&mut engine.io, false, clock::now())?;
+    }
+    bar.done();
+    Ok(Measured {
+        usage,
+        rss_bytes,
+        resident,
+        stalled_at: driver.stalled_at.unwrap_or(spans.measure_from),
+    })
+}
+
+/// The server's resident memory, if its process is known.
+fn look(stage: &Stage<'_>) -> Result<Option<u64>> {
+    stage.pid.map(resident_bytes).transpose()
+}
+
+/// The spans of a run, on the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spans {
+    start: Nanos,
+    /// The end of the warm-up, and the beginning of the reference if there is one.
+    reference_from: Nanos,
+    measure_from: Nanos,
+    measure_to: Nanos,
+}
+
+impl Spans {
+    fn of(plan: &RoomPlan, start: Nanos) -> Spans {
+        let reference_from = start + plan.warmup;
+        let measure_from = reference_from + plan.reference();
+        Spans {
+            start,
+            reference_from,
+            measure_from,
+            measure_to: measure_from + plan.window,
+        }
+    }
+
+    /// Whether the run ends before its deadline.
+    fn fit(&self, until: Nanos) -> Result<()> {
+        if self.measure_to <= until {
+            return Ok(());
+        }
+        Err(Error::Usage(
+            "the run does not fit before its deadline (--deadline)".to_owned(),
+        ))
+    }
+
+    fn apply(&self, driver: &mut Driver) {
+        driver.reference_window = (self.reference_from, self.measure_from);
+        driver.window = (self.measure_from, self.measure_to);
+    }
+}
+
+/// A span as the step of a range.
+fn step(span: Nanos) -> usize {
+    usize::try_from(span).unwrap_or(usize::MAX).max(1)
+}
+
+impl RoomResult {
+    /// The figures that follow from others.
+    fn conclude(&mut self) {
+        self.deliveries_per_second = self.tally.counted as f64 / self.usage.seconds.max(1e-9);
+        self.cpu_us_per_delivery = self.usage.server_us_per(self.tally.counted);
+        self.message_wire_bytes = wire_bytes(self.tally.message_bytes, self.tally.delivered);
+    }
 }
 
 /// Sends and receives until `to`. What was due until then is sent even when it is late: a schedule that
@@ -305,11 +365,16 @@ fn wire_bytes(bytes: u64, frames: u64) -> f64 {
 impl RoomPlan {
     /// Duration of one run without connecting and draining, seconds.
     pub fn seconds(&self) -> f64 {
-        seconds(self.warmup + self.window)
+        seconds(self.warmup + self.reference() + self.window)
+    }
+
+    /// Length of the span before members stop reading, with which the measured one is compared.
+    pub fn reference(&self) -> Nanos {
+        if self.variant.stalled > 0 { self.window } else { 0 }
     }
 
     /// All connections of a run.
     pub fn connections(&self) -> usize {
-        self.rooms * self.per_room
+        Layout::of(self).members()
     }
 }

@@ -1,16 +1,15 @@
 //! What arrives: the part of the `room` scenario that runs for every frame.
 
-use countersign_protocol::server::GapPush;
+use countersign_protocol::server::{CountsPush, GapPush};
 
 use super::Load;
 use super::agreement::{Expected, is_as_sent};
-use super::driver::{Driver, REFUSED_PAUSE};
+use super::driver::{Driver, REFUSED_PAUSE, class_of};
 use super::echo::Echo;
+use super::stall;
 use crate::clock::{MILLI, Nanos};
 use crate::dialect::nats;
 use crate::engine::{Ended, Handler, Io};
-use crate::order::Seen;
-use crate::series::Series;
 use crate::wire::MESSAGE_PREFIX;
 use crate::wire::command::FIRST_SEND_ID;
 use crate::wire::reply::{Answer, Frame};
@@ -28,16 +27,22 @@ impl Driver {
         };
         let seen = seat.order.observe(offset);
         let fresh = self.tally.arrived(seen);
-        record_missing(self.series.as_mut(), seen);
+        if let Some(series) = &mut self.series {
+            series.seen(seen);
+        }
         let Some(stamp) = stamp.filter(|s| s.run == self.run) else {
             self.tally.foreign += 1;
             return;
         };
         if fresh {
             seat.delivered += 1;
-            let room = &mut self.rooms[seat.room];
-            room.top = room.top.max(offset);
-            self.delivered(payload.len(), &stamp, at);
+            let (room, stalls) = (seat.room, seat.stalls);
+            let book = &mut self.rooms[room].book;
+            book.top = book.top.max(offset);
+            if let Some(ledger) = &mut book.ledger {
+                ledger.note(offset, class_of(stamp.number));
+            }
+            self.delivered((room, stalls), payload.len(), &stamp, at);
         }
         if self.decodes() {
             self.decode(member, payload, offset, stamp);
@@ -52,19 +57,23 @@ impl Driver {
             self.tally.foreign += 1;
             return;
         };
-        let Some(seen) = echo.observe(member, seat.room, stamp.number) else {
+        let room = seat.room;
+        let Some(seen) = echo.observe(member, room, stamp.number) else {
             self.tally.foreign += 1;
             return;
         };
-        record_missing(self.series.as_mut(), seen);
+        if let Some(series) = &mut self.series {
+            series.seen(seen);
+        }
         if self.tally.arrived(seen) {
             seat.delivered += 1;
-            self.delivered(wire_bytes, &stamp, at);
+            self.delivered((room, false), wire_bytes, &stamp, at);
             if Echo::publisher(stamp.number) == member {
                 self.tally.answered += 1;
                 self.tally.accepted += 1;
+                self.accounts.note(room, 0, |a| a.counts.accepted += 1);
                 if self.sending && matches!(self.plan.load, Load::InFlight { .. }) {
-                    self.send(io, member, at);
+                    self.send_again(io, member, at);
                 }
             }
         }
@@ -73,18 +82,19 @@ impl Driver {
         }
     }
 
-    /// Counts a message that was not here before.
-    fn delivered(&mut self, bytes: usize, stamp: &Stamp, at: Nanos) {
+    /// Counts a message that was not here before, in `room`, by a member that reads or `stalls`.
+    fn delivered(&mut self, (room, stalls): (usize, bool), bytes: usize, stamp: &Stamp, at: Nanos) {
         self.tally.delivered += 1;
         self.tally.counted += u64::from(self.counting);
         self.tally.message_bytes += bytes as u64;
-        let span = at.saturating_sub(stamp.intended_at);
-        if stamp.intended_at >= self.window.0 && stamp.intended_at < self.window.1 {
-            self.latency.record(span);
+        // What those who do not read get late is their own doing.
+        let latency = (!stalls).then(|| at.saturating_sub(stamp.intended_at));
+        match (&mut self.series, latency) {
+            (Some(series), Some(latency)) => series.delivered(latency),
+            (Some(series), None) => series.received(1),
+            (None, _) => {}
         }
-        if let Some(series) = &mut self.series {
-            series.delivered(span);
-        }
+        self.timed(room, stamp, latency);
     }
 
     /// Whether it is this message's turn to be decoded.
@@ -95,6 +105,23 @@ impl Driver {
             self.since_decoded = 0;
         }
         now
+    }
+
+    /// Counts a delivery and its latency where they belong.
+    fn timed(&mut self, room: usize, stamp: &Stamp, latency: Option<Nanos>) {
+        let within = |span: (Nanos, Nanos)| stamp.intended_at >= span.0 && stamp.intended_at < span.1;
+        let measured = latency.filter(|_| within(self.window));
+        if let Some(latency) = measured {
+            self.latency.record(latency);
+        } else if let Some(latency) = latency.filter(|_| within(self.reference_window)) {
+            self.reference.record(latency);
+        }
+        self.accounts.note(room, class_of(stamp.number), |account| {
+            account.counts.delivered += 1;
+            if let Some(latency) = measured {
+                account.latency.record(latency);
+            }
+        });
     }
 
     fn decode(&mut self, member: usize, payload: &[u8], offset: u64, stamp: Stamp) {
@@ -129,13 +156,14 @@ impl Driver {
             Frame::Reply { .. } => *self.tally.pushes.entry("reply".to_owned()).or_default() += 1,
             // A message with its keys in another order.
             Frame::Push { kind } if kind == "message" => self.message(member, payload, at),
-            Frame::Push { kind } => self.push(member, kind, payload),
+            Frame::Push { kind } => self.push(member, kind, payload, at),
             Frame::Unreadable => self.tally.malformed += 1,
         }
     }
 
     fn answered(&mut self, io: &mut Io, member: usize, number: u64, answer: Answer, at: Nanos) {
         self.tally.answered += 1;
+        let (room, class) = (self.members.get(member).map_or(0, |m| m.room), class_of(number));
         let pause = match answer {
             Answer::Ok {
                 offset: Some(offset), ..
@@ -145,16 +173,18 @@ impl Driver {
             }
             Answer::Ok { after_ms, .. } => {
                 self.tally.shed += 1;
+                self.accounts.note(room, class, |a| a.counts.shed += 1);
                 after_ms.map_or(REFUSED_PAUSE, |ms| ms * MILLI)
             }
             Answer::Error { code, after_ms, .. } => {
                 *self.tally.refused.entry(code.name().to_owned()).or_default() += 1;
+                self.accounts.note(room, class, |a| a.counts.refused += 1);
                 after_ms.map_or(REFUSED_PAUSE, |ms| ms * MILLI)
             }
         };
         if self.sending && matches!(self.plan.load, Load::InFlight { .. }) {
             if pause == 0 {
-                self.send(io, member, at);
+                self.send_again(io, member, at);
             } else {
                 self.held.push((at + pause, member));
             }
@@ -165,29 +195,65 @@ impl Driver {
         self.tally.accepted += 1;
         let index = self.members.get(member).map_or(0, |m| m.room);
         if let Some(room) = self.rooms.get_mut(index) {
-            room.accepted += 1;
-            room.top = room.top.max(offset);
+            room.book.accepted += 1;
+            room.book.top = room.book.top.max(offset);
+            if let Some(ledger) = &mut room.book.ledger {
+                ledger.note(offset, class_of(number));
+            }
         }
+        let members = self.layout.size(index) as u64;
+        self.accounts.note(index, class_of(number), |a| {
+            a.counts.accepted += 1;
+            a.counts.expected += members;
+        });
         if let Some(agreement) = &mut self.agreement {
             self.tally.disagreed += u64::from(!agreement.agrees(index, offset, number));
         }
     }
 
     /// A gap is counted by offset, the rest by name.
-    fn push(&mut self, member: usize, kind: String, payload: &[u8]) {
+    fn push(&mut self, member: usize, kind: String, payload: &[u8], at: Nanos) {
         if kind == "gap"
             && let Ok(gap) = serde_json::from_slice::<GapPush>(payload)
             && let Some(seat) = self.members.get_mut(member)
         {
+            let room = seat.room;
             let before = seat.order.holes();
-            let told = seat.order.told(gap.from, gap.to);
+            let mut ledger = self.rooms.get_mut(room).and_then(|r| r.book.ledger.as_mut());
+            let told = seat.order.told_each(gap.from, gap.to, |from, to| {
+                if let Some(ledger) = &mut ledger {
+                    ledger.told(from, to);
+                }
+            });
             if let Some(series) = &mut self.series {
                 series.missing(seat.order.holes().cast_signed() - before.cast_signed());
             }
             seat.told += told;
             self.tally.told += told;
+            if let Some(account) = self.accounts.group(room) {
+                account.counts.told += told;
+            }
+        }
+        if kind == "counts" && self.stalled_at.is_some() {
+            self.viewers(member, payload, at);
         }
         *self.tally.pushes.entry(kind).or_default() += 1;
+    }
+}
+
+impl Driver {
+    /// Counts tell when members that do not read have left.
+    fn viewers(&mut self, member: usize, payload: &[u8], at: Nanos) {
+        let Some(seat) = self.members.get(member).filter(|m| !m.stalls) else {
+            return;
+        };
+        let index = seat.room;
+        if let Some(room) = self.rooms.get_mut(index)
+            && let Ok(counts) = serde_json::from_slice::<CountsPush>(payload)
+        {
+            let (size, stalled) = (self.layout.size(index), self.layout.stalled(index));
+            room.book.stall.seen(at, counts.viewers, size, stalled);
+        }
     }
 }
 
@@ -238,23 +304,19 @@ impl Handler for Driver {
         }
     }
 
-    fn ended(&mut self, _: &mut Io, _: usize, how: Ended) {
-        let how = match how {
-            Ended::Closed { code } => format!("closed {code}"),
-            Ended::Lost(_) => "lost".to_owned(),
-            Ended::Failed(why) => why,
-            Ended::Refused { status, .. } => format!("refused {status}"),
-        };
-        *self.tally.ended.entry(how).or_default() += 1;
-    }
-}
-
-/// What an arrival says about messages that are missing.
-fn record_missing(series: Option<&mut Series>, seen: Seen) {
-    let Some(series) = series else { return };
-    match seen {
-        Seen::Ahead(missing) => series.missing(i64::try_from(missing).unwrap_or(i64::MAX)),
-        Seen::Late => series.missing(-1),
-        Seen::InOrder | Seen::Duplicate | Seen::Unclear => {}
+    fn ended(&mut self, _: &mut Io, member: usize, how: Ended) {
+        let tells = stall::tells(&how);
+        let how = stall::name_of(how);
+        match self.members.get_mut(member) {
+            Some(seat) if seat.stalls && self.stalled_at.is_some() => {
+                seat.cut = tells;
+                seat.ended = Some(how);
+                if tells && let Some(room) = self.rooms.get_mut(seat.room) {
+                    room.cut += 1;
+                    self.cut_accounted += seat.accounted();
+                }
+            }
+            _ => *self.tally.ended.entry(how).or_default() += 1,
+        }
     }
 }

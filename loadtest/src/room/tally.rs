@@ -2,40 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::driver::Room;
-use super::echo::Echo;
+use super::RoomPlan;
+use super::account::{AccountResult, Accounts, account_metrics};
+use super::stall::StalledResult;
 use crate::host::usage::Usage;
 use crate::k6::Wire;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
-use crate::order::{Order, Seen};
-
-/// One member of a room.
-pub(super) struct Member {
-    pub room: usize,
-    pub order: Order,
-    /// Messages of this run received, each once.
-    pub delivered: u64,
-    /// Messages the server said it dropped for this member.
-    pub told: u64,
-}
-
-impl Member {
-    /// A member that joined `room` when its newest offset was `base`.
-    pub(super) fn new(room: usize, base: u64) -> Member {
-        Member {
-            room,
-            order: Order::after(base),
-            delivered: 0,
-            told: 0,
-        }
-    }
-}
+use crate::order::Seen;
+use crate::workers::WorkerShare;
 
 /// Running counts.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Tally {
     /// Messages handed to a socket.
     pub sent: u64,
@@ -74,11 +54,10 @@ pub struct Tally {
     /// `--check`: an offset or a message that was told differently to different members.
     pub disagreed: u64,
     /// Bytes of message payloads received.
-    #[serde(skip)]
     pub message_bytes: u64,
     /// Other frames, by type.
     pub pushes: BTreeMap<String, u64>,
-    /// Connections that ended during the run, by how.
+    /// Connections that ended during the run, by how; without those that stopped reading.
     pub ended: BTreeMap<String, u64>,
 }
 
@@ -94,6 +73,81 @@ impl Tally {
         }
         matches!(seen, Seen::InOrder | Seen::Ahead(_) | Seen::Late)
     }
+
+    /// Adds the counts of another process of the same run.
+    pub(super) fn add(&mut self, other: &Tally) {
+        let sums = |ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>| {
+            for (name, n) in theirs {
+                *ours.entry(name.clone()).or_default() += n;
+            }
+        };
+        sums(&mut self.refused, &other.refused);
+        sums(&mut self.pushes, &other.pushes);
+        sums(&mut self.ended, &other.ended);
+        for (ours, theirs) in [
+            (&mut self.sent, other.sent),
+            (&mut self.unsent, other.unsent),
+            (&mut self.answered, other.answered),
+            (&mut self.accepted, other.accepted),
+            (&mut self.shed, other.shed),
+            (&mut self.delivered, other.delivered),
+            (&mut self.counted, other.counted),
+            (&mut self.duplicated, other.duplicated),
+            (&mut self.out_of_order, other.out_of_order),
+            (&mut self.gaps, other.gaps),
+            (&mut self.told, other.told),
+            (&mut self.unclear, other.unclear),
+            (&mut self.foreign, other.foreign),
+            (&mut self.malformed, other.malformed),
+            (&mut self.decoded, other.decoded),
+            (&mut self.mismatched, other.mismatched),
+            (&mut self.disagreed, other.disagreed),
+            (&mut self.message_bytes, other.message_bytes),
+        ] {
+            *ours += theirs;
+        }
+    }
+}
+
+/// One big room and the small ones beside it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Groups {
+    pub big: AccountResult,
+    pub small: AccountResult,
+}
+
+impl Groups {
+    pub(super) fn of(accounts: &Accounts) -> Option<Groups> {
+        let [big, small] = &accounts.groups[..] else {
+            return None;
+        };
+        Some(Groups {
+            big: big.result(),
+            small: small.result(),
+        })
+    }
+}
+
+/// Messages by priority.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Priorities {
+    pub low: AccountResult,
+    pub normal: AccountResult,
+    pub high: AccountResult,
+}
+
+impl Priorities {
+    pub(super) fn of(accounts: &Accounts) -> Option<Priorities> {
+        // In the order of their codes.
+        let [normal, low, high] = &accounts.classes[..] else {
+            return None;
+        };
+        Some(Priorities {
+            low: low.result(),
+            normal: normal.result(),
+            high: high.result(),
+        })
+    }
 }
 
 /// The result of a `room` run.
@@ -104,6 +158,8 @@ pub struct RoomResult {
     pub expected: u64,
     /// Expected, not received and not told.
     pub lost: u64,
+    /// Missed by members that stopped reading and were told so by the end of their connection.
+    pub cut_off: u64,
     /// Received beyond what was acknowledged, when every send was answered.
     pub unexpected: u64,
     /// Sends without any reply at the end.
@@ -137,43 +193,64 @@ pub struct RoomResult {
     pub usage: Usage,
     /// All connections, until everything had arrived.
     pub wire: Wire,
+    /// With a big room beside small ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
+    /// With messages of several priorities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priorities: Option<Priorities>,
+    /// With members that stop reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<StalledResult>,
+    /// The processes that drove the connections, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
 }
 
 impl RoomResult {
-    /// Counts what is missing per member; by `echo` where there are no offsets.
-    pub(super) fn settle(&mut self, rooms: &[Room], members: &[Member], echo: Option<&Echo>) {
-        self.unanswered = self.tally.sent.saturating_sub(self.tally.answered);
-        self.per_member.0 = members.iter().map(|m| m.delivered).min().unwrap_or(0);
-        self.per_member.1 = members.iter().map(|m| m.delivered).max().unwrap_or(0);
-        for (index, member) in members.iter().enumerate() {
-            let Some(room) = rooms.get(member.room) else {
-                continue;
-            };
-            let accounted = member.delivered + member.told;
-            // Two ways to count, by offset and by number: a fault in one does not hide in the other.
-            let missing = echo
-                .map_or_else(
-                    || member.order.missing(room.top),
-                    |echo| echo.missing(index, member.room),
-                )
-                .max(room.accepted.saturating_sub(accounted));
-            self.expected += room.accepted;
-            self.lost += missing;
-            self.members_short += u64::from(missing > 0);
-            if self.unanswered == 0 {
-                self.unexpected += accounted.saturating_sub(room.accepted);
-            }
+    /// An empty result of a plan: it has all the metrics that the plan's result will have.
+    pub fn of(plan: &RoomPlan) -> RoomResult {
+        RoomResult {
+            groups: plan.variant.big.map(|_| Groups::default()),
+            priorities: plan.variant.mix.map(|_| Priorities::default()),
+            stalled: (plan.variant.stalled > 0).then(StalledResult::default),
+            ..RoomResult::default()
         }
     }
 
     /// All of it by name.
     pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.whole();
+        if let Some(groups) = &self.groups {
+            metrics.extend(account_metrics!("big_", &groups.big));
+            metrics.extend(account_metrics!("small_", &groups.small));
+        }
+        if let Some(priorities) = &self.priorities {
+            metrics.extend(account_metrics!("low_", &priorities.low));
+            metrics.extend(account_metrics!("normal_", &priorities.normal));
+            metrics.extend(account_metrics!("high_", &priorities.high));
+        }
+        if let Some(stalled) = &self.stalled {
+            metrics.extend(stalled.metrics());
+        }
+        metrics.extend(self.wire.metrics());
+        Metrics(metrics)
+    }
+
+    /// Frames that were decoded: as they were sent, and not. As k6's `checks`.
+    pub fn checks(&self) -> Option<(u64, u64)> {
+        let t = &self.tally;
+        (t.decoded > 0).then(|| (t.decoded.saturating_sub(t.mismatched), t.mismatched))
+    }
+
+    /// The metrics of the whole run.
+    fn whole(&self) -> Vec<Metric> {
         let t = &self.tally;
         let refused: u64 = t.refused.values().sum();
         let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
         let share = |name, value: f64| Metric::new(name, Unit::Share, value);
         let l = &self.latency;
-        let mut all = vec![
+        vec![
             Metric::count("sent", t.sent),
             Metric::count("unsent", t.unsent),
             Metric::count("accepted", t.accepted),
@@ -188,6 +265,7 @@ impl RoomResult {
             Metric::count("delivered", t.delivered),
             Metric::count("told", t.told),
             Metric::count("lost", self.lost),
+            Metric::count("cut_off", self.cut_off),
             Metric::count("members_short", self.members_short),
             Metric::count("duplicated", t.duplicated),
             Metric::count("out_of_order", t.out_of_order),
@@ -224,14 +302,6 @@ impl RoomResult {
             share("tester_wait", self.usage.tester_wait),
             Metric::new("server_wait", Unit::Share, self.usage.server_wait),
             share("steal", self.usage.steal),
-        ];
-        all.extend(self.wire.metrics());
-        Metrics(all)
-    }
-
-    /// Frames that were decoded: as they were sent, and not. As k6's `checks`.
-    pub fn checks(&self) -> Option<(u64, u64)> {
-        let t = &self.tally;
-        (t.decoded > 0).then(|| (t.decoded.saturating_sub(t.mismatched), t.mismatched))
+        ]
     }
 }

@@ -1,7 +1,8 @@
 //! The driver on frames whose times of arrival are given: no socket, no clock.
 
 use super::driver::Driver;
-use super::{Load, RoomPlan};
+use super::gather::Gathered;
+use super::{Load, RoomPlan, Share, Variant};
 use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 use crate::engine::socket::Acks;
 use crate::engine::{Engine, Handler};
@@ -24,9 +25,14 @@ fn driver(per_room: usize) -> Driver {
         drain: 0,
         check: false,
         decode_every: 1_000,
+        variant: Variant::default(),
     };
-    let names = vec![("default:r".to_owned(), Vec::new())];
-    let mut driver = Driver::new(&plan, Dialect::Countersign, RUN, names, &vec![0; per_room]).unwrap();
+    let joined = Gathered {
+        rooms: vec![("default:r".to_owned(), Vec::new())],
+        bases: vec![0; per_room],
+        series: None,
+    };
+    let mut driver = Driver::new(&plan, Dialect::Countersign, RUN, Share::WHOLE, joined).unwrap();
     driver.window = (SECOND, 2 * SECOND);
     driver.counting = true;
     driver

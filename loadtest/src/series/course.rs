@@ -15,8 +15,12 @@ pub enum Phase {
     Connecting,
     /// Load that is not measured.
     Warmup,
+    /// What the measured span is compared with.
+    Reference,
     /// The measured span.
     Measured,
+    /// Load that goes on after it.
+    After,
     /// What is under way arrives.
     Draining,
     /// Nothing is sent.
@@ -29,7 +33,9 @@ impl Phase {
         match self {
             Phase::Connecting => "connecting",
             Phase::Warmup => "warmup",
+            Phase::Reference => "reference",
             Phase::Measured => "measured",
+            Phase::After => "after",
             Phase::Draining => "draining",
             Phase::Quiet => "quiet",
         }

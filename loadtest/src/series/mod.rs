@@ -32,6 +32,7 @@ pub use self::course::{COLUMNS, Columns, Course, Phase, PhaseSpan, ROWS_STORED_M
 use crate::clock::{self, MICRO, Nanos, SECOND, seconds};
 use crate::error::{Error, Result};
 use crate::host::process::{CpuSample, resident_bytes_nearly};
+use crate::order::Seen;
 
 /// Most seconds of one run that get a row; what comes after is in the last row. A day.
 pub const ROWS_MAX: usize = 86_400;
@@ -98,6 +99,15 @@ impl Series {
     /// So many deliveries are missing more than before, fewer when negative.
     pub fn missing(&mut self, change: i64) {
         self.missing += change;
+    }
+
+    /// What an arrival says about messages that are missing.
+    pub(crate) fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::Ahead(missing) => self.missing(i64::try_from(missing).unwrap_or(i64::MAX)),
+            Seen::Late => self.missing(-1),
+            Seen::InOrder | Seen::Duplicate | Seen::Unclear => {}
+        }
     }
 
     /// Closes the seconds that have ended. `connections`: open at this moment.

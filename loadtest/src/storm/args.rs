@@ -7,7 +7,7 @@ use crate::cli::Common;
 use crate::clock::{from_seconds, seconds};
 use crate::error::{Error, Result};
 use crate::run::{Base, Verdict, check_body, listed};
-use crate::story::within;
+use crate::story::{speaks, within};
 
 /// Most messages per second.
 const RATE_MAX: f64 = 1e6;
@@ -84,6 +84,7 @@ fn plan(args: &StormArgs) -> Result<StormPlan> {
 
 /// Runs the scenario the arguments describe.
 pub fn command(args: &StormArgs) -> Result<Verdict> {
+    speaks(args.common.protocol)?;
     let plan = plan(args)?;
     let known = StormResult::default().metrics();
     let total = plan.members();
@@ -93,8 +94,8 @@ pub fn command(args: &StormArgs) -> Result<Verdict> {
         // Twice the users: a connection that was cut counts until the server has noticed.
         2 * total
     };
-    let base = Base::prepare(&args.common, &known, total, signing_in)?;
-    let result = super::run(&plan, &base.stage())?;
+    let mut base = Base::prepare(&args.common, &known, total, signing_in)?;
+    let mut result = super::run(&plan, &base.stage())?;
     let metrics = result.metrics();
     let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
     notes.extend(result.usage.warnings());
@@ -104,5 +105,6 @@ pub fn command(args: &StormArgs) -> Result<Verdict> {
     notes.extend(listed("message refused", &result.messages.refused));
     notes.extend(listed("stayed and ended", &result.stayed_ended));
     notes.extend(listed("ended again", &result.ended_again));
+    base.trace = std::mem::take(&mut result.trace);
     base.publish("storm", total, (plan, result), &metrics, &notes)
 }

@@ -8,6 +8,7 @@ use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
 use crate::latency::Latency;
 use crate::room::Stage;
+use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard};
 use crate::story::ledger::{Chain, Ledger, publisher_of};
 use crate::story::memory::MemoryPeak;
@@ -90,9 +91,11 @@ impl<'a> Driver<'a> {
             arrivals.ask(number, None);
         }
         let room_of = (0..plan.members()).map(|m| m / plan.per_room).collect();
+        let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
+        ledger.series = Some(Series::new(stage.pid)?);
         Ok(Driver {
             arrivals,
-            ledger: Ledger::new(stage.run, &names, plan.body_bytes, room_of)?,
+            ledger,
             told: Told::new(plan.members()),
             rejoins: Rejoins::default(),
             back: vec![Back::Never; plan.members()],
@@ -245,7 +248,7 @@ impl<'a> Driver<'a> {
     }
 
     fn message(&mut self, member: usize, payload: &[u8], at: Nanos) {
-        let intended_at = self.ledger.message(member, payload);
+        let intended_at = self.ledger.message(member, payload, at);
         self.look(member, at);
         let Some(intended_at) = intended_at.filter(|_| self.plan.stays(member)) else {
             return;
@@ -283,6 +286,10 @@ impl Story for Driver<'_> {
             self.memory.look(now);
         }
         next
+    }
+
+    fn series(&mut self) -> &mut Option<Series> {
+        &mut self.ledger.series
     }
 }
 

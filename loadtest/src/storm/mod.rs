@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::host::process::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::Stage;
-use crate::story::{check, drive, drive_until, gather};
+use crate::series::Phase;
+use crate::story::{Story, check, drive, drive_until, end, gather};
 
 /// After all is accounted for nothing must arrive for this long: what comes twice is still counted.
 const QUIET: Nanos = 300 * MILLI;
@@ -70,16 +71,19 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
     }
     let mut engine = Engine::new(Acks::Prompt)?;
     let mut driver = Driver::new(plan, stage)?;
+    driver.phase(Phase::Connecting);
     let mut result = StormResult::default();
     let bar = stage.progress.bar("connecting", plan.members());
     gather(&mut engine, &mut driver, plan.members(), stage.until, &bar)?;
     bar.done();
     driver.begin(clock::now() + MILLI);
+    driver.phase(Phase::Reference);
     drive(&mut engine, &mut driver, clock::now() + plan.before)?;
     result.rss_before_bytes = stage.pid.map(resident_bytes).transpose()?;
 
     let bar = stage.progress.bar("current", plan.members());
     let watch = Watch::begin(stage.pid)?;
+    driver.phase(Phase::Measured);
     let cut_at = driver.cut(&mut engine.io);
     drive(&mut engine, &mut driver, cut_at + plan.away)?;
     driver.come_back();
@@ -95,15 +99,18 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
     result.usage = watch.end(stage.pid)?;
     bar.done();
     driver.storm_is_over(clock::now());
+    driver.phase(Phase::After);
     drive(&mut engine, &mut driver, clock::now() + plan.after)?;
 
     driver.stop();
+    driver.phase(Phase::Draining);
     let until = clock::now() + plan.drain;
     if drive_until(&mut engine, &mut driver, until, |d, _| d.settled())? {
         drive(&mut engine, &mut driver, clock::now() + QUIET)?;
     }
     result.rss_end_bytes = stage.pid.map(resident_bytes).transpose()?;
-    result.conclude(driver);
+    let ended = end(&engine, &mut driver);
+    result.conclude(driver, ended);
     engine.close_all()?;
     Ok(result)
 }

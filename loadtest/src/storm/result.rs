@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use super::driver::Driver;
 use crate::host::usage::Usage;
+use crate::k6::Wire;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
+use crate::output::files::Trace;
+use crate::series::Course;
 use crate::story::ledger::{Loss, MessageTally};
 use crate::story::told::CountsTally;
 
@@ -62,10 +65,15 @@ pub struct StormResult {
     pub rss_end_bytes: Option<u64>,
     /// From the cut until all are current.
     pub usage: Usage,
+    /// All connections, until everything had arrived.
+    pub wire: Wire,
+    /// Distributions, and the run second by second.
+    #[serde(skip)]
+    pub trace: Trace,
 }
 
 impl StormResult {
-    pub(super) fn conclude(&mut self, driver: Driver<'_>) {
+    pub(super) fn conclude(&mut self, driver: Driver<'_>, (wire, mut course): (Wire, Option<Course>)) {
         self.cut = driver.were_cut() as u64;
         self.stayed = driver.stayed() as u64;
         self.current = driver.current() as u64;
@@ -91,6 +99,22 @@ impl StormResult {
         self.given_up = driver.given_up;
         self.stayed_ended = driver.stayed_ended;
         self.ended_again = driver.ended_again;
+        if let Some(course) = &mut course {
+            course.settle(self.loss.lost);
+        }
+        self.wire = wire;
+        self.trace = Trace {
+            latencies: [
+                ("current", driver.current),
+                ("rejoin", driver.rejoin),
+                ("before-message", driver.before),
+                ("storm-message", driver.during),
+            ]
+            .map(|(name, latency)| (name.to_owned(), latency))
+            .into(),
+            course,
+            wire: Some((wire, None)),
+        };
     }
 
     /// All of it by name.
@@ -100,7 +124,7 @@ impl StormResult {
         let rss = |name, value: Option<u64>| Metric::new(name, Unit::Bytes, value.map(|b| b as f64));
         let sum = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
         let (l, m) = (&self.latency, &self.messages);
-        Metrics(vec![
+        let mut all = vec![
             Metric::count("cut", self.cut),
             Metric::count("stayed", self.stayed),
             Metric::count("current", self.current),
@@ -163,6 +187,8 @@ impl StormResult {
             share("tester_wait", self.usage.tester_wait),
             Metric::new("server_wait", Unit::Share, self.usage.server_wait),
             share("steal", self.usage.steal),
-        ])
+        ];
+        all.extend(self.wire.metrics());
+        Metrics(all)
     }
 }

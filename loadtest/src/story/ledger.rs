@@ -12,6 +12,7 @@ use crate::clock::Nanos;
 use crate::engine::Io;
 use crate::error::Result;
 use crate::order::{Order, Seen};
+use crate::series::Series;
 use crate::wire::command::{FIRST_SEND_ID, SENDS_MAX, SendCommand};
 use crate::wire::reply::{Answer, Frame, Frames};
 use crate::wire::scan::NumberField;
@@ -117,6 +118,8 @@ pub struct Ledger {
     stamps: Finder,
     replies: Frames,
     number_at: HashMap<(usize, u64), u64>,
+    /// The course of the run, while it is recorded: messages to members, those replayed without a latency.
+    pub series: Option<Series>,
 }
 
 impl Ledger {
@@ -150,6 +153,7 @@ impl Ledger {
             stamps: Finder::default(),
             replies: Frames::default(),
             number_at: HashMap::new(),
+            series: None,
         })
     }
 
@@ -166,6 +170,9 @@ impl Ledger {
         if self.number < SENDS_MAX && io.send(member, room.command.with(&stamp)) {
             self.number += 1;
             self.tally.sent += 1;
+            if let Some(series) = &mut self.series {
+                series.sent(1);
+            }
         } else {
             self.tally.unsent += 1;
         }
@@ -184,7 +191,10 @@ impl Ledger {
             *top = (*top).max(joined.offset);
             return Chain::Begun;
         };
+        let before = order.holes();
         if *seat.epoch != *joined.epoch {
+            // Nothing of the old numbering is accounted any more.
+            record_holes(self.series.as_mut(), before, 0);
             seat.epoch = joined.epoch.as_str().into();
             seat.order = Some(Order::after(joined.offset));
             seat.renumbered = true;
@@ -201,6 +211,7 @@ impl Ledger {
                 .first()
                 .map_or(joined.offset, |m| m.offset.saturating_sub(1));
             let told = order.told(from, to);
+            record_holes(self.series.as_mut(), before, order.holes());
             seat.told += told;
             self.tally.told += told;
         }
@@ -209,7 +220,12 @@ impl Ledger {
             // With a break the newest may reach back to what the member has.
             if whole || message.offset >= known {
                 let stamp = self.stamps.find(message.body.get().as_bytes());
-                self.tally.replayed += u64::from(self.note(member, message.offset, stamp).is_some());
+                if self.note(member, message.offset, stamp).is_some() {
+                    self.tally.replayed += 1;
+                    if let Some(series) = &mut self.series {
+                        series.received(1);
+                    }
+                }
             }
         }
         let complete = self.members[member]
@@ -223,20 +239,29 @@ impl Ledger {
         }
     }
 
-    /// Notes a message push; returns when it was meant to be sent, if it is one of this run and new.
-    pub fn message(&mut self, member: usize, payload: &[u8]) -> Option<Nanos> {
+    /// Notes a message push that was read at `at`; returns when it was meant to be sent, if it is one of this
+    /// run and new.
+    pub fn message(&mut self, member: usize, payload: &[u8], at: Nanos) -> Option<Nanos> {
         let Some(offset) = self.offset.find(payload) else {
             self.tally.malformed += 1;
             return None;
         };
         let stamp = self.stamps.find(payload);
-        self.note(member, offset, stamp)
+        let intended_at = self.note(member, offset, stamp)?;
+        if let Some(series) = &mut self.series {
+            series.delivered(at.saturating_sub(intended_at));
+        }
+        Some(intended_at)
     }
 
     fn note(&mut self, member: usize, offset: u64, stamp: Option<Stamp>) -> Option<Nanos> {
         let seat = self.members.get_mut(member)?;
         let order = seat.order.as_mut()?;
-        let fresh = match order.observe(offset) {
+        let seen = order.observe(offset);
+        if let Some(series) = &mut self.series {
+            series.seen(seen);
+        }
+        let fresh = match seen {
             Seen::InOrder => true,
             Seen::Ahead(_) => {
                 self.tally.gaps += 1;
@@ -290,7 +315,9 @@ impl Ledger {
                     && let Some(seat) = self.members.get_mut(member)
                     && let Some(order) = seat.order.as_mut()
                 {
+                    let before = order.holes();
                     let told = order.told(gap.from, gap.to);
+                    record_holes(self.series.as_mut(), before, order.holes());
                     seat.told += told;
                     self.tally.told += told;
                 }
@@ -368,6 +395,13 @@ impl Ledger {
             }
         }
         loss
+    }
+}
+
+/// A member misses `after` messages where it missed `before`.
+fn record_holes(series: Option<&mut Series>, before: u64, after: u64) {
+    if let Some(series) = series {
+        series.missing(after.cast_signed() - before.cast_signed());
     }
 }
 

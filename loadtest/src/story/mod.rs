@@ -15,8 +15,10 @@ use crate::clock::{self, MILLI, Nanos, SECOND};
 use crate::engine::{Ended, Engine, Handler, Io};
 use crate::error::{Error, Result};
 use crate::fleet::Dialect;
+use crate::k6::Wire;
 use crate::output::Bar;
 use crate::room::Stage;
+use crate::series::{Course, Phase, Series};
 
 /// Longest wait of one turn.
 const TURN_MAX: Nanos = 50 * MILLI;
@@ -25,6 +27,32 @@ const TURN_MAX: Nanos = 50 * MILLI;
 pub trait Story: Handler {
     /// Does what is due at `now`; returns when the next is.
     fn tick(&mut self, io: &mut Io, now: Nanos) -> Nanos;
+
+    /// The course of the run, while it is recorded.
+    fn series(&mut self) -> &mut Option<Series>;
+
+    /// What goes on from now on.
+    fn phase(&mut self, phase: Phase) {
+        if let Some(series) = self.series() {
+            series.phase(phase);
+        }
+    }
+}
+
+/// Does what is due at `due_until` and tells the course the time, which is `now`.
+fn turn<S: Story>(io: &mut Io, story: &mut S, due_until: Nanos, now: Nanos) -> Nanos {
+    let next = story.tick(io, due_until);
+    if let Some(series) = story.series() {
+        series.tick(now, io.live());
+    }
+    next
+}
+
+/// Ends the course: what went over the sockets until now, and the run second by second.
+pub fn end<S: Story>(engine: &Engine, story: &mut S) -> (Wire, Option<Course>) {
+    let live = engine.io.live();
+    let course = story.series().take().map(|s| s.finish(live));
+    (Wire::of(&engine.io), course)
 }
 
 /// Runs `story` until `to`. What was due until then is done even when it is late: a schedule that is cut
@@ -32,7 +60,7 @@ pub trait Story: Handler {
 pub fn drive<S: Story>(engine: &mut Engine, story: &mut S, to: Nanos) -> Result<()> {
     loop {
         let now = clock::now();
-        let due = story.tick(&mut engine.io, now.min(to.saturating_sub(1)));
+        let due = turn(&mut engine.io, story, now.min(to.saturating_sub(1)), now);
         if now >= to && due >= to {
             return Ok(());
         }
@@ -50,7 +78,7 @@ pub fn drive_until<S: Story>(
 ) -> Result<bool> {
     loop {
         let now = clock::now();
-        let due = story.tick(&mut engine.io, now);
+        let due = turn(&mut engine.io, story, now, now);
         if done(story, now) {
             return Ok(true);
         }
@@ -98,17 +126,25 @@ pub fn gather<S: Gathering>(
 
 /// Refuses a run that cannot be: another dialect, or one that would end after its deadline.
 pub fn check(stage: &Stage<'_>, lasts: Nanos) -> Result<()> {
-    if stage.dialect != Dialect::Countersign {
-        return Err(Error::Usage(
-            "this scenario joins, leaves and recovers: it needs --protocol countersign".to_owned(),
-        ));
-    }
+    speaks(stage.dialect)?;
     if clock::now() + lasts > stage.until {
         return Err(Error::Usage(
             "the run does not fit before its deadline (--deadline)".to_owned(),
         ));
     }
     Ok(())
+}
+
+/// Refuses a dialect that has no words for what stories are about.
+pub fn speaks(dialect: Dialect) -> Result<()> {
+    if dialect == Dialect::Countersign {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "this scenario joins, leaves, counts and recovers, which --protocol {} does not know: it needs --protocol \
+         countersign",
+        dialect.name()
+    )))
 }
 
 /// The rooms of a run.

@@ -29,6 +29,11 @@ pub struct SendCommand {
 impl SendCommand {
     /// A command for `room` with a body of `body_bytes`.
     pub fn new(room: &str, body_bytes: usize) -> Result<SendCommand> {
+        Self::with_priority(room, body_bytes, Priority::Normal)
+    }
+
+    /// The same with a priority.
+    pub fn with_priority(room: &str, body_bytes: usize, priority: Priority) -> Result<SendCommand> {
         let (text, at) = body(body_bytes);
         let text = String::from_utf8(text).map_err(|e| Error::Protocol(e.to_string()))?;
         let raw = RawValue::from_string(text).map_err(|e| Error::Protocol(e.to_string()))?;
@@ -39,7 +44,7 @@ impl SendCommand {
                 room: Cow::Borrowed(room),
                 body: &raw,
                 cid: None,
-                priority: Priority::Normal,
+                priority,
             },
         );
         let body_at = json

@@ -47,10 +47,38 @@ pub(crate) enum Fault {
     Silent(u64),
     /// To all: the first n upgrades are answered 503 with Retry-After 0.
     Busy(u64),
+    /// To all: every n-th message is delivered to nobody.
+    LoseAll(u64),
     /// To all: every n-th message is sequenced twice.
     Twice(u64),
     /// The member's connection is closed with 4008 at the n-th message.
     Close(u64),
+    /// The member's stream ends at the n-th message without a close frame.
+    Cut(u64),
+    /// From the n-th message on nothing is delivered to the member, and nothing is said.
+    Mute(u64),
+    /// These four for the last member of each room.
+    ShedLast(u64),
+    CloseLast(u64),
+    CutLast(u64),
+    MuteLast(u64),
+    /// Every n-th `low` send is answered `shed`; every n-th message of that priority that is not is told
+    /// to the second member by a `gap`.
+    ShedLow(u64),
+}
+
+impl Fault {
+    /// What is done to one member, and which of `members` that is.
+    fn at(self, members: usize) -> (Fault, usize) {
+        let last = members.saturating_sub(1);
+        match self {
+            Fault::ShedLast(n) => (Fault::Shed(n), last),
+            Fault::CloseLast(n) => (Fault::Close(n), last),
+            Fault::CutLast(n) => (Fault::Cut(n), last),
+            Fault::MuteLast(n) => (Fault::Mute(n), last),
+            other => (other, 1),
+        }
+    }
 }
 
 struct Member {
@@ -62,6 +90,7 @@ struct Member {
 struct Room {
     offset: u64,
     sends: u64,
+    low: u64,
     members: Vec<Member>,
 }
 
@@ -305,6 +334,27 @@ fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> 
                 };
                 return (&mut &*out).write_all(&text_frame(&refusal)).ok();
             }
+            room.low += u64::from(send.priority == Priority::Low);
+            let mut fault = shared.fault;
+            if let Fault::ShedLow(n) = fault {
+                let low = send.priority == Priority::Low;
+                if low && room.low.is_multiple_of(n) {
+                    let sent = Sent {
+                        shed: true,
+                        after_ms: Some(5),
+                        ..Sent::default()
+                    };
+                    return (&mut &*out)
+                        .write_all(&json_frame(&ok_json(frame.id, &sent)))
+                        .ok();
+                }
+                // One in n of those that are left, whatever its offset.
+                fault = if low && room.low % n == 1 {
+                    Fault::Shed(1)
+                } else {
+                    Fault::None
+                };
+            }
             room.offset += 1;
             if !matches!(shared.fault, Fault::Silent(n) if room.sends.is_multiple_of(n)) {
                 let sent = Sent {
@@ -316,12 +366,12 @@ fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> 
                     .write_all(&json_frame(&ok_json(frame.id, &sent)))
                     .ok()?;
             }
-            publish(room, shared.fault, &send.room, user, send.body);
+            publish(room, fault, (&send.room, user), send.priority, send.body);
             if let Fault::Twice(n) = shared.fault
                 && room.sends.is_multiple_of(n)
             {
                 room.offset += 1;
-                publish(room, Fault::None, &send.room, user, send.body);
+                publish(room, Fault::None, (&send.room, user), send.priority, send.body);
             }
             Some(())
         }
@@ -329,7 +379,7 @@ fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> 
     }
 }
 
-fn message(room: &str, offset: u64, user: &str, body: &RawValue) -> Vec<u8> {
+fn message(room: &str, offset: u64, user: &str, priority: Priority, body: &RawValue) -> Vec<u8> {
     text_frame(&MessagePush {
         room: Cow::Borrowed(room),
         offset,
@@ -342,16 +392,20 @@ fn message(room: &str, offset: u64, user: &str, body: &RawValue) -> Vec<u8> {
         })),
         source: None,
         cid: None,
-        priority: Priority::Normal,
+        priority,
         body,
     })
 }
 
-fn publish(room: &mut Room, fault: Fault, name: &str, user: &str, body: &RawValue) {
+fn publish(room: &mut Room, fault: Fault, (name, user): (&str, &str), priority: Priority, body: &RawValue) {
     let offset = room.offset;
-    let plain = message(name, offset, user, body);
+    let plain = message(name, offset, user, priority, body);
+    if matches!(fault, Fault::LoseAll(n) if offset.is_multiple_of(n)) {
+        return;
+    }
+    let (fault, whom) = fault.at(room.members.len());
     for (i, member) in room.members.iter_mut().enumerate() {
-        let frames = if i == 1 {
+        let frames = if i == whom {
             planted(member, fault, (name, user), offset, body, &plain)
         } else {
             plain.clone()
@@ -389,23 +443,32 @@ fn planted(
             from: offset,
             to: offset,
         }),
-        Fault::Forge(n) if offset.is_multiple_of(n) => message(name, offset, "eve", body),
-        Fault::Alter(n) if offset.is_multiple_of(n) => {
-            message(name, offset, user, &raw(body.get().replace("xx", "xy")))
-        }
+        Fault::Forge(n) if offset.is_multiple_of(n) => message(name, offset, "eve", Priority::Normal, body),
+        Fault::Alter(n) if offset.is_multiple_of(n) => message(
+            name,
+            offset,
+            user,
+            Priority::Normal,
+            &raw(body.get().replace("xx", "xy")),
+        ),
         Fault::Disagree(n) if offset.is_multiple_of(n) => {
             // The same length and form, another message's number.
             let text = body.get();
             let at = text.find("cslt:").unwrap() + 14;
             let other = format!("{}{}{}", &text[..at], "00000fffffff", &text[at + 12..]);
-            message(name, offset, user, &raw(other))
+            message(name, offset, user, Priority::Normal, &raw(other))
         }
         Fault::Close(n) if offset == n => {
             let mut frame = Vec::new();
             write_frame(&mut frame, Opcode::Close, None, &4008_u16.to_be_bytes());
             frame
         }
-        Fault::Close(n) if offset > n => Vec::new(),
+        Fault::Cut(n) if offset == n => {
+            let _ = member.stream.shutdown(Shutdown::Both);
+            Vec::new()
+        }
+        Fault::Close(n) | Fault::Cut(n) if offset > n => Vec::new(),
+        Fault::Mute(n) if offset >= n => Vec::new(),
         _ => plain.to_vec(),
     }
 }

@@ -13,12 +13,22 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
-use countersign_loadtest::clock::{self, MILLI, SECOND};
+use countersign_loadtest::clock::{self, MILLI, Nanos, SECOND};
 use countersign_loadtest::fleet::{Dialect, Pace};
 use countersign_loadtest::floor::{Floor, FloorOptions};
 use countersign_loadtest::output::Progress;
-use countersign_loadtest::room::{Load, RoomPlan, Stage};
+use countersign_loadtest::room::{Load, RoomPlan, Stage, Variant};
 use countersign_loadtest::target::{Remote, Sources, Target};
+
+/// What is lost never comes, and a run in which something is waits this long for it: long enough for everything
+/// else to come on a machine that is busy with other things.
+pub(crate) const LOSSY_DRAIN: Nanos = 2 * SECOND;
+
+/// Members join in the order of their numbers: a server's second is the tester's second.
+pub(crate) const ONE_BY_ONE: Pace = Pace {
+    in_flight: 1,
+    per_second: 0.0,
+};
 
 /// The floor on a thread; ends when dropped.
 pub(crate) struct FloorThread {
@@ -95,5 +105,6 @@ pub(crate) fn plan(rooms: usize, per_room: usize, load: Load) -> RoomPlan {
         drain: 10 * SECOND,
         check: true,
         decode_every: 1,
+        variant: Variant::default(),
     }
 }

@@ -2,6 +2,8 @@ use super::*;
 use crate::wire::stamp::body;
 
 const RUN: u32 = 5;
+/// When messages are read.
+const AT: Nanos = 2_000;
 
 fn text(number: u64) -> String {
     let (mut text, at) = body(80);
@@ -43,8 +45,8 @@ fn ledger() -> Ledger {
             join(&mut ledger, member, &reply("e", 10, None, &[])),
             Chain::Begun
         );
-        assert_eq!(ledger.message(member, push(11, 1).as_bytes()), Some(1_001));
-        assert_eq!(ledger.message(member, push(12, 2).as_bytes()), Some(1_002));
+        assert_eq!(ledger.message(member, push(11, 1).as_bytes(), AT), Some(1_001));
+        assert_eq!(ledger.message(member, push(12, 2).as_bytes(), AT), Some(1_002));
     }
     ledger.tally.sent = 2;
     acknowledge(&mut ledger, 1, 11);
@@ -64,7 +66,7 @@ fn sees(ledger: &mut Ledger, member: usize, upto: u64) {
     for offset in ledger.position(member).unwrap().offset + 1..=upto {
         assert!(
             ledger
-                .message(member, push(offset, offset - 10).as_bytes())
+                .message(member, push(offset, offset - 10).as_bytes(), AT)
                 .is_some()
         );
     }
@@ -132,7 +134,7 @@ fn what_a_recovery_repeats_is_a_duplicate() {
     let mut twice = vec![(12, 2)];
     twice.extend(MISSED);
     join(&mut ledger, 1, &reply("e", 18, Some(true), &twice));
-    assert_eq!(ledger.message(1, push(18, 8).as_bytes()), None);
+    assert_eq!(ledger.message(1, push(18, 8).as_bytes(), AT), None);
     assert_eq!(ledger.tally.duplicated, 2);
     assert_eq!(ledger.settle(|_| true).lost, 0);
 }
@@ -201,6 +203,35 @@ fn gaps_refusals_and_the_rest() {
     assert_eq!(ledger.tally.refused.get("rate_limited"), Some(&1));
     assert_eq!(ledger.settle(|_| true).unanswered, 0);
     ledger.other(0, b"[");
-    ledger.message(0, br#"{"type":"message"}"#);
+    ledger.message(0, br#"{"type":"message"}"#, AT);
     assert_eq!(ledger.tally.malformed, 2);
+}
+
+/// Sums over the course of what was received, and what was missing at its end.
+fn course(ledger: &mut Ledger) -> (u64, u64) {
+    let course = ledger.series.take().unwrap().finish(2);
+    let last = course.rows.last().unwrap();
+    (course.rows.iter().map(|r| r.received).sum(), last.missing)
+}
+
+#[test]
+fn the_course_has_every_delivery_once_and_what_is_missing_so_far() {
+    // Of six, two are replayed, one comes late and one is told: two are missing.
+    let mut ledger = away();
+    ledger.series = Some(Series::new(None).unwrap());
+    join(
+        &mut ledger,
+        1,
+        &reply("e", 18, Some(true), &[MISSED[0], MISSED[5]]),
+    );
+    ledger.message(1, push(14, 4).as_bytes(), AT);
+    ledger.message(1, push(14, 4).as_bytes(), AT);
+    ledger.other(1, br#"{"type":"gap","room":"a:b","from":13,"to":15}"#);
+    assert_eq!(course(&mut ledger), (3, 2));
+    assert_eq!((ledger.tally.told, ledger.settle(|_| true).lost), (1, 2));
+    // Another numbering takes what was missing of the old one out of the account.
+    ledger.series = Some(Series::new(None).unwrap());
+    ledger.message(0, push(21, 11).as_bytes(), AT);
+    join(&mut ledger, 0, &reply("f", 3, Some(false), &[]));
+    assert_eq!(course(&mut ledger), (1, 0));
 }

@@ -1,0 +1,142 @@
+//! An `idle` run shared among worker processes, whole rooms each. The coordinator alone looks at the server.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::activity::TURN_MAX;
+use super::crowd::{Count, Crowd, members_of};
+use super::{IdlePlan, IdleResult, Stop};
+use crate::clock::{self, Nanos, SECOND};
+use crate::error::{Error, Result};
+use crate::host::process::resident_bytes;
+use crate::host::usage::{Usage, Watch};
+use crate::room::{Share, Stage};
+use crate::workers::child::Link;
+use crate::workers::crew::Crew;
+use crate::workers::{Order, Report, Scenario, Task, WorkerShare, pack, unpack};
+
+/// Longest wait for the workers to close their connections and report.
+const REPORT_MAX: Nanos = 60 * SECOND;
+
+/// What a worker reports at the end.
+#[derive(Serialize, Deserialize)]
+struct Counted {
+    count: Count,
+    /// In each quiet span.
+    shares: Vec<WorkerShare>,
+}
+
+/// How many connections a share has.
+pub fn connections(plan: &IdlePlan, share: Share) -> usize {
+    members_of(plan, share).len()
+}
+
+/// Runs `plan` on `workers` processes of `program`.
+pub fn run(plan: &IdlePlan, stage: &Stage<'_>, workers: usize, program: &Path) -> Result<IdleResult> {
+    let shares: Vec<Share> = (0..workers).map(|index| Share { index, of: workers }).collect();
+    let most = shares
+        .iter()
+        .map(|share| connections(plan, *share))
+        .max()
+        .unwrap_or(0);
+    let task = |share: &Share| Task::of(Scenario::Idle(plan.clone()), stage, *share, most);
+    let tasks: Vec<Task> = shares.iter().map(task).collect();
+    let look = || stage.pid.map(resident_bytes).transpose();
+    let mut result = IdleResult {
+        rss_before_bytes: look()?,
+        ..IdleResult::default()
+    };
+    let mut crew = Crew::start(program, &tasks)?;
+    for (index, upto) in plan.stops.iter().enumerate() {
+        let stop = stop(&mut crew, (plan, stage), Order::Stop(index), *upto)?;
+        result.stops.push(stop);
+    }
+    if plan.then_body_bytes.is_some() {
+        let total = plan.stops.last().copied().unwrap_or(0);
+        result.then = Some(stop(&mut crew, (plan, stage), Order::Speak, total)?);
+    }
+    crew.tell(Order::Finish)?;
+    let (mut counts, mut by_worker) = (Vec::new(), Vec::new());
+    for report in crew.done(clock::now() + REPORT_MAX)? {
+        let counted: Counted = unpack(&report)?;
+        counts.push(counted.count);
+        by_worker.push(counted.shares);
+    }
+    result.put(counts)?;
+    let last = result.stops.len().saturating_sub(1);
+    for (index, stop) in result.stops.iter_mut().chain(&mut result.then).enumerate() {
+        let shares: Vec<WorkerShare> = by_worker.iter().filter_map(|w| w.get(index).copied()).collect();
+        WorkerShare::into_usage(&shares, &mut stop.quiet);
+        if index == last {
+            result.workers = shares;
+        }
+    }
+    result.conclude(plan);
+    Ok(result)
+}
+
+/// Gives an order, waits until all have followed it and through the quiet span, and reads memory.
+fn stop(
+    crew: &mut Crew,
+    (plan, stage): (&IdlePlan, &Stage<'_>),
+    order: Order,
+    connections: usize,
+) -> Result<Stop> {
+    let watch = Watch::begin(stage.pid)?;
+    crew.tell(order)?;
+    crew.ready("connecting", stage.until)?;
+    let ramp = watch.end(stage.pid)?;
+    crew.rest_until((clock::now() + plan.settle).min(stage.until))?;
+    let watch = Watch::begin(stage.pid)?;
+    crew.tell(Order::Quiet)?;
+    crew.rest_until((clock::now() + plan.quiet).min(stage.until))?;
+    Ok(Stop {
+        connections,
+        quiet: watch.end(stage.pid)?,
+        rss_bytes: stage.pid.map(resident_bytes).transpose()?,
+        ramp,
+    })
+}
+
+/// A worker's part: its share of `plan`, stop by stop as the coordinator says.
+pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Result<Box<RawValue>> {
+    let mut crowd = Crowd::new(plan, stage, share)?;
+    link.beat(crowd.engine.turns());
+    let mut shares = Vec::new();
+    let mut quiet: Option<Watch> = None;
+    loop {
+        let order = match link.order() {
+            Some(order) => order,
+            None => {
+                crowd.rest("quiet", TURN_MAX)?;
+                continue;
+            }
+        };
+        if let Some(watch) = quiet.take() {
+            let usage: Usage = watch.end(None)?;
+            shares.push(WorkerShare::of(crowd.reached, &usage));
+        }
+        match order {
+            Order::Stop(index) => {
+                let upto = plan.stops.get(index).copied();
+                let upto = upto.ok_or_else(|| Error::Process(format!("there is no stop {index}")))?;
+                crowd.reach(upto)?;
+                link.tell(&Report::Ready(pack(&())?))?;
+            }
+            Order::Speak => {
+                if let Some(bytes) = plan.then_body_bytes {
+                    crowd.speak(bytes)?;
+                }
+                link.tell(&Report::Ready(pack(&())?))?;
+            }
+            Order::Quiet => quiet = Some(Watch::begin(None)?),
+            Order::Finish => {
+                let (count, _) = crowd.leave()?;
+                return pack(&Counted { count, shares });
+            }
+            Order::Start(_) => return Err(Error::Process("idle connections start nothing".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The checker is checked: valid histories are not accused, and each planted fault is reported by its rule.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests say what must hold by unwrapping it"
+)]
+
+mod model;
+mod plant;
+mod real;
+
+use countersign_loadtest::history::check::{Checker, Options, Verdict};
+use countersign_loadtest::history::line::Line;
+use model::{Random, history};
+use plant::FAULTS;
+use proptest::prelude::*;
+
+const STEPS: usize = 600;
+
+fn decide(files: &[Vec<Line<'static>>]) -> Verdict {
+    let mut checker = Checker::new(Options::default());
+    for (f, lines) in files.iter().enumerate() {
+        checker.file(&format!("{f}.jsonl"));
+        for (i, line) in lines.iter().enumerate() {
+            checker
+                .line(i as u64 + 1, line)
+                .unwrap_or_else(|why| panic!("{f}:{}: {why}: {line:?}", i + 1));
+        }
+        checker.end_of_file().unwrap();
+    }
+    checker.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn valid_histories_are_not_accused(seed in any::<u64>(), steps in 1_usize..1_500, files in 1_usize..3) {
+        let verdict = decide(&history(seed, steps, files));
+        prop_assert!(verdict.passed, "seed {seed}: {}", verdict.text().join("\n"));
+        prop_assert!(verdict.notes.is_empty() && verdict.violations.len() == 9);
+    }
+
+    #[test]
+    fn planted_faults_are_reported_by_their_rule(seed in any::<u64>(), fault in 0..FAULTS.len()) {
+        let (name, rule, plant) = FAULTS[fault];
+        let mut files = history(seed, STEPS, 1);
+        if plant(&mut files, &mut Random::new(seed)) {
+            let verdict = decide(&files);
+            prop_assert!(
+                verdict.violated().contains(&rule),
+                "seed {seed}: {name} is no violation of {rule:?}: {}",
+                verdict.text().join("\n")
+            );
+        }
+    }
+}
+
+#[test]
+fn every_fault_is_planted_and_reported_once_at_least() {
+    for (name, rule, plant) in FAULTS {
+        let mut planted = 0;
+        for seed in 0..40 {
+            let mut files = history(seed, STEPS, 1);
+            if !plant(&mut files, &mut Random::new(seed)) {
+                continue;
+            }
+            planted += 1;
+            let verdict = decide(&files);
+            assert!(
+                verdict.violated().contains(&rule),
+                "seed {seed}: {name} is no violation of {rule:?}: {}",
+                verdict.text().join("\n")
+            );
+            let report = verdict.reports.iter().find(|r| r.rule == rule).unwrap();
+            assert!(
+                report.lines.iter().all(|l| l.line > 1 && l.file == "0.jsonl"),
+                "{report:?}"
+            );
+        }
+        assert!(planted > 0, "{name} found no place");
+    }
+}
+
+#[test]
+fn models_do_what_they_are_for() {
+    let mut sums = [0; 6];
+    for seed in 0..20 {
+        let s = decide(&history(seed, STEPS, 2)).summary;
+        for (sum, n) in sums.iter_mut().zip([
+            s.recoveries,
+            s.gaps,
+            s.acknowledged,
+            s.likes,
+            s.deliveries,
+            s.stays,
+        ]) {
+            *sum += n;
+        }
+    }
+    assert!(sums.iter().all(|n| *n > 20), "{sums:?}");
+}
