@@ -124,6 +124,8 @@ limits! {
     handshake_header_bytes_max: usize = 1024;
     /// Time for a request to be answered, ms.
     request_ms: u64 = 15_000;
+    /// Longest wait of a phone for the end of a QR login, milliseconds; then it is told how things stand.
+    outcome_wait_ms: u64 = 25_000;
     /// An idle keep-alive connection is closed after this, ms.
     keep_alive_ms: u64 = 60_000;
     /// A connection that neither signs in, nor opens or watches a QR login, nor joins a room is closed after this, ms.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use countersign_protocol::limits::HTTP_BODY_BYTES_MAX;
 
 pub use error::HttpError;
@@ -29,7 +29,7 @@ pub struct Peer(pub SocketAddr);
 
 /// Everything on the public port but the WebSocket.
 pub fn router(node: &Arc<Node>) -> Router {
-    Router::new()
+    let prompt = Router::new()
         .route("/", get(assets::index))
         .route("/q/{qr_id}", get(assets::confirm))
         .route("/assets/{*path}", get(assets::asset))
@@ -38,6 +38,11 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/v1/refresh", post(accounts::refresh))
         .route("/v1/logout", post(accounts::logout))
         .route("/v1/me", get(accounts::me))
+        .route(
+            "/v1/sessions",
+            get(accounts::sessions).delete(accounts::end_sessions),
+        )
+        .route("/v1/sessions/{id}", delete(accounts::end_session))
         .route("/.well-known/jwks.json", get(accounts::jwks))
         .route("/v1/qr/{qr_id}", get(qr::code))
         .route("/v1/qr/{qr_id}/scan", post(qr::scan))
@@ -45,6 +50,11 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/v1/qr/{qr_id}/deny", post(qr::deny))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(node), layers::deadline));
+    // What waits for something keeps its own time.
+    let waiting = Router::new().route("/v1/qr/{qr_id}/outcome", get(qr::outcome));
+    prompt
+        .merge(waiting)
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(node), layers::guard))
         .with_state(Arc::clone(node))

@@ -228,6 +228,7 @@ impl Node {
     /// Refuses new work from here on.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.hub.tell_all_phones();
     }
 
     /// Registers a connection that has been upgraded. `greeting` is its first frame: nothing can be told before.

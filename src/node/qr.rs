@@ -1,6 +1,7 @@
 //! QR login: a PC opens and watches ([here](self)), a signed-in phone scans and confirms ([`phone`]), the PC
 //! redeems ([`redeem`]).
 
+mod outcome;
 mod phone;
 mod redeem;
 
@@ -96,6 +97,7 @@ impl From<attempt::Refusal> for Refusal {
             state: r.state,
             reason: r.reason.map(attempt::Reason::name),
             tries_left: r.tries_left,
+            methods: &[],
             status: gone.then_some(410),
         }
     }
@@ -341,6 +343,25 @@ impl Node {
             .await;
     }
 
+    /// The PC's person typed the digits that the phone shows.
+    ///
+    /// # Errors
+    /// `not_found` for whoever cannot prove the claim; `match_failed`, with the tries left; `conflict` before a scan
+    /// or where the phone types; `already_confirmed`, `already_final`.
+    pub async fn answer_qr(&self, claim: Claim<'_>, code: &str) -> Result<(), Refusal> {
+        let (id, (digest, device)) = (claim.id()?, claim.digests());
+        let answer = || Command::Answer {
+            claim: digest,
+            device,
+            code,
+        };
+        self.update(AttemptRef::Id(id), self.clock.now(), &answer)
+            .await?
+            .step
+            .outcome?;
+        Ok(())
+    }
+
     /// The PC ends its attempt.
     pub async fn cancel_qr(&self, claim: Claim<'_>) -> Result<(), Refusal> {
         let (id, (digest, device)) = (claim.id()?, claim.digests());
@@ -392,6 +413,7 @@ impl Node {
         {
             self.tell_watcher(&decided.attempt);
         }
+        self.hub.tell_phones(key);
         Ok(())
     }
 }

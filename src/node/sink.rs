@@ -76,7 +76,8 @@ impl Sink for NodeSink {
                 self.hub.tell_watcher(&attempt, |a, told| {
                     frames(a, told, self.clock.now(), &self.public_origin)
                 });
-                if !self.hub.is_watched(key) {
+                self.hub.tell_phones(key);
+                if !self.hub.is_watched(key) && !self.hub.is_awaited(key) {
                     self.repairs.ask(Repair::Needless(Topic::Attempt(key)));
                 }
             }

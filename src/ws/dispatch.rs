@@ -67,6 +67,7 @@ pub fn start(node: &Arc<Node>, connection: &Arc<Connection>, frame: Frame<'_>) -
         Command::Refresh(command) => call.refresh(command),
         Command::QrOpen(command) => call.qr_open(command),
         Command::QrWatch(command) => call.qr_watch(command),
+        Command::QrAnswer(command) => call.qr_answer(&command),
         Command::QrCancel(command) => call.qr_cancel(&command),
         Command::QrRedeem(command) => call.qr_redeem(command),
         Command::Join(command) => call.join(command),

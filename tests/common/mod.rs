@@ -13,6 +13,7 @@
 pub mod client;
 pub mod http;
 pub mod ill_mannered;
+pub mod qr;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

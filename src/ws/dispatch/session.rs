@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use countersign_protocol::client::{Auth, Empty, PublicKey, QrCancel, QrOpen, QrRedeem, QrWatch, Refresh};
+use countersign_protocol::client::{
+    Auth, Empty, PublicKey, QrAnswer, QrCancel, QrOpen, QrRedeem, QrWatch, Refresh,
+};
 use countersign_protocol::codec::{json, ok_json};
 use countersign_protocol::server::SignedIn;
 use countersign_protocol::{CloseCode, DeviceId, ErrorCode};
@@ -70,6 +72,19 @@ impl Call {
                     .await
             };
             self.replied(watched.await)
+        })
+    }
+
+    pub(super) fn qr_answer(self, answer: &QrAnswer<'_>) -> Pending {
+        let claim = OwnedClaim::new(answer.qr_id.clone(), answer.claim.clone());
+        let code = answer.code.to_string();
+        session(async move {
+            let answered = async {
+                self.node
+                    .answer_qr(claim.with(&known_device(&self.connection)?), &code)
+                    .await
+            };
+            self.reply(answered.await.map(|()| Empty {}))
         })
     }
 
