@@ -18,8 +18,8 @@ use countersign_protocol::client::{self, Command, DeviceKind, FrameError, Positi
 use countersign_protocol::codec::{command_json, json, ok_json};
 use countersign_protocol::error::{ErrorReply, Problem};
 use countersign_protocol::http::{
-    AccountCreated, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrStateBody,
-    RefreshBody, ScanRequest, Scanned, Tokens,
+    AccountCreated, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrOutcome, QrStateBody,
+    RefreshBody, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
 };
 use countersign_protocol::server::{
     Counts, CountsPush, From as Author, GapPush, Hello, HelloLimits, HistoryPage, Joined, LeftPush,
@@ -138,6 +138,7 @@ fn write_again(text: &str) -> Vec<u8> {
         Command::Ping(fields) => command_json(id, name, fields),
         Command::QrOpen(fields) => command_json(id, name, fields),
         Command::QrWatch(fields) => command_json(id, name, fields),
+        Command::QrAnswer(fields) => command_json(id, name, fields),
         Command::QrCancel(fields) => command_json(id, name, fields),
         Command::QrRedeem(fields) => command_json(id, name, fields),
         Command::Join(fields) => command_json(id, name, fields),
@@ -245,6 +246,7 @@ fn problem(code: ErrorCode, detail: &str) -> Problem {
         state: None,
         reason: None,
         tries_left: None,
+        methods: Vec::new(),
     }
 }
 
@@ -330,6 +332,16 @@ fn commands(golden: &mut Golden) {
             claim: CLAIM.into(),
             device: "pc-1".into(),
             after_seq: Some(1),
+        }
+    );
+    command!(
+        golden,
+        "qr.answer",
+        client::QrAnswer<'_>,
+        client::QrAnswer {
+            qr_id: QR_ID.into(),
+            claim: CLAIM.into(),
+            code: "47".into(),
         }
     );
     command!(
@@ -930,6 +942,18 @@ fn errors(golden: &mut Golden) {
             ..problem(ErrorCode::AlreadyFinal, "this QR login has ended; open a new one")
         }
     );
+    frame!(
+        golden,
+        "problem.with.methods",
+        Problem,
+        Problem {
+            methods: vec!["password".into()],
+            ..problem(
+                ErrorCode::StepUpRequired,
+                "give the account's password to confirm"
+            )
+        }
+    );
 }
 
 fn http(golden: &mut Golden) {
@@ -1044,7 +1068,53 @@ fn http(golden: &mut Golden) {
         Confirm,
         Confirm {
             scan_token: SCAN_TOKEN.into(),
-            code: Some("47".into())
+            code: Some("47".into()),
+            password: None,
+        }
+    );
+    frame!(
+        golden,
+        "request.confirm.with.password",
+        Confirm,
+        Confirm {
+            scan_token: SCAN_TOKEN.into(),
+            code: Some("47".into()),
+            password: Some("correct horse".into()),
+        }
+    );
+    frame!(
+        golden,
+        "answer.outcome",
+        QrOutcome,
+        QrOutcome {
+            state: QrState::Redeemed,
+            reason: None,
+            session: Some(SESSION.into()),
+        }
+    );
+    frame!(
+        golden,
+        "answer.outcome.with.reason",
+        QrOutcome,
+        QrOutcome {
+            state: QrState::Denied,
+            reason: Some("match_failed".into()),
+            session: None,
+        }
+    );
+    frame!(
+        golden,
+        "answer.sessions",
+        Sessions,
+        Sessions {
+            sessions: vec![SessionBody {
+                id: SESSION.into(),
+                device: laptop(),
+                created_at_ms: 1_795_305_226_000,
+                last_seen_at_ms: 1_795_305_826_000,
+                ip: "192.0.2.7".into(),
+                current: true,
+            }],
         }
     );
     frame!(
