@@ -490,6 +490,7 @@ fn replies(golden: &mut Golden) {
             expires_in_ms: 41_250
         }
     );
+    reply!(golden, "qr.answer", client::Empty, client::Empty {});
     reply!(golden, "qr.cancel", client::Empty, client::Empty {});
     reply!(
         golden,
@@ -1237,6 +1238,7 @@ const PARTS: [&str; 17] = [
     "QrScanner",
     "RoomInfo",
     "ScanRequest",
+    "SessionBody",
 ];
 
 #[test]
