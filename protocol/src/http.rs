@@ -7,6 +7,8 @@ use crate::server::{Profile, PublicDevice, QrMatch, QrState};
 
 /// Header that names the device a token is used on.
 pub const DEVICE_HEADER: &str = "countersign-device";
+/// Scheme of `Authorization` with which a PC proves that it opened a QR login.
+pub const CLAIM_SCHEME: &str = "Claim";
 
 /// POST `/v1/accounts`.
 #[derive(Serialize, Deserialize)]
@@ -67,6 +69,18 @@ pub struct MeBody {
     pub user: Profile,
     pub session: String,
     pub device: PublicDevice,
+}
+
+/// POST `/v1/qr/{qr_id}/answer`. What the command has besides stands in the path and the headers.
+#[derive(Serialize, Deserialize)]
+pub struct AnswerBody {
+    pub code: String,
+}
+
+/// POST `/v1/qr/{qr_id}/redeem`. What the command has besides stands in the path and the headers.
+#[derive(Serialize, Deserialize)]
+pub struct RedeemBody {
+    pub ticket: String,
 }
 
 /// Answer to a scan.

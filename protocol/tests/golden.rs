@@ -18,8 +18,8 @@ use countersign_protocol::client::{self, Command, DeviceKind, FrameError, Positi
 use countersign_protocol::codec::{command_json, json, ok_json};
 use countersign_protocol::error::{ErrorReply, Problem};
 use countersign_protocol::http::{
-    AccountCreated, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrOutcome, QrStateBody,
-    RefreshBody, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
+    AccountCreated, AnswerBody, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrOutcome,
+    QrStateBody, RedeemBody, RefreshBody, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
 };
 use countersign_protocol::server::{
     Counts, CountsPush, From as Author, GapPush, Hello, HelloLimits, HistoryPage, Joined, LeftPush,
@@ -1154,8 +1154,70 @@ fn all() -> &'static Golden {
         pushes(&mut golden);
         errors(&mut golden);
         http(&mut golden);
+        pc_over_http(&mut golden);
         golden
     })
+}
+
+/// The PC's side of a QR login as requests; a poll is answered with a push.
+fn pc_over_http(golden: &mut Golden) {
+    frame!(
+        golden,
+        "request.qr",
+        client::QrOpen<'_>,
+        client::QrOpen {
+            device: client::Device {
+                id: "pc-1".into(),
+                name: Some("Firefox on Linux".into()),
+                kind: DeviceKind::Web,
+            },
+            public_key: None,
+            dpop_jkt: None,
+            client_id: None,
+        }
+    );
+    frame!(
+        golden,
+        "answer.qr",
+        QrOpened,
+        QrOpened {
+            qr_id: QR_ID.into(),
+            claim: CLAIM.into(),
+            url: format!("https://login.example/q/{QR_ID}"),
+            expires_in_ms: 300_000,
+            rotate_in_ms: 45_000,
+            seq: 1,
+            state: QrState::Waiting,
+        }
+    );
+    frame!(
+        golden,
+        "request.answer",
+        AnswerBody,
+        AnswerBody { code: "47".into() }
+    );
+    frame!(
+        golden,
+        "request.redeem",
+        RedeemBody,
+        RedeemBody {
+            ticket: TICKET.into()
+        }
+    );
+    frame!(
+        golden,
+        "answer.redeem",
+        QrRedeemed,
+        QrRedeemed {
+            access_token: Some(ACCESS.into()),
+            refresh_token: Some(REFRESH.into()),
+            sealed: None,
+            token_type: "Bearer".into(),
+            expires_in_ms: 899_000,
+            user: alice(),
+            session: SESSION.into(),
+        }
+    );
 }
 
 /// What `source` says behind each `before`, up to the next `"`, space, `<` or `(`.
@@ -1220,7 +1282,7 @@ fn every_push_has_its_frame() {
 }
 
 /// Parts of other values; they have no frame of their own.
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 18] = [
     "Counts",
     "Device",
     "DeviceBody",

@@ -23,7 +23,7 @@ pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standin
 pub use outcome::Awaited;
 pub use room::{Appended, Room, Source};
 pub use subscription::Subscription;
-pub use wire::{MemoryWire, Wire};
+pub use wire::{Format, MemoryWire, Wire};
 
 use crate::core::attempt::AttemptKey;
 use crate::core::outbox::Class;

@@ -65,7 +65,7 @@ pub fn start(node: &Arc<Node>, connection: &Arc<Connection>, frame: Frame<'_>) -
         Command::Ping(Empty {}) => call.ping(),
         Command::Auth(command) => call.auth(command),
         Command::Refresh(command) => call.refresh(command),
-        Command::QrOpen(command) => call.qr_open(command),
+        Command::QrOpen(command) => call.qr_open(&command),
         Command::QrWatch(command) => call.qr_watch(command),
         Command::QrAnswer(command) => call.qr_answer(&command),
         Command::QrCancel(command) => call.qr_cancel(&command),

@@ -11,6 +11,7 @@
 )]
 
 pub mod client;
+pub mod events;
 pub mod http;
 pub mod ill_mannered;
 pub mod qr;

@@ -49,7 +49,7 @@ fn story() -> [Arc<Attempt>; 3] {
     [first, second, third].map(Arc::new)
 }
 
-fn render(attempt: &Attempt, told: u32) -> Vec<(u32, Bytes)> {
+fn render(attempt: &Attempt, told: u32, _: Format) -> Vec<(u32, Bytes)> {
     let events = attempt.events_after(Some(told));
     events
         .iter()
