@@ -75,7 +75,7 @@ async fn every_end_has_its_reason() {
         answer(waiting).await,
         json!({"state": "denied", "reason": "user"})
     );
-    pc.becomes("denied").await;
+    pc.client.push_where("qr", |p| p["state"] == "denied").await;
 
     let mut pc = Pc::open(&server).await;
     scan_token(&phone, &pc.qr_id).await;
