@@ -21,6 +21,8 @@ pub struct Refusal {
     pub reason: Option<&'static str>,
     /// With `match_failed`.
     pub tries_left: Option<u8>,
+    /// With `step_up_required`.
+    pub methods: &'static [&'static str],
     /// HTTP status where it differs from the code's own.
     pub status: Option<u16>,
 }
@@ -35,6 +37,7 @@ impl Refusal {
             state: None,
             reason: None,
             tries_left: None,
+            methods: &[],
             status: None,
         }
     }
@@ -92,6 +95,7 @@ impl Refusal {
             state: self.state.map(|s| s.name().to_owned()),
             reason: self.reason.map(str::to_owned),
             tries_left: self.tries_left,
+            methods: self.methods.iter().map(|&m| m.to_owned()).collect(),
         }
     }
 }

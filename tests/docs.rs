@@ -76,6 +76,7 @@ fn shown(value: &str) -> String {
         "None" | "[]" => "none".into(),
         "Default" => "default".into(),
         "PhoneTypes" => "phone_types".into(),
+        "Never" => "never".into(),
         list if list.starts_with('[') => list.trim_matches(['[', ']']).replace('"', ""),
         other => other.trim_matches('"').into(),
     }

@@ -155,6 +155,19 @@ async fn qr_login(addr: SocketAddr, secrets: &mut Secrets, phone: &Person, devic
     pc.refused("qr.redeem", claims(&claim, &"C".repeat(43))).await;
     let redeemed = pc.ok("qr.redeem", claims(&claim, &ticket)).await;
     secrets.keep_tokens(&redeemed);
+    // The same again over HTTP, and with what proves nothing.
+    let over_http = |method, verb: &str, claim: &str| {
+        request(addr, method, &path(verb))
+            .header("authorization", &format!("Claim {claim}"))
+            .header("countersign-device", device)
+    };
+    for (claim, status) in [(claim.as_str(), 200), (&"B".repeat(43), 404)] {
+        let again = over_http("POST", "/redeem", claim).json(&json!({"ticket": ticket}));
+        assert_eq!(again.send().await.status, status);
+        for verb in ["", "/events"] {
+            assert_eq!(over_http("GET", verb, claim).send().await.status, status);
+        }
+    }
     (pc, redeemed)
 }
 

@@ -12,6 +12,7 @@ use countersign::clock::Clock;
 use countersign::config::Config;
 use countersign::config::limits::Profile;
 use countersign::core::stream::Draft;
+use countersign::engine::record::Identity;
 use countersign::engine::{Create, Engine, Present, RefreshState, SessionRecord};
 use countersign::hub::{Connection, Hub, MemoryWire, Wire};
 use countersign::node::{Built, Node, memory_engine};
@@ -206,14 +207,16 @@ impl Stage {
             key: None,
         };
         let record = SessionRecord {
-            id: session,
+            identity: Identity::new(
+                session,
+                profile,
+                bound,
+                PublicDevice {
+                    name: Some("Firefox on Linux".into()),
+                    kind: DeviceKind::Web,
+                },
+            ),
             version: 1,
-            user: profile,
-            device: bound,
-            public_device: PublicDevice {
-                name: Some("Firefox on Linux".into()),
-                kind: DeviceKind::Web,
-            },
             jkt: None,
             ip: "127.0.0.1".into(),
             created_at: NOW,

@@ -68,6 +68,7 @@ commands! {
     /// Watch an attempt again, after a lost connection.
     QrWatch = "qr.watch" (QrWatch<'a>);
     /// End an attempt from the PC.
+    QrAnswer = "qr.answer" (QrAnswer<'a>);
     QrCancel = "qr.cancel" (QrCancel<'a>);
     /// Exchange the ticket for this device's own tokens.
     QrRedeem = "qr.redeem" (QrRedeem<'a>);
@@ -170,6 +171,17 @@ pub struct QrWatch<'a> {
     pub device: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_seq: Option<u32>,
+}
+
+/// The digits that the phone shows, typed on the PC.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QrAnswer<'a> {
+    #[serde(borrow)]
+    pub qr_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub claim: Cow<'a, str>,
+    #[serde(borrow)]
+    pub code: Cow<'a, str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -153,6 +153,19 @@ pub fn json_frame(json: &[u8]) -> Vec<u8> {
     out
 }
 
+/// One server-sent event: its id, and the JSON of `value` as its only line of data. JSON has no line ends.
+pub fn event_text<T: Serialize>(id: u64, value: &T) -> Vec<u8> {
+    let json = json(value);
+    let mut out = Vec::with_capacity(json.len() + 32);
+    out.extend_from_slice(format!("id: {id}\ndata: ").as_bytes());
+    out.extend_from_slice(&json);
+    out.extend_from_slice(b"\n\n");
+    out
+}
+
+/// A server-sent comment: what says nothing and shows that the stream lives.
+pub const EVENT_COMMENT: &[u8] = b":\n\n";
+
 /// A close frame as a server sends it.
 pub fn close_frame(code: CloseCode) -> Vec<u8> {
     let mut payload = code.code().to_be_bytes().to_vec();
@@ -212,6 +225,23 @@ mod tests {
             br#"{"id":3,"type":"ok","value":9}"#
         );
         assert_eq!(ok_json(3, &crate::client::Empty {}), br#"{"id":3,"type":"ok"}"#);
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_data_whatever_it_says() {
+        #[derive(Serialize)]
+        struct Value {
+            name: &'static str,
+        }
+        assert_eq!(
+            event_text(
+                4,
+                &Value {
+                    name: "a\nid: 9\r\n\nb"
+                }
+            ),
+            b"id: 4\ndata: {\"name\":\"a\\nid: 9\\r\\n\\nb\"}\n\n"
+        );
     }
 
     #[test]

@@ -134,6 +134,9 @@ pub struct Problem {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tries_left: Option<u8>,
+    /// With `step_up_required`: what shows once more who confirms.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub methods: Vec<String>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use crate::server::{Profile, PublicDevice, QrMatch, QrState};
 
 /// Header that names the device a token is used on.
 pub const DEVICE_HEADER: &str = "countersign-device";
+/// Scheme of `Authorization` with which a PC proves that it opened a QR login.
+pub const CLAIM_SCHEME: &str = "Claim";
 
 /// POST `/v1/accounts`.
 #[derive(Serialize, Deserialize)]
@@ -69,6 +71,18 @@ pub struct MeBody {
     pub device: PublicDevice,
 }
 
+/// POST `/v1/qr/{qr_id}/answer`. What the command has besides stands in the path and the headers.
+#[derive(Serialize, Deserialize)]
+pub struct AnswerBody {
+    pub code: String,
+}
+
+/// POST `/v1/qr/{qr_id}/redeem`. What the command has besides stands in the path and the headers.
+#[derive(Serialize, Deserialize)]
+pub struct RedeemBody {
+    pub ticket: String,
+}
+
 /// Answer to a scan.
 #[derive(Serialize, Deserialize)]
 pub struct Scanned {
@@ -99,6 +113,9 @@ pub struct Confirm {
     pub scan_token: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The account's password, where `step_up_required` asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 /// POST `…/deny`.
@@ -111,6 +128,40 @@ pub struct Deny {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct QrStateBody {
     pub state: QrState,
+}
+
+/// Answer to GET `…/outcome`: how the login stands for the phone that scanned.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QrOutcome {
+    pub state: QrState,
+    /// Why it ended, where the state alone does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The PC's session, once redeemed: what the phone can end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// GET `/v1/sessions`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Newest first.
+    pub sessions: Vec<SessionBody>,
+}
+
+/// One signed-in device of an account.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SessionBody {
+    pub id: String,
+    pub device: PublicDevice,
+    /// Unix milliseconds.
+    pub created_at_ms: u64,
+    /// Sign-in or last refresh, Unix milliseconds.
+    pub last_seen_at_ms: u64,
+    /// Where it signed in from.
+    pub ip: String,
+    /// The session that asks.
+    pub current: bool,
 }
 
 /// GET `/.well-known/jwks.json`.

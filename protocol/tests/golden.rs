@@ -18,8 +18,8 @@ use countersign_protocol::client::{self, Command, DeviceKind, FrameError, Positi
 use countersign_protocol::codec::{command_json, json, ok_json};
 use countersign_protocol::error::{ErrorReply, Problem};
 use countersign_protocol::http::{
-    AccountCreated, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrStateBody,
-    RefreshBody, ScanRequest, Scanned, Tokens,
+    AccountCreated, AnswerBody, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrOutcome,
+    QrStateBody, RedeemBody, RefreshBody, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
 };
 use countersign_protocol::server::{
     Counts, CountsPush, From as Author, GapPush, Hello, HelloLimits, HistoryPage, Joined, LeftPush,
@@ -138,6 +138,7 @@ fn write_again(text: &str) -> Vec<u8> {
         Command::Ping(fields) => command_json(id, name, fields),
         Command::QrOpen(fields) => command_json(id, name, fields),
         Command::QrWatch(fields) => command_json(id, name, fields),
+        Command::QrAnswer(fields) => command_json(id, name, fields),
         Command::QrCancel(fields) => command_json(id, name, fields),
         Command::QrRedeem(fields) => command_json(id, name, fields),
         Command::Join(fields) => command_json(id, name, fields),
@@ -245,6 +246,7 @@ fn problem(code: ErrorCode, detail: &str) -> Problem {
         state: None,
         reason: None,
         tries_left: None,
+        methods: Vec::new(),
     }
 }
 
@@ -330,6 +332,16 @@ fn commands(golden: &mut Golden) {
             claim: CLAIM.into(),
             device: "pc-1".into(),
             after_seq: Some(1),
+        }
+    );
+    command!(
+        golden,
+        "qr.answer",
+        client::QrAnswer<'_>,
+        client::QrAnswer {
+            qr_id: QR_ID.into(),
+            claim: CLAIM.into(),
+            code: "47".into(),
         }
     );
     command!(
@@ -478,6 +490,7 @@ fn replies(golden: &mut Golden) {
             expires_in_ms: 41_250
         }
     );
+    reply!(golden, "qr.answer", client::Empty, client::Empty {});
     reply!(golden, "qr.cancel", client::Empty, client::Empty {});
     reply!(
         golden,
@@ -930,6 +943,18 @@ fn errors(golden: &mut Golden) {
             ..problem(ErrorCode::AlreadyFinal, "this QR login has ended; open a new one")
         }
     );
+    frame!(
+        golden,
+        "problem.with.methods",
+        Problem,
+        Problem {
+            methods: vec!["password".into()],
+            ..problem(
+                ErrorCode::StepUpRequired,
+                "give the account's password to confirm"
+            )
+        }
+    );
 }
 
 fn http(golden: &mut Golden) {
@@ -1044,7 +1069,53 @@ fn http(golden: &mut Golden) {
         Confirm,
         Confirm {
             scan_token: SCAN_TOKEN.into(),
-            code: Some("47".into())
+            code: Some("47".into()),
+            password: None,
+        }
+    );
+    frame!(
+        golden,
+        "request.confirm.with.password",
+        Confirm,
+        Confirm {
+            scan_token: SCAN_TOKEN.into(),
+            code: Some("47".into()),
+            password: Some("correct horse".into()),
+        }
+    );
+    frame!(
+        golden,
+        "answer.outcome",
+        QrOutcome,
+        QrOutcome {
+            state: QrState::Redeemed,
+            reason: None,
+            session: Some(SESSION.into()),
+        }
+    );
+    frame!(
+        golden,
+        "answer.outcome.with.reason",
+        QrOutcome,
+        QrOutcome {
+            state: QrState::Denied,
+            reason: Some("match_failed".into()),
+            session: None,
+        }
+    );
+    frame!(
+        golden,
+        "answer.sessions",
+        Sessions,
+        Sessions {
+            sessions: vec![SessionBody {
+                id: SESSION.into(),
+                device: laptop(),
+                created_at_ms: 1_795_305_226_000,
+                last_seen_at_ms: 1_795_305_826_000,
+                ip: "192.0.2.7".into(),
+                current: true,
+            }],
         }
     );
     frame!(
@@ -1083,8 +1154,70 @@ fn all() -> &'static Golden {
         pushes(&mut golden);
         errors(&mut golden);
         http(&mut golden);
+        pc_over_http(&mut golden);
         golden
     })
+}
+
+/// The PC's side of a QR login as requests; a poll is answered with a push.
+fn pc_over_http(golden: &mut Golden) {
+    frame!(
+        golden,
+        "request.qr",
+        client::QrOpen<'_>,
+        client::QrOpen {
+            device: client::Device {
+                id: "pc-1".into(),
+                name: Some("Firefox on Linux".into()),
+                kind: DeviceKind::Web,
+            },
+            public_key: None,
+            dpop_jkt: None,
+            client_id: None,
+        }
+    );
+    frame!(
+        golden,
+        "answer.qr",
+        QrOpened,
+        QrOpened {
+            qr_id: QR_ID.into(),
+            claim: CLAIM.into(),
+            url: format!("https://login.example/q/{QR_ID}"),
+            expires_in_ms: 300_000,
+            rotate_in_ms: 45_000,
+            seq: 1,
+            state: QrState::Waiting,
+        }
+    );
+    frame!(
+        golden,
+        "request.answer",
+        AnswerBody,
+        AnswerBody { code: "47".into() }
+    );
+    frame!(
+        golden,
+        "request.redeem",
+        RedeemBody,
+        RedeemBody {
+            ticket: TICKET.into()
+        }
+    );
+    frame!(
+        golden,
+        "answer.redeem",
+        QrRedeemed,
+        QrRedeemed {
+            access_token: Some(ACCESS.into()),
+            refresh_token: Some(REFRESH.into()),
+            sealed: None,
+            token_type: "Bearer".into(),
+            expires_in_ms: 899_000,
+            user: alice(),
+            session: SESSION.into(),
+        }
+    );
 }
 
 /// What `source` says behind each `before`, up to the next `"`, space, `<` or `(`.
@@ -1149,7 +1282,7 @@ fn every_push_has_its_frame() {
 }
 
 /// Parts of other values; they have no frame of their own.
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 18] = [
     "Counts",
     "Device",
     "DeviceBody",
@@ -1167,6 +1300,7 @@ const PARTS: [&str; 17] = [
     "QrScanner",
     "RoomInfo",
     "ScanRequest",
+    "SessionBody",
 ];
 
 #[test]

@@ -124,6 +124,8 @@ limits! {
     handshake_header_bytes_max: usize = 1024;
     /// Time for a request to be answered, ms.
     request_ms: u64 = 15_000;
+    /// Longest wait of a phone for the end of a QR login, milliseconds; then it is told how things stand.
+    outcome_wait_ms: u64 = 25_000;
     /// An idle keep-alive connection is closed after this, ms.
     keep_alive_ms: u64 = 60_000;
     /// A connection that neither signs in, nor opens or watches a QR login, nor joins a room is closed after this, ms.
@@ -193,6 +195,10 @@ limits! {
     qr_attempts_max: usize = 100_000;
     /// Scan, confirm and deny per account, calls that name a live attempt.
     qr_phone_rate: RateLimit = RateLimit::new(20, 120_000, 20), rate;
+    /// Questions of a polling PC, per QR login.
+    qr_poll_rate: RateLimit = RateLimit::new(1, 1_000, 3), rate;
+    /// Interval of the comments that show that an event stream lives, ms.
+    event_comment_ms: u64 = 15_000;
     /// Wrong codes that end a QR login.
     qr_tries_max: u8 = 3;
     /// Password checks per account.
@@ -248,6 +254,10 @@ impl Limits {
             self.ping_interval_ms >= 20,
             "ping_interval_ms must be at least 20",
         );
+        check(
+            self.event_comment_ms >= 20,
+            "event_comment_ms must be at least 20",
+        );
         check(self.qr_tries_max >= 1, "qr_tries_max must be at least 1");
         for (name, rate) in [
             ("control_rate", self.control_rate),
@@ -261,6 +271,7 @@ impl Limits {
             ("message_rate_per_user", self.message_rate_per_user),
             ("qr_open_rate", self.qr_open_rate),
             ("qr_phone_rate", self.qr_phone_rate),
+            ("qr_poll_rate", self.qr_poll_rate),
             ("login_account_rate", self.login_account_rate),
             ("login_address_rate", self.login_address_rate),
         ] {

@@ -177,6 +177,8 @@ verbs! {
     open_session(session: SessionRecord, now: u64) -> Vec<String>;
     /// Reads a session; a revoked or lapsed one is not there.
     session(id: String, now: u64) -> Option<Arc<SessionRecord>>;
+    /// A user's sessions that are neither revoked nor lapsed, the newest first.
+    sessions_of(user: UserId, now: u64) -> Vec<Arc<SessionRecord>>;
     /// One compare-and-set on a session. `None`: there is none by that name.
     update_session(id: String, decide: DecideSession<'a>, now: u64) -> Option<Arc<SessionRecord>>;
     /// Ends a session; its tokens are refused from here on. `false`: it had ended.

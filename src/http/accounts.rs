@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_protocol::http::{AccountCreated, Login, NewAccount, RefreshBody};
 
 use super::error::HttpError;
-use super::extract::{Anyone, Json, User, device};
-use crate::node::Node;
+use super::extract::{Anyone, Json, Segment, User, device};
+use crate::node::{Node, Refusal};
 
 const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
@@ -51,6 +51,41 @@ pub(super) async fn logout(
     User(_, session): User,
 ) -> Result<StatusCode, HttpError> {
     node.logout(&session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn sessions(
+    State(node): State<Arc<Node>>,
+    User(_, session): User,
+) -> Result<Response, HttpError> {
+    let sessions = node.sessions(&session).await?;
+    Ok(([NO_STORE], axum::Json(sessions)).into_response())
+}
+
+pub(super) async fn end_session(
+    State(node): State<Arc<Node>>,
+    Segment(id): Segment,
+    User(_, session): User,
+) -> Result<StatusCode, HttpError> {
+    node.end_session_of(&session, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which sessions `DELETE /v1/sessions` ends.
+#[derive(serde::Deserialize)]
+pub(super) struct Which {
+    except: Option<String>,
+}
+
+pub(super) async fn end_sessions(
+    State(node): State<Arc<Node>>,
+    User(_, session): User,
+    Query(which): Query<Which>,
+) -> Result<StatusCode, HttpError> {
+    if which.except.as_deref() != Some("current") {
+        return Err(Refusal::bad_request("say which: ?except=current").into());
+    }
+    node.end_other_sessions(&session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

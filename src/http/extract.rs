@@ -7,19 +7,38 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use countersign_protocol::http::DEVICE_HEADER;
+use countersign_protocol::http::{CLAIM_SCHEME, DEVICE_HEADER};
 use countersign_protocol::{DeviceId, ErrorCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Peer;
 use super::error::HttpError;
 use crate::auth::sessions::{Proof, Session};
-use crate::node::{Caller, Node, Refusal, unauthenticated};
+use crate::node::{Caller, Node, Refusal, no_attempt, unauthenticated};
+
+/// As much of a `User-Agent` as is kept.
+const USER_AGENT_BYTES_MAX: usize = 256;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Node>> for Json<T> {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, node: &Arc<Node>) -> Result<Self, HttpError> {
+        let body = JsonBytes::from_request(request, node).await?;
+        Ok(Self(body.0.read()?))
+    }
+}
+
+/// A body that says it is JSON and has not been read yet: what is read borrows from it.
+pub(super) struct JsonBytes(pub(super) Unread);
+
+/// Its bytes.
+pub(super) struct Unread(Bytes);
+
+impl FromRequest<Arc<Node>> for JsonBytes {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, node: &Arc<Node>) -> Result<Self, HttpError> {
@@ -41,8 +60,14 @@ impl<T: DeserializeOwned> FromRequest<Arc<Node>> for Json<T> {
             }
             _ => Refusal::bad_request("the body did not arrive"),
         })?;
-        match serde_json::from_slice(&bytes) {
-            Ok(value) => Ok(Self(value)),
+        Ok(Self(Unread(bytes)))
+    }
+}
+
+impl Unread {
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, HttpError> {
+        match serde_json::from_slice(&self.0) {
+            Ok(value) => Ok(value),
             // The position would quote the body in logs of those who print errors; the rule is enough.
             Err(e) if e.is_data() => {
                 let text = e.to_string();
@@ -127,6 +152,39 @@ fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     match (first.to_str(), values.next()) {
         (Ok(proof), None) => Ok(Some(proof)),
         _ => Err(malformed()),
+    }
+}
+
+/// The `User-Agent` of a request, cut to what is shown of it.
+pub fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    // Visible ASCII, so every byte is a character.
+    Some(text.get(..USER_AGENT_BYTES_MAX).unwrap_or(text).into())
+}
+
+/// Who says that it opened a QR login: the claim and the device, not checked yet. Without them it cannot be the PC
+/// that asked, and is told what any other stranger is told.
+pub(super) struct Claimant {
+    pub(super) claim: String,
+    pub(super) device: DeviceId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Claimant {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let (first, None) = (values.next(), values.next()) else {
+            return Err(Refusal::bad_request("Authorization is given twice").into());
+        };
+        let claim = first
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(CLAIM_SCHEME))
+            .map(|(_, claim)| claim.trim().to_owned())
+            .ok_or_else(no_attempt)?;
+        let device = device(&parts.headers)?.ok_or_else(no_attempt)?;
+        Ok(Self { claim, device })
     }
 }
 

@@ -16,7 +16,16 @@ const ALLOWED_HEADERS: &str =
     "Authorization, Countersign-Device, DPoP, Content-Type, Last-Event-ID, Idempotency-Key";
 const EXPOSED_HEADERS: &str = "Retry-After, ETag, DPoP-Nonce";
 
-/// Runs a request with its deadline, and answers cross-origin questions.
+/// Runs a request with its deadline.
+pub(super) async fn deadline(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let deadline = Duration::from_millis(node.limits.request_ms);
+    match tokio::time::timeout(deadline, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => HttpError(Refusal::new(ErrorCode::Timeout, "the request took too long")).into_response(),
+    }
+}
+
+/// Answers cross-origin questions.
 pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let api = request.uri().path().starts_with("/v1/");
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -28,13 +37,7 @@ pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next:
     let mut response = if api && preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        let deadline = Duration::from_millis(node.limits.request_ms);
-        match tokio::time::timeout(deadline, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                HttpError(Refusal::new(ErrorCode::Timeout, "the request took too long")).into_response()
-            }
-        }
+        next.run(request).await
     };
     let headers = response.headers_mut();
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");

@@ -7,6 +7,7 @@ mod extract;
 mod layers;
 mod operator;
 mod qr;
+mod qr_pc;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,22 +15,31 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use countersign_protocol::limits::HTTP_BODY_BYTES_MAX;
 
 pub use error::HttpError;
-pub use extract::{bearer, device};
+pub use extract::{bearer, device, user_agent};
 pub use operator::operator_router;
 
-use crate::node::Node;
+use crate::node::{Admission, Node};
 
 /// Where a request comes from; the accept loop puts it into the request's extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// The place of the socket that a request comes over; likewise.
+#[derive(Debug, Clone)]
+pub struct Place(pub Arc<Admission>);
+
+/// Stands in the extensions of an answer that goes on until its reader leaves: the last of its connection, which
+/// ends when the peer has nothing more to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams;
+
 /// Everything on the public port but the WebSocket.
 pub fn router(node: &Arc<Node>) -> Router {
-    Router::new()
+    let prompt = Router::new()
         .route("/", get(assets::index))
         .route("/q/{qr_id}", get(assets::confirm))
         .route("/assets/{*path}", get(assets::asset))
@@ -38,13 +48,28 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/v1/refresh", post(accounts::refresh))
         .route("/v1/logout", post(accounts::logout))
         .route("/v1/me", get(accounts::me))
+        .route(
+            "/v1/sessions",
+            get(accounts::sessions).delete(accounts::end_sessions),
+        )
+        .route("/v1/sessions/{id}", delete(accounts::end_session))
         .route("/.well-known/jwks.json", get(accounts::jwks))
-        .route("/v1/qr/{qr_id}", get(qr::code))
+        .route("/v1/qr", post(qr_pc::open))
+        .route("/v1/qr/{qr_id}", get(qr_pc::look).delete(qr_pc::cancel))
+        // Its deadline is that of its beginning; what streams afterwards is no part of it.
+        .route("/v1/qr/{qr_id}/events", get(qr_pc::events))
+        .route("/v1/qr/{qr_id}/answer", post(qr_pc::answer))
+        .route("/v1/qr/{qr_id}/redeem", post(qr_pc::redeem))
         .route("/v1/qr/{qr_id}/scan", post(qr::scan))
         .route("/v1/qr/{qr_id}/confirm", post(qr::confirm))
         .route("/v1/qr/{qr_id}/deny", post(qr::deny))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(node), layers::deadline));
+    // What waits for something keeps its own time.
+    let waiting = Router::new().route("/v1/qr/{qr_id}/outcome", get(qr::outcome));
+    prompt
+        .merge(waiting)
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(node), layers::guard))
         .with_state(Arc::clone(node))

@@ -49,9 +49,7 @@ pub(super) async fn confirm(
     User(caller, _): User,
     Json(body): Json<Confirm>,
 ) -> Result<Response, HttpError> {
-    let state = node
-        .confirm_qr(&caller, &qr_id, &body.scan_token, body.code.as_deref())
-        .await?;
+    let state = node.confirm_qr(&caller, &qr_id, &body).await?;
     Ok(([NO_STORE], axum::Json(state)).into_response())
 }
 
@@ -63,4 +61,14 @@ pub(super) async fn deny(
 ) -> Result<Response, HttpError> {
     let state = node.deny_qr(&caller, &qr_id, &body.scan_token).await?;
     Ok(([NO_STORE], axum::Json(state)).into_response())
+}
+
+/// Waits for the end, longer than other requests may.
+pub(super) async fn outcome(
+    State(node): State<Arc<Node>>,
+    Segment(qr_id): Segment,
+    User(caller, _): User,
+) -> Result<Response, HttpError> {
+    let outcome = node.qr_outcome(&caller, &qr_id).await?;
+    Ok(([NO_STORE], axum::Json(outcome)).into_response())
 }

@@ -19,7 +19,7 @@ use out::Out;
 pub use out::{End, Standing};
 
 use super::subscription::Subscription;
-use super::wire::Wire;
+use super::wire::{Format, Wire};
 use crate::auth::sessions::Session;
 use crate::core::attempt::{AttemptKey, Digest};
 use crate::core::rate::{Gcra, Rate};
@@ -32,6 +32,8 @@ pub type ConnectionId = u64;
 pub struct Connection {
     pub id: ConnectionId,
     pub address: IpAddr,
+    /// How it is told what it watches.
+    pub format: Format,
     out: Mutex<Out>,
     wire: Wire,
     owner: AtomicWaker,
@@ -78,14 +80,35 @@ pub struct OtherDevice;
 impl Connection {
     /// A connection whose queue holds at most `outbox_bytes_max`.
     pub fn new(id: ConnectionId, address: IpAddr, wire: Wire, outbox_bytes_max: u32) -> Arc<Self> {
+        Self::with_format(id, address, wire, outbox_bytes_max, Format::Frames)
+    }
+
+    /// The same for an event stream, which its owner drains and which ends with what it was opened for.
+    pub fn event_stream(id: ConnectionId, address: IpAddr, outbox_bytes_max: u32) -> Arc<Self> {
+        Self::with_format(id, address, Wire::Woken, outbox_bytes_max, Format::Events)
+    }
+
+    fn with_format(
+        id: ConnectionId,
+        address: IpAddr,
+        wire: Wire,
+        outbox_bytes_max: u32,
+        format: Format,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             address,
+            format,
             out: Mutex::new(Out::new(outbox_bytes_max)),
             wire,
             owner: AtomicWaker::new(),
             local: Mutex::new(Local::default()),
         })
+    }
+
+    /// Whether it ends with what it was opened for, and takes nothing but that.
+    pub fn is_event_stream(&self) -> bool {
+        self.format == Format::Events
     }
 
     /// The wire, for the owner's reading side.

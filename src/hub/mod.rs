@@ -3,6 +3,7 @@
 
 pub mod connection;
 mod flusher;
+mod outcome;
 mod pending;
 pub mod room;
 mod subscription;
@@ -19,9 +20,10 @@ use countersign_protocol::{CloseCode, RoomName, UserId};
 use dashmap::DashMap;
 
 pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standing, Watched};
+pub use outcome::Awaited;
 pub use room::{Appended, Room, Source};
 pub use subscription::Subscription;
-pub use wire::{MemoryWire, Wire};
+pub use wire::{Format, MemoryWire, Wire};
 
 use crate::core::attempt::AttemptKey;
 use crate::core::outbox::Class;
@@ -33,6 +35,7 @@ pub struct Hub {
     rooms: DashMap<RoomName, Arc<Room>>,
     users: DashMap<UserId, Vec<Arc<Connection>>>,
     watchers: DashMap<AttemptKey, watch::Watch>,
+    outcomes: DashMap<AttemptKey, outcome::Waiting>,
 }
 
 impl Hub {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Connection, ConnectionId, Hub};
+use super::{Connection, ConnectionId, Format, Hub};
 use crate::core::attempt::{Attempt, AttemptKey};
 
 /// The watcher of an attempt on this node.
@@ -19,7 +19,7 @@ pub(super) struct Watch {
 
 impl Hub {
     /// Makes a connection the one watcher of an attempt. Nothing is told until
-    /// [`Hub::release_watch`]. Answers the connection it replaces.
+    /// [`Hub::release_watch`]. Answers the connection it replaces, which ends if it is an event stream.
     pub fn hold_watch(&self, key: AttemptKey, connection: &Arc<Connection>) -> Option<Arc<Connection>> {
         let watch = Watch {
             connection: Arc::clone(connection),
@@ -27,7 +27,9 @@ impl Hub {
             newest: None,
         };
         let old = self.watchers.insert(key, watch)?;
-        (old.connection.id != connection.id).then_some(old.connection)
+        let replaced = (old.connection.id != connection.id).then_some(old.connection)?;
+        replaced.has_told_all();
+        Some(replaced)
     }
 
     /// The command has been answered from `attempt`: tells every event after `told`, from here on too.
@@ -36,7 +38,7 @@ impl Hub {
         attempt: &Arc<Attempt>,
         connection: ConnectionId,
         told: u32,
-        render: impl Fn(&Attempt, u32) -> Vec<(u32, Bytes)>,
+        render: impl Fn(&Attempt, u32, Format) -> Vec<(u32, Bytes)>,
     ) {
         let newest = {
             let Some(mut watch) = self.watchers.get_mut(&attempt.key()) else {
@@ -53,7 +55,11 @@ impl Hub {
     }
 
     /// Tells an attempt's watcher what it has not been told; after a final event there is nothing to watch.
-    pub fn tell_watcher(&self, attempt: &Arc<Attempt>, render: impl Fn(&Attempt, u32) -> Vec<(u32, Bytes)>) {
+    pub fn tell_watcher(
+        &self,
+        attempt: &Arc<Attempt>,
+        render: impl Fn(&Attempt, u32, Format) -> Vec<(u32, Bytes)>,
+    ) {
         let key = attempt.key();
         let connection = {
             let Some(mut watch) = self.watchers.get_mut(&key) else {
@@ -66,7 +72,7 @@ impl Hub {
                 return;
             };
             // Queued under the entry's lock, so that two tellers cannot swap; written after it.
-            for (seq, frame) in render(attempt, told) {
+            for (seq, frame) in render(attempt, told, watch.connection.format) {
                 watch.connection.queue(frame);
                 watch.told = Some(seq);
             }
@@ -75,9 +81,12 @@ impl Hub {
         connection.flush();
         if attempt.state().is_final() {
             // A watch of the same connection that begins just now has yet to be told.
-            self.watchers.remove_if(&key, |_, watch| {
+            let told = self.watchers.remove_if(&key, |_, watch| {
                 watch.connection.id == connection.id && watch.told.is_some()
             });
+            if told.is_some() {
+                connection.has_told_all();
+            }
         }
     }
 

@@ -37,6 +37,15 @@ impl Wire {
     }
 }
 
+/// How what a connection is told is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// WebSocket frames.
+    Frames,
+    /// Server-sent events.
+    Events,
+}
+
 /// Takes as many bytes as it is allowed to: all, some or none.
 #[derive(Debug, Clone)]
 pub struct MemoryWire(Arc<Mutex<MemoryState>>);

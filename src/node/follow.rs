@@ -72,7 +72,7 @@ impl Node {
         match topic {
             Topic::Room(room) => self.hub.room(room).is_some(),
             Topic::User(user) => self.hub.is_connected(user),
-            Topic::Attempt(key) => self.hub.is_watched(*key),
+            Topic::Attempt(key) => self.hub.is_watched(*key) || self.hub.is_awaited(*key),
         }
     }
 

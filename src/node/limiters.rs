@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::config::limits::RateLimit;
+use crate::core::attempt::AttemptKey;
 pub use crate::core::network::network_of;
 
 /// The gateway's clock in the shape the limiter asks for.
@@ -108,6 +109,8 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 pub struct Limiters {
     pub qr_open: Keyed<IpAddr>,
     pub qr_phone: Keyed<UserId>,
+    /// By attempt, once its claim has been proved.
+    pub qr_poll: Keyed<AttemptKey>,
     pub message: Keyed<UserId>,
     /// By account and network: whoever guesses from elsewhere does not lock the owner out.
     pub login_account: Keyed<(UserId, IpAddr)>,
@@ -130,6 +133,13 @@ impl Limiters {
                 clock,
                 "scans and confirmations by this account",
             ),
+            qr_poll: Keyed::new(
+                limits.qr_poll_rate,
+                // All attempts there can be, polled, and as many that ended since the last sweep.
+                keys.max(limits.qr_attempts_max.saturating_mul(2)),
+                clock,
+                "questions about this QR login",
+            ),
             message: Keyed::new(limits.message_rate_per_user, keys, clock, "messages of this user"),
             login_account: Keyed::new(
                 limits.login_account_rate,
@@ -150,6 +160,7 @@ impl Limiters {
     pub fn sweep(&self) {
         self.qr_open.sweep();
         self.qr_phone.sweep();
+        self.qr_poll.sweep();
         self.message.sweep();
         self.login_account.sweep();
         self.login_address.sweep();

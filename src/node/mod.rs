@@ -4,6 +4,7 @@
 pub mod admission;
 mod follow;
 pub mod limiters;
+mod presence;
 mod qr;
 mod rooms;
 mod signin;
@@ -21,7 +22,8 @@ use tokio::sync::mpsc;
 use crate::refusal;
 pub use crate::refusal::Refusal;
 pub use admission::Admission;
-pub use qr::{Claim, QrRequest, Redeemed, no_attempt};
+pub use presence::Presence;
+pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
 pub use sink::NodeSink;
@@ -228,6 +230,7 @@ impl Node {
     /// Refuses new work from here on.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.hub.tell_all_phones();
     }
 
     /// Registers a connection that has been upgraded. `greeting` is its first frame: nothing can be told before.
@@ -240,6 +243,14 @@ impl Node {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::new(id, address, wire, self.limits.outbox_bytes_max);
         connection.push(greeting(&connection));
+        self.hub.register(&connection);
+        connection
+    }
+
+    /// Registers an event stream.
+    fn open_stream(&self, address: IpAddr) -> Arc<Connection> {
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection::event_stream(id, address, self.limits.outbox_bytes_max);
         self.hub.register(&connection);
         connection
     }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use countersign_protocol::http::{DeviceBody, Jwks, Login, MeBody, NewAccount, Tokens};
+use countersign_protocol::http::{
+    DeviceBody, Jwks, Login, MeBody, NewAccount, SessionBody, Sessions, Tokens,
+};
 use countersign_protocol::server::{LeftReason, Profile, PublicDevice, Role, SignedIn};
 use countersign_protocol::{CloseCode, DeviceId, ErrorCode, UserId};
 
@@ -157,6 +159,52 @@ impl Node {
     /// `unavailable`.
     pub async fn logout(&self, session: &Session) -> Result<(), Refusal> {
         self.end_session(session.id()).await
+    }
+
+    /// The signed-in devices of the caller's account.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn sessions(&self, caller: &Session) -> Result<Sessions, Refusal> {
+        let user = caller.user_id().clone();
+        let records = self.engine.sessions_of(user, self.clock.now()).await?;
+        let body = |record: &Arc<SessionRecord>| SessionBody {
+            id: record.identity.id.clone(),
+            device: record.identity.public_device.clone(),
+            created_at_ms: record.created_at,
+            last_seen_at_ms: record.last_seen_at,
+            ip: record.ip.clone(),
+            current: record.identity.id == caller.id(),
+        };
+        Ok(Sessions {
+            sessions: records.iter().map(body).collect(),
+        })
+    }
+
+    /// Ends one session of the caller's account.
+    ///
+    /// # Errors
+    /// `not_found` when it is not one of theirs, or has ended.
+    pub async fn end_session_of(&self, caller: &Session, id: &str) -> Result<(), Refusal> {
+        let session = self.engine.session(id.to_owned(), self.clock.now()).await?;
+        session
+            .filter(|s| s.identity.user.id == *caller.user_id())
+            .ok_or_else(|| Refusal::new(ErrorCode::NotFound, "no such session"))?;
+        self.end_session(id).await
+    }
+
+    /// Ends all sessions of the caller's account but the one that asks.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn end_other_sessions(&self, caller: &Session) -> Result<(), Refusal> {
+        let user = caller.user_id().clone();
+        for session in self.engine.sessions_of(user, self.clock.now()).await? {
+            if session.identity.id != caller.id() {
+                self.end_session(&session.identity.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The caller, as the gateway knows it.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use countersign_protocol::CloseCode;
 use countersign_protocol::RoomName;
-use countersign_protocol::codec::text_frame;
+use countersign_protocol::codec::{event_text, text_frame};
 use countersign_protocol::server::{
     Counts, CountsPush, PresencePush, RoomInfo, RoomPush, SessionPush, SessionState,
 };
@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::core::attempt::{Attempt, AttemptKey};
+use crate::core::attempt::{self, Attempt, AttemptKey};
 use crate::core::outbox::Class;
 use crate::engine::{Event, Sink, Topic};
-use crate::hub::{Appended, Hub, Source};
+use crate::hub::{Appended, Format, Hub, Source};
 
 /// The hub, as the engine's sink.
 pub struct NodeSink {
@@ -73,10 +73,11 @@ impl Sink for NodeSink {
             Event::Room { room, info } => publish_info(&self.hub, &room, info, Source::Told),
             Event::Attempt { attempt, .. } => {
                 let key = attempt.key();
-                self.hub.tell_watcher(&attempt, |a, told| {
-                    frames(a, told, self.clock.now(), &self.public_origin)
+                self.hub.tell_watcher(&attempt, |a, told, format| {
+                    frames(a, told, format, self.clock.now(), &self.public_origin)
                 });
-                if !self.hub.is_watched(key) {
+                self.hub.tell_phones(key);
+                if !self.hub.is_watched(key) && !self.hub.is_awaited(key) {
                     self.repairs.ask(Repair::Needless(Topic::Attempt(key)));
                 }
             }
@@ -110,18 +111,23 @@ impl Sink for NodeSink {
     }
 }
 
-/// Frames of the events after `told`, with their numbers.
-pub(super) fn frames(attempt: &Attempt, told: u32, now: u64, public_origin: &str) -> Vec<(u32, Bytes)> {
+/// The events after `told` as their watcher reads them, with their numbers.
+pub(super) fn frames(
+    attempt: &Attempt,
+    told: u32,
+    format: Format,
+    now: u64,
+    public_origin: &str,
+) -> Vec<(u32, Bytes)> {
     let events = attempt.events_after(Some(told));
-    events
-        .iter()
-        .map(|e| {
-            (
-                e.seq,
-                Bytes::from(text_frame(&attempt.push(e, now, public_origin))),
-            )
-        })
-        .collect()
+    let written = |event: &attempt::Event| {
+        let push = attempt.push(event, now, public_origin);
+        match format {
+            Format::Frames => text_frame(&push),
+            Format::Events => event_text(u64::from(event.seq), &push),
+        }
+    };
+    events.iter().map(|e| (e.seq, written(e).into())).collect()
 }
 
 /// The last frame of a revoked session's connections.

@@ -32,10 +32,10 @@ use tower::ServiceExt;
 
 use super::close;
 use super::open::{self, Arrival};
-use super::stream::{HttpStream, Socket, Stream};
+use super::stream::{HttpStream, Listening, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use crate::http::{HttpError, Peer};
+use crate::http::{HttpError, Peer, Place, Streams};
 use crate::node::{Admission, Node, Refusal};
 
 /// Where the socket is.
@@ -182,13 +182,17 @@ async fn serve(
     tracked: Tracked,
 ) {
     let refusal = place.as_ref().and_then(|p| p.refusal().cloned());
+    let place = place.map(Arc::new);
+    let listening = Listening::default();
     let desk = Arc::new(Desk {
         shared: Arc::clone(&shared),
         peer,
+        place: place.clone(),
         refusal,
         welcome: Mutex::new(None),
+        listening: listening.clone(),
     });
-    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits));
+    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits, listening));
     let mut http = shared.http.serve_connection(io, Service(Arc::clone(&desk)));
     let ended = {
         let mut stopping = shared.stopping.subscribe();
@@ -230,10 +234,13 @@ async fn serve(
 struct Desk {
     shared: Arc<Shared>,
     peer: SocketAddr,
+    place: Option<Arc<Admission>>,
     /// Why this connection gets one answer and no more.
     refusal: Option<Refusal>,
     /// Set with the answer 101.
     welcome: Mutex<Option<Welcome>>,
+    /// Set with an answer that goes on until the peer leaves.
+    listening: Listening,
 }
 
 struct Service(Arc<Desk>);
@@ -291,12 +298,19 @@ impl Desk {
         // server may have read differently: nothing is served after it.
         let closes = upgrade::is_attempt(&parts) || parts.headers.contains_key(TRANSFER_ENCODING);
         parts.extensions.insert(Peer(self.peer));
+        if let Some(place) = &self.place {
+            parts.extensions.insert(Place(Arc::clone(place)));
+        }
         let request = Request::from_parts(parts, Body::new(body));
         let response = match self.shared.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        if closes || node.is_draining() {
+        let streams = response.extensions().get::<Streams>().is_some();
+        if streams {
+            self.listening.begin();
+        }
+        if closes || streams || node.is_draining() {
             last(response)
         } else {
             response

@@ -23,27 +23,13 @@ use super::reader::{Event, Intake, Reader};
 use super::tracker::Tracked;
 use crate::core::rate::Gcra;
 use crate::core::session::{Deadlines, Due, Facts, Spans};
-use crate::hub::{Connection, End};
-use crate::node::{Admission, Node, Refusal};
+use crate::hub::End;
+use crate::node::{Admission, Node, Presence, Refusal};
 
 /// Bytes of replies that wait for the end of a wake to leave together.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes read in one wake; then others have their turn.
 const WAKE_BYTES_MAX: usize = 64 * 1024;
-
-/// A connection's part in the hub and the engine, which ends with this value however the task ends.
-pub(super) struct Presence {
-    pub(super) node: Arc<Node>,
-    pub(super) connection: Arc<Connection>,
-    /// Kept until the engine knows that the connection is gone.
-    pub(super) place: Option<Arc<Admission>>,
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        self.node.depart(&self.connection, self.place.take());
-    }
-}
 
 /// The task of a connection. Its size is what every idle connection costs, so what is rare is boxed.
 pub(super) fn serve(

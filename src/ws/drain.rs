@@ -68,7 +68,10 @@ async fn tell_all(node: &Node, spread_ms: u64) -> Vec<Leaving> {
     let mut leaving = Vec::with_capacity(connections.len());
     for (at, connection) in connections.into_iter().enumerate() {
         let after_ms = spread_ms.saturating_mul(at as u64) / count.max(1);
-        connection.push(text_frame(&ReconnectPush { after_ms }).into());
+        // An event stream says it by ending.
+        if !connection.is_event_stream() {
+            connection.push(text_frame(&ReconnectPush { after_ms }).into());
+        }
         leaving.push(Leaving {
             connection,
             after: Duration::from_millis(after_ms),

@@ -10,12 +10,12 @@ use countersign_protocol::server::{Hello, HelloLimits};
 use countersign_protocol::{CloseCode, ErrorCode, PROTOCOL_VERSION};
 
 use super::close::Transport;
-use super::connection::{self, Presence};
+use super::connection;
 use super::stream::Stream;
 use super::tracker::Tracked;
 use super::upgrade::Welcome;
 use crate::hub::{Connection, End, Wire};
-use crate::node::{self, Admission, Node, SignInError};
+use crate::node::{self, Admission, Node, Presence, SignInError};
 
 /// A connection that has just been upgraded.
 pub(super) struct Arrival {
@@ -25,7 +25,7 @@ pub(super) struct Arrival {
     pub(super) leftover: Bytes,
     pub(super) welcome: Welcome,
     pub(super) peer: SocketAddr,
-    pub(super) place: Option<Admission>,
+    pub(super) place: Option<Arc<Admission>>,
     pub(super) tracked: Tracked,
 }
 
@@ -45,7 +45,6 @@ pub(super) async fn open(arrival: Arrival) {
         Stream::Other(stream) => (Wire::Woken, Transport::Woken(stream)),
     };
     let connection = node.open_connection(peer.ip(), wire, |c| text_frame(&hello(&node, c)).into());
-    let place = place.map(Arc::new);
     let presence = Presence {
         node,
         connection,

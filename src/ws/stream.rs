@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -74,9 +76,31 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Bytes that a peer may send to an answer that goes on until it leaves.
+const LATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether an answer is under way that goes on until the peer leaves. Hyper does not read meanwhile, so it would
+/// notice only when a write fails, long after.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listening(Arc<AtomicBool>);
+
+impl Listening {
+    /// From here on the end of the peer's bytes ends the connection. It is the last answer of the connection.
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A [`Stream`] that carries HTTP.
 pub(super) struct HttpStream {
     stream: Stream,
+    listening: Listening,
+    /// Bytes read and thrown away while listening.
+    late: usize,
     heads: Heads,
     /// Bytes of [`POISON`] given so far.
     poisoned: usize,
@@ -102,10 +126,12 @@ enum Phase {
 }
 
 impl HttpStream {
-    pub(super) fn new(stream: Stream, limits: &Limits) -> Self {
+    pub(super) fn new(stream: Stream, limits: &Limits, listening: Listening) -> Self {
         let head = Duration::from_millis(limits.head_ms);
         Self {
             stream,
+            listening,
+            late: 0,
             heads: Heads::new(),
             poisoned: 0,
             head,
@@ -155,6 +181,22 @@ impl HttpStream {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(write)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Fails when the peer has gone. What it still says nobody reads.
+    fn listen(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut scrap = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut scrap);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(read) => read?,
+            }
+            self.late += buf.filled().len();
+            if buf.filled().is_empty() || self.late > LATE_BYTES_MAX {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
     }
 
     fn give_poison(&mut self, buf: &mut ReadBuf<'_>) {
@@ -208,6 +250,10 @@ impl AsyncWrite for HttpStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.listening.begun() {
+            // Hyper comes by here with every wake of the connection.
+            this.listen(cx)?;
+        }
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         this.watch_write(cx, flushed)
     }

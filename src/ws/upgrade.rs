@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -19,10 +19,8 @@ use countersign_protocol::{DeviceId, ErrorCode, SUBPROTOCOL};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::auth::sessions::{Proof, Session};
+use crate::http;
 use crate::node::{Node, Refusal};
-
-/// As much of a `User-Agent` as is kept.
-const USER_AGENT_BYTES_MAX: usize = 256;
 
 /// What the handshake established about a connection.
 #[derive(Debug, Default)]
@@ -91,10 +89,7 @@ pub(super) async fn accept(node: &Node, parts: &Parts) -> Result<(Response<Body>
     if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, |offered| offered == SUBPROTOCOL) {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    let user_agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).map(|text| {
-        // Visible ASCII, so every byte is a character.
-        text.get(..USER_AGENT_BYTES_MAX).unwrap_or(text).into()
-    });
+    let user_agent = http::user_agent(headers);
     Ok((
         response,
         Welcome {

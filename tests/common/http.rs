@@ -51,11 +51,17 @@ impl Request {
         bytes
     }
 
+    /// Sends it, and leaves the answer to whoever reads.
+    pub async fn begin(self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        stream.write_all(&self.bytes()).await.unwrap();
+        stream
+    }
+
     /// Sends it and reads the answer.
     pub async fn send(self) -> Answer {
         within("an HTTP answer", async {
-            let mut stream = TcpStream::connect(self.addr).await.unwrap();
-            stream.write_all(&self.bytes()).await.unwrap();
+            let mut stream = self.begin().await;
             let mut raw = Vec::new();
             stream.read_to_end(&mut raw).await.unwrap();
             Answer::parse(&raw)
@@ -73,8 +79,22 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads the head of an answer that goes on.
+    pub fn parse_head(raw: &[u8]) -> Self {
+        Self::split(raw).0
+    }
+
     /// Reads a whole answer with a content length or an end of stream.
     pub fn parse(raw: &[u8]) -> Self {
+        let (mut answer, body) = Self::split(raw);
+        answer.body = match answer.header("transfer-encoding") {
+            Some("chunked") => dechunk(body),
+            _ => body.to_vec(),
+        };
+        answer
+    }
+
+    fn split(raw: &[u8]) -> (Self, &[u8]) {
         let end = raw
             .windows(4)
             .position(|w| w == b"\r\n\r\n")
@@ -90,18 +110,12 @@ impl Answer {
             .filter_map(|l| l.split_once(':'))
             .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
             .collect();
-        let mut body = raw[end + 4..].to_vec();
-        if headers
-            .iter()
-            .any(|(n, v)| n == "transfer-encoding" && v == "chunked")
-        {
-            body = dechunk(&body);
-        }
-        Self {
+        let answer = Self {
             status,
             headers,
-            body,
-        }
+            body: Vec::new(),
+        };
+        (answer, &raw[end + 4..])
     }
 
     /// A header.

@@ -276,6 +276,7 @@ impl Remote for IllMannered {
         account(user: UserId) -> Option<Arc<Account>>;
         open_session(session: SessionRecord, now: u64) -> Vec<String>;
         session(id: String, now: u64) -> Option<Arc<SessionRecord>>;
+        sessions_of(user: UserId, now: u64) -> Vec<Arc<SessionRecord>>;
         revoke_session(id: String, now: u64) -> bool;
         take(key: OnceKey, until: u64, now: u64) -> bool;
         due(now: u64, limit: usize) -> Vec<Due>;

@@ -11,9 +11,11 @@
 )]
 
 pub mod client;
+pub mod events;
 pub mod history;
 pub mod http;
 pub mod ill_mannered;
+pub mod qr;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -23,6 +23,7 @@ pub(crate) fn table() -> Vec<Case> {
         story(limited, "likes of a connection", || Box::pin(likes())),
         story(limited, "joins of a connection", || Box::pin(joins())),
         story(limited, "commands of a connection", || Box::pin(commands())),
+        story(limited, "questions of a polling PC", || Box::pin(polls())),
         story(limited, "messages of a room", || Box::pin(room_messages())),
         story(limited, "cids of a room", || Box::pin(cids())),
         story(limited, "connections of an address", || Box::pin(address())),
@@ -126,6 +127,35 @@ async fn likes() {
         "no refused one counted"
     );
     stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+async fn polls() {
+    let mut stage = Stage::set(|c| c.limits.qr_poll_rate = rare(2)).await;
+    let addr = stage.server.addr;
+    let open = || {
+        request(addr, "POST", "/v1/qr")
+            .json(&json!({"device": {"id": "pc"}}))
+            .send()
+    };
+    let poll = |opened: &Value| {
+        let text = |name: &str| opened[name].as_str().unwrap().to_owned();
+        request(addr, "GET", &format!("/v1/qr/{}", text("qr_id")))
+            .header("authorization", &format!("Claim {}", text("claim")))
+            .header("countersign-device", "pc")
+            .send()
+    };
+    let (first, second) = (open().await.json(), open().await.json());
+    for _ in 0..2 {
+        assert_eq!(poll(&first).await.status, 200);
+    }
+    for _ in 0..3 {
+        let refused = poll(&first).await;
+        assert_problem(&refused, 429, ErrorCode::RateLimited);
+        assert!(refused.header("retry-after").is_some());
+    }
+    assert_eq!(poll(&second).await.status, 200, "each has its own");
     stage.everybody_is_as_before().await;
     stage.strike().await;
 }

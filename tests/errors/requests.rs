@@ -32,6 +32,12 @@ fn upgrade(stage: &Stage) -> Request {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
+fn claiming(stage: &Stage, after: &str) -> Request {
+    bare(stage, "GET", &format!("/v1/qr/AAAAAAAAAAAAAAAAAAAAAA{after}"))
+        .header("authorization", "Claim x")
+        .header("countersign-device", "d")
+}
+
 fn bearer(request: Request, token: &str) -> Request {
     request.header("authorization", &format!("Bearer {token}"))
 }
@@ -117,6 +123,32 @@ pub(crate) fn table() -> Vec<Case> {
     });
     add(E::NotFound, 404, "no code of ours", |s| {
         bare(s, "GET", "/v1/qr/nonsense.svg")
+    });
+    add(E::NotFound, 404, "a PC without its claim", |s| {
+        bare(s, "GET", "/v1/qr/AAAAAAAAAAAAAAAAAAAAAA").header("countersign-device", "d")
+    });
+    add(E::NotFound, 404, "a claim of no attempt", |s| {
+        claiming(s, "/events")
+    });
+    add(E::BadRequest, 400, "no number of an event", |s| {
+        claiming(s, "/events?after_seq=x")
+    });
+    add(E::BadRequest, 400, "two claims", |s| {
+        claiming(s, "/events").header("authorization", "Claim y")
+    });
+    add(E::BadRequest, 400, "no device to open for", |s| {
+        bare(s, "POST", "/v1/qr").json(&json!({"device": {"id": ""}}))
+    });
+    add(E::DeviceMismatch, 401, "two devices to open for", |s| {
+        bare(s, "POST", "/v1/qr")
+            .header("countersign-device", "other")
+            .json(&json!({"device": {"id": "d"}}))
+    });
+    add(E::NotAllowed, 403, "a client nobody registered", |s| {
+        bare(s, "POST", "/v1/qr").json(&json!({"device": {"id": "d"}, "client_id": "app"}))
+    });
+    add(E::MethodNotAllowed, 405, "an attempt by PUT", |s| {
+        bare(s, "PUT", "/v1/qr")
     });
     add(E::NotFound, 404, "an unknown code", |s| {
         s.alice.request("POST", UNKNOWN)

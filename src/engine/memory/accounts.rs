@@ -108,6 +108,23 @@ impl Memory {
     }
 
     #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn sessions_of(
+        &self,
+        user: UserId,
+        now: u64,
+    ) -> Result<Vec<Arc<SessionRecord>>, EngineError> {
+        let ids = self.sessions_of.get(&user).map(|mine| mine.clone());
+        let mut live: Vec<_> = ids
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|id| self.record(id))
+            .filter(|session| is_live(session, now))
+            .collect();
+        live.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        Ok(live)
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
     pub(in crate::engine) fn update_session(
         &self,
         id: String,

@@ -43,6 +43,8 @@ pub enum End {
     Answered,
     /// The peer is gone; there is nobody to tell.
     Broken,
+    /// An event stream has told what it was opened for, or another watcher tells it from here on.
+    Done,
 }
 
 /// What a connection's owner looks at when it is woken.
@@ -221,6 +223,13 @@ impl Connection {
         let mut out = self.out.lock();
         self.queue_locked(&mut out, frame);
         self.end_locked(&mut out, End::Close(code));
+    }
+
+    /// Nothing is left to tell: an event stream ends when what is queued has left, a WebSocket lives on.
+    pub(in crate::hub) fn has_told_all(&self) {
+        if self.is_event_stream() {
+            self.end(End::Done);
+        }
     }
 
     fn end_locked(&self, out: &mut Out, end: End) {

@@ -49,7 +49,7 @@ fn story() -> [Arc<Attempt>; 3] {
     [first, second, third].map(Arc::new)
 }
 
-fn render(attempt: &Attempt, told: u32) -> Vec<(u32, Bytes)> {
+fn render(attempt: &Attempt, told: u32, _: Format) -> Vec<(u32, Bytes)> {
     let events = attempt.events_after(Some(told));
     events
         .iter()
@@ -109,6 +109,42 @@ fn a_new_watcher_takes_over() {
     assert!(old.read().is_empty());
     assert_eq!(new.read(), ["qr 1", "qr 2", "qr 3"]);
     assert_eq!(hub.watch_count(), 0);
+}
+
+/// An event stream has nothing to live for once it does not watch; a WebSocket has.
+#[test]
+fn a_stream_ends_with_its_watch() {
+    let stream = |id| Connection::event_stream(id, IpAddr::V4(Ipv4Addr::LOCALHOST), OUTBOX);
+    let ended = |connection: &Connection| connection.standing().end;
+    let written = |connection: &Connection| {
+        let mut text = Vec::new();
+        let drained = connection.drain_with(|slices| {
+            slices.iter().for_each(|slice| text.extend_from_slice(slice));
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        });
+        drained.unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let formats = |attempt: &Attempt, told: u32, format: Format| {
+        let events = attempt.events_after(Some(told));
+        let line = |seq| Bytes::from(format!("{format:?} {seq} "));
+        events.iter().map(|e| (e.seq, line(e.seq))).collect()
+    };
+    let [first, second, third] = story();
+    let (hub, one, two, socket) = (Hub::default(), stream(1), stream(2), Seat::new(3, ALL));
+    hub.hold_watch(KEY, &socket.connection);
+    hub.hold_watch(KEY, &one);
+    hub.release_watch(&second, 1, 0, formats);
+    hub.hold_watch(KEY, &one);
+    hub.release_watch(&second, 1, 1, formats);
+    assert_eq!((ended(&one), socket.end()), (None, None));
+    hub.hold_watch(KEY, &two);
+    hub.release_watch(&first, 2, first.seq(), formats);
+    assert_eq!((ended(&one), ended(&two)), (Some(End::Done), None));
+    assert_eq!(written(&one), "Events 1 Events 2 Events 2 ");
+    hub.tell_watcher(&third, formats);
+    assert_eq!((ended(&two), hub.watch_count()), (Some(End::Done), 0));
+    assert_eq!(written(&two), "Events 2 Events 3 ");
 }
 
 #[test]

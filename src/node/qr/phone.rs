@@ -1,13 +1,16 @@
 //! The phone's side: everything about the phone comes from its session, nothing from its request.
 
-use countersign_protocol::http::{QrStateBody, Scanned};
+use countersign_protocol::ErrorCode;
+use countersign_protocol::http::{Confirm, QrStateBody, Scanned};
 use countersign_protocol::server::QrState;
 
 use super::{look, no_attempt, unexpected};
 use crate::auth::secret;
 use crate::auth::sessions::{Session, no_entropy};
+use crate::config::StepUp;
 use crate::core::attempt::{Command, Digest, Digits, Outcome, Phone, QrId, Secret};
 use crate::engine::AttemptRef;
+use crate::node::limiters::network_of;
 use crate::node::signin::{Caller, unauthenticated};
 use crate::node::{Node, Refusal};
 
@@ -40,25 +43,31 @@ impl Node {
     }
 
     /// The phone that scanned says yes.
+    ///
+    /// # Errors
+    /// `step_up_required` where the configuration asks for the password and it is missing or wrong; what the
+    /// attempt refuses.
     pub async fn confirm_qr(
         &self,
         caller: &Caller,
         qr_id: &str,
-        scan_token: &str,
-        code: Option<&str>,
+        confirm: &Confirm,
     ) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let id = self.live(session, qr_id).await?;
+        if self.config.qr.step_up == StepUp::Always {
+            self.step_up(session, caller, confirm.password.as_deref()).await?;
+        }
         let ticket = Secret::new(secret::token().map_err(|_| no_entropy())?);
-        let token: Digest = secret::digest(scan_token).into();
-        let confirm = || Command::Confirm {
+        let token: Digest = secret::digest(&confirm.scan_token).into();
+        let confirmed = || Command::Confirm {
             qr_id: id,
             phone: &phone,
             token,
-            code,
+            code: confirm.code.as_deref(),
             ticket: &ticket,
         };
-        self.update(AttemptRef::Id(id), self.clock.now(), &confirm)
+        self.update(AttemptRef::Id(id), self.clock.now(), &confirmed)
             .await?
             .step
             .outcome?;
@@ -91,8 +100,33 @@ impl Node {
         })
     }
 
+    /// Whoever holds the phone shows that it is theirs. Guesses count like those at a sign-in.
+    async fn step_up(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        password: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let asked = |message| Refusal {
+            methods: &["password"],
+            ..Refusal::new(ErrorCode::StepUpRequired, message)
+        };
+        let password = password.ok_or_else(|| asked("give the account's password to confirm"))?;
+        let user = session.user_id().clone();
+        self.limiters
+            .login_account
+            .check(&(user.clone(), network_of(caller.address)))?;
+        let account = self.engine.account(user).await?;
+        let stored = account.as_ref().map(|a| a.password_hash.as_str());
+        if self.hasher.verify(password, stored).await? {
+            Ok(())
+        } else {
+            Err(asked("the password is wrong"))
+        }
+    }
+
     /// Everything about the phone comes from its session, nothing from its request.
-    fn phone(caller: &Caller) -> Result<(&Session, Phone), Refusal> {
+    pub(super) fn phone(caller: &Caller) -> Result<(&Session, Phone), Refusal> {
         let session = caller.session.as_deref().ok_or_else(unauthenticated)?;
         let phone = Phone {
             user: (**session.user()).clone(),

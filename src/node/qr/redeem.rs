@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use countersign_protocol::ErrorCode;
 use countersign_protocol::server::{PublicDevice, QrRedeemed};
+use countersign_protocol::{ErrorCode, UserId};
 
 use super::{Claim, audit, look, no_attempt, unexpected};
 use crate::auth::device::DeviceDigest;
@@ -59,8 +59,41 @@ impl Node {
         ticket: &str,
     ) -> Result<Redeemed, Refusal> {
         let now = self.clock.now();
-        let (id, (digest, device)) = (claim.id()?, claim.digests());
         let bound = connection.session().map(|s| s.user_id().clone());
+        let kept = self.exchange(bound, &claim, ticket, now).await?;
+        let session = self.sessions.adopt(&kept.access_token, claim.device, now).await?;
+        match self.sign_in(connection, session).await {
+            Ok(()) => Ok(Redeemed {
+                reply: kept.reply,
+                signed_in: true,
+            }),
+            // The tokens are good all the same; only this socket cannot be one of the user's.
+            Err(SignInError::ConnectionLimit) => Ok(Redeemed {
+                reply: kept.reply,
+                signed_in: false,
+            }),
+            Err(SignInError::Refused(refusal)) => Err(refusal),
+        }
+    }
+
+    /// Exchanges the ticket for the PC's own tokens, for whoever asks over HTTP: no connection is signed in.
+    ///
+    /// # Errors
+    /// As [`Node::redeem_qr`].
+    pub async fn redeem_qr_unconnected(&self, claim: Claim<'_>, ticket: &str) -> Result<QrRedeemed, Refusal> {
+        let kept = self.exchange(None, &claim, ticket, self.clock.now()).await?;
+        Ok(kept.reply)
+    }
+
+    /// The exchange itself. `bound` is the user that whoever asks is already.
+    async fn exchange(
+        &self,
+        bound: Option<UserId>,
+        claim: &Claim<'_>,
+        ticket: &str,
+        now: u64,
+    ) -> Result<Kept, Refusal> {
+        let (id, (digest, device)) = (claim.id()?, claim.digests());
         let policy = self.policy();
         let mut prepared: Option<Prepared> = None;
         let mut refused: Option<Refusal> = None;
@@ -72,7 +105,7 @@ impl Node {
                     Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => {
                         Err(other_user())
                     }
-                    _ => self.prepare(attempt, &claim, now),
+                    _ => self.prepare(attempt, claim, now),
                 };
                 match ready {
                     Ok(ready) => prepared = Some(ready),
@@ -118,20 +151,7 @@ impl Node {
             _ => return Err(unexpected()),
         };
         let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
-        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
-        let session = self.sessions.adopt(&kept.access_token, claim.device, now).await?;
-        match self.sign_in(connection, session).await {
-            Ok(()) => Ok(Redeemed {
-                reply: kept.reply,
-                signed_in: true,
-            }),
-            // The tokens are good all the same; only this socket cannot be one of the user's.
-            Err(SignInError::ConnectionLimit) => Ok(Redeemed {
-                reply: kept.reply,
-                signed_in: false,
-            }),
-            Err(SignInError::Refused(refusal)) => Err(refusal),
-        }
+        serde_json::from_slice(&plain).map_err(|_| unexpected())
     }
 
     /// Makes the PC's session and tokens, sealed so that only the claim can read them again.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use countersign_protocol::client::{Auth, Empty, PublicKey, QrCancel, QrOpen, QrRedeem, QrWatch, Refresh};
+use countersign_protocol::client::{Auth, Empty, QrAnswer, QrCancel, QrOpen, QrRedeem, QrWatch, Refresh};
 use countersign_protocol::codec::{json, ok_json};
 use countersign_protocol::server::SignedIn;
 use countersign_protocol::{CloseCode, DeviceId, ErrorCode};
@@ -43,12 +43,12 @@ impl Call {
         })
     }
 
-    pub(super) fn qr_open(self, open: QrOpen<'_>) -> Pending {
-        let request = qr_request(open);
+    pub(super) fn qr_open(self, open: &QrOpen<'_>) -> Pending {
+        let request = QrRequest::read(open);
         session(async move {
             let opened = async {
                 self.node
-                    .open_qr(&self.connection, request?, |opened| self.ok_frame(opened))
+                    .open_qr(&self.connection, &request?, |opened| self.ok_frame(opened))
                     .await
             };
             self.replied(opened.await)
@@ -70,6 +70,19 @@ impl Call {
                     .await
             };
             self.replied(watched.await)
+        })
+    }
+
+    pub(super) fn qr_answer(self, answer: &QrAnswer<'_>) -> Pending {
+        let claim = OwnedClaim::new(answer.qr_id.clone(), answer.claim.clone());
+        let code = answer.code.to_string();
+        session(async move {
+            let answered = async {
+                self.node
+                    .answer_qr(claim.with(&known_device(&self.connection)?), &code)
+                    .await
+            };
+            self.reply(answered.await.map(|()| Empty {}))
         })
     }
 
@@ -193,21 +206,4 @@ fn parse_device(text: &str) -> Result<DeviceId, Refusal> {
 /// cannot be the PC that asked, and is told what any other stranger is told.
 fn known_device(connection: &Connection) -> Result<DeviceId, Refusal> {
     connection.device().ok_or_else(no_attempt)
-}
-
-fn qr_request(open: QrOpen<'_>) -> Result<QrRequest, Refusal> {
-    let owned = |text: Cow<'_, str>| -> Cow<'static, str> { Cow::Owned(text.into_owned()) };
-    Ok(QrRequest {
-        device: parse_device(&open.device.id)?,
-        device_name: open.device.name.map(Cow::into_owned),
-        device_kind: open.device.kind,
-        public_key: open.public_key.map(|key| PublicKey {
-            kty: owned(key.kty),
-            crv: owned(key.crv),
-            x: owned(key.x),
-            y: owned(key.y),
-        }),
-        dpop_jkt: open.dpop_jkt.map(Cow::into_owned),
-        client_id: open.client_id.map(Cow::into_owned),
-    })
 }

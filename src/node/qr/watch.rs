@@ -1,0 +1,126 @@
+//! Who hears what becomes of an attempt: one connection, a WebSocket or an event stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_protocol::server::QrWatching;
+use countersign_protocol::{DeviceId, ErrorCode};
+
+use super::Claim;
+use crate::core::attempt::{Attempt, AttemptKey, Command};
+use crate::engine::{AttemptRef, Topic};
+use crate::hub::{Connection, ConnectionId, Watched};
+use crate::node::{Node, Refusal, connection_name, sink};
+
+impl Node {
+    pub(super) fn tell_watcher(&self, attempt: &Arc<Attempt>) {
+        self.hub.tell_watcher(attempt, |attempt, told, format| {
+            sink::frames(attempt, told, format, self.clock.now(), self.origins.public())
+        });
+    }
+
+    pub(super) fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
+        self.hub
+            .release_watch(attempt, connection.id, told, |attempt, told, format| {
+                sink::frames(attempt, told, format, self.clock.now(), self.origins.public())
+            });
+        connection.flush();
+    }
+
+    /// Watches an attempt again, after a lost connection. `reply` makes the answer, which leaves first; then
+    /// every event after `after_seq`, or the newest.
+    pub async fn watch_qr(
+        &self,
+        connection: &Arc<Connection>,
+        claim: Claim<'_>,
+        after_seq: Option<u32>,
+        reply: impl FnOnce(&QrWatching) -> Bytes + Send,
+    ) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        check_device(connection, claim.device)?;
+        let (id, (digest, device)) = (claim.id()?, claim.digests());
+        let name = connection_name(connection.id);
+        let watch = || Command::Watch {
+            claim: digest,
+            device,
+            connection: &name,
+        };
+        let decided = self.update(AttemptRef::Id(id), now, &watch).await?;
+        decided.step.outcome?;
+        claim_device(connection, claim.device)?;
+        let watched = Watched {
+            key: decided.attempt.key(),
+            claim: digest,
+            device,
+        };
+        if let Some(former) = connection
+            .set_watched(Some(watched))
+            .filter(|f| f.key != watched.key)
+        {
+            self.unwatch_qr(connection, former.key, now).await;
+        }
+        let topic = Topic::Attempt(watched.key);
+        let turn = self.turns.turn(&topic).await;
+        self.hub.hold_watch(watched.key, connection);
+        let followed = self.engine.follow(topic.clone()).await;
+        drop(turn);
+        // Read again now that nothing can be missed.
+        let poll = || Command::Poll {
+            claim: digest,
+            device,
+        };
+        let read = match followed {
+            Ok(()) => self.update(AttemptRef::Key(watched.key), now, &poll).await,
+            Err(e) => Err(e.into()),
+        };
+        let attempt = match read {
+            Ok(decided) => decided.attempt,
+            Err(refusal) => {
+                self.hub.unwatch(watched.key, connection.id);
+                connection.set_watched(None);
+                self.unfollow_unless_needed(topic).await;
+                return Err(refusal);
+            }
+        };
+        connection.queue(reply(&QrWatching {
+            state: attempt.state(),
+            expires_in_ms: attempt.expires_at().saturating_sub(now),
+        }));
+        let told = after_seq.unwrap_or_else(|| attempt.seq().saturating_sub(1));
+        self.release_watch(connection, &attempt, told);
+        Ok(())
+    }
+
+    async fn unwatch_qr(&self, connection: &Connection, key: AttemptKey, now: u64) {
+        self.hub.unwatch(key, connection.id);
+        self.forget_watch(connection.id, key, now).await;
+        self.unfollow_unless_needed(Topic::Attempt(key)).await;
+    }
+
+    /// A connection no longer watches; another may.
+    pub(in crate::node) async fn forget_watch(&self, connection: ConnectionId, key: AttemptKey, now: u64) {
+        let name = connection_name(connection);
+        // Refused when the attempt is gone: then nobody need know.
+        let _ = self
+            .update(AttemptRef::Key(key), now, &|| Command::Unwatch {
+                connection: &name,
+            })
+            .await;
+    }
+}
+
+fn other_device() -> Refusal {
+    Refusal::new(ErrorCode::DeviceMismatch, "this connection is another device")
+}
+
+/// A command that is refused leaves the connection as it was, so the device is looked at first and kept last.
+pub(super) fn check_device(connection: &Connection, device: &DeviceId) -> Result<(), Refusal> {
+    match connection.device() {
+        Some(known) if known != *device => Err(other_device()),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn claim_device(connection: &Connection, device: &DeviceId) -> Result<(), Refusal> {
+    connection.set_device(device).map_err(|_| other_device())
+}
