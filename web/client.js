@@ -87,6 +87,11 @@ export class Client extends Emitter {
     return this.#session.current?.user ?? null;
   }
 
+  /** What keeps this user signed in, as the `session` event gave it last; null when nobody is. */
+  get session() {
+    return this.#session.current;
+  }
+
   get limits() {
     return this.#connection.limits;
   }
@@ -119,9 +124,9 @@ export class Client extends Emitter {
     return this.#connection.call(type, fields, more);
   }
 
-  /** An HTTP call as the signed-in user. */
-  request(method, path, body) {
-    return this.#session.request(method, path, body);
+  /** An HTTP call as the signed-in user; `timeout_ms` for one that the gateway waits with. */
+  request(method, path, body, { timeout_ms } = {}) {
+    return this.#session.request(method, path, body, { timeout_ms });
   }
 
   // Accounts.
