@@ -9,6 +9,7 @@ import { Session } from './client/session.js';
 export { CountersignError } from './client/error.js';
 export { reconnects } from './client/connection.js';
 export { uuid } from './client/id.js';
+export { qrLogin } from './client/qr-login.js';
 
 const SYSTEM_CLOCK = {
   now: () => Date.now(),

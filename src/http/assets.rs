@@ -33,6 +33,7 @@ files! {
     "client/error.js", "text/javascript; charset=utf-8";
     "client/http.js", "text/javascript; charset=utf-8";
     "client/id.js", "text/javascript; charset=utf-8";
+    "client/qr-login.js", "text/javascript; charset=utf-8";
     "client/room.js", "text/javascript; charset=utf-8";
     "client/session.js", "text/javascript; charset=utf-8";
     "confirm.html", "text/html; charset=utf-8";
