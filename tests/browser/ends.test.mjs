@@ -31,7 +31,7 @@ async function lose_first(person, path) {
 
 /** A dead wire is told by the browser itself. */
 const forget_resets = (person) => {
-  const kept = person.faults.filter((fault) => !/ERR_CONNECTION_RESET/.test(fault));
+  const kept = person.faults.filter((fault) => !/ERR_(CONNECTION_RESET|INTERNET_DISCONNECTED)/.test(fault));
   person.faults.splice(0, person.faults.length, ...kept);
 };
 
@@ -97,6 +97,36 @@ describe('the phone knows the end', () => {
     await shows(phone.at('result-title'), 'That session is ended');
     assert.equal(ends(), 2);
     await code_of(pc);
+    forget_resets(person);
+  });
+
+  test('no network on the phone: said where it stands, and gone on with when it is back', async () => {
+    const pc = await (await on.somebody()).tab(on.url);
+    const { url } = await code_of(pc);
+    const person = await on.somebody();
+    const phone = await person.tab(on.reach(url));
+    await fill_account(phone, { user_id: fresh('offline'), name: 'Offline' });
+    await phone.at('in-front').waitFor();
+    await person.context.setOffline(true);
+    await phone.at('in-front').click();
+    await shows(phone.at('ready-error'), /^The gateway did not answer. Check your connection/);
+    await person.context.setOffline(false);
+    await phone.at('in-front').click();
+    await phone.at('step-request').waitFor();
+    const number = await number_of(pc);
+
+    await person.context.route('**/outcome', (route) => route.abort('internetdisconnected'));
+    // The question that was on its way is asked again by the page that a reload makes.
+    await phone.page.reload();
+    await phone.at('in-front').click();
+    await phone.at('step-request').waitFor();
+    await type_number(phone, number);
+    await shows(phone.at('result-error'), /goes on asking/);
+    await shows(phone.at('result-title'), /^Confirmed/);
+    await pc.at('room').waitFor();
+    await person.context.unroute('**/outcome');
+    await shows(phone.at('result-title'), /^Signed in on/);
+    await shows(phone.at('result-error'), '');
     forget_resets(person);
   });
 
