@@ -239,6 +239,7 @@ fn paths_in_the_texts_exist() {
         "SECURITY.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/qr-login.md",
     ];
     let folders = ["src/", "protocol/", "tests/", "web/", "docs/", "loadtest/"];
     let mut gone = Vec::new();
@@ -264,6 +265,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/qr-login.md",
     ];
     for name in names {
         let text = document(name);

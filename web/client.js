@@ -9,6 +9,7 @@ import { Session } from './client/session.js';
 export { CountersignError } from './client/error.js';
 export { reconnects } from './client/connection.js';
 export { uuid } from './client/id.js';
+export { qrLogin } from './client/qr-login.js';
 
 const SYSTEM_CLOCK = {
   now: () => Date.now(),
@@ -87,6 +88,11 @@ export class Client extends Emitter {
     return this.#session.current?.user ?? null;
   }
 
+  /** What keeps this user signed in, as the `session` event gave it last; null when nobody is. */
+  get session() {
+    return this.#session.current;
+  }
+
   get limits() {
     return this.#connection.limits;
   }
@@ -119,9 +125,9 @@ export class Client extends Emitter {
     return this.#connection.call(type, fields, more);
   }
 
-  /** An HTTP call as the signed-in user. */
-  request(method, path, body) {
-    return this.#session.request(method, path, body);
+  /** An HTTP call as the signed-in user; `timeout_ms` for one that the gateway waits with. */
+  request(method, path, body, { timeout_ms } = {}) {
+    return this.#session.request(method, path, body, { timeout_ms });
   }
 
   // Accounts.

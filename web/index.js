@@ -1,6 +1,8 @@
 import { Client } from './client.js';
 import { account_form } from './page/account-form.js';
+import { Devices } from './page/devices.js';
 import { by_id, fill_texts, say } from './page/dom.js';
+import { language_switch } from './page/language.js';
 import { RoomView } from './page/room.js';
 import { SignIn } from './page/sign-in.js';
 import { load_session, save_session, this_device } from './page/store.js';
@@ -9,7 +11,9 @@ import { text } from './strings.js';
 const NOTICE_MS = 6_000;
 
 fill_texts();
+language_switch();
 const client = new Client({ url: location.origin, device: this_device(), session: load_session() });
+const devices = new Devices(client);
 const sign_in = new SignIn(client);
 const room = new RoomView(client, new URLSearchParams(location.search).get('room') || 'chat:lobby');
 account_form(by_id('account-form'), client);
@@ -28,6 +32,7 @@ by_id('closed-again').addEventListener('click', () => connect());
 client.on('session', (saved, why) => {
   save_session(saved);
   if (why === 'qr' || why === 'login') notice(text.signIn.welcome(saved.user.name || saved.user.id));
+  if (!saved) devices.close();
   if (!saved) notice(text.account.ended[why] ?? '');
   show(saved);
 });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_protocol::ErrorCode;
 
@@ -28,10 +28,12 @@ files! {
     "client.js", "text/javascript; charset=utf-8";
     "client/attempt.js", "text/javascript; charset=utf-8";
     "client/connection.js", "text/javascript; charset=utf-8";
+    "client/device.js", "text/javascript; charset=utf-8";
     "client/emitter.js", "text/javascript; charset=utf-8";
     "client/error.js", "text/javascript; charset=utf-8";
     "client/http.js", "text/javascript; charset=utf-8";
     "client/id.js", "text/javascript; charset=utf-8";
+    "client/qr-login.js", "text/javascript; charset=utf-8";
     "client/room.js", "text/javascript; charset=utf-8";
     "client/session.js", "text/javascript; charset=utf-8";
     "confirm.html", "text/html; charset=utf-8";
@@ -40,12 +42,22 @@ files! {
     "index.html", "text/html; charset=utf-8";
     "index.js", "text/javascript; charset=utf-8";
     "page/account-form.js", "text/javascript; charset=utf-8";
+    "page/calls.js", "text/javascript; charset=utf-8";
+    "page/countdown.js", "text/javascript; charset=utf-8";
+    "page/decide.js", "text/javascript; charset=utf-8";
+    "page/devices.js", "text/javascript; charset=utf-8";
     "page/dom.js", "text/javascript; charset=utf-8";
+    "page/language.js", "text/javascript; charset=utf-8";
     "page/members.js", "text/javascript; charset=utf-8";
+    "page/outcome.js", "text/javascript; charset=utf-8";
+    "page/result.js", "text/javascript; charset=utf-8";
     "page/room.js", "text/javascript; charset=utf-8";
     "page/sign-in.js", "text/javascript; charset=utf-8";
     "page/store.js", "text/javascript; charset=utf-8";
+    "qr.css", "text/css; charset=utf-8";
     "strings.js", "text/javascript; charset=utf-8";
+    "strings/en.js", "text/javascript; charset=utf-8";
+    "strings/zh.js", "text/javascript; charset=utf-8";
     "style.css", "text/css; charset=utf-8";
 }
 
@@ -73,7 +85,15 @@ fn page(name: &str) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (StatusCode::OK, headers, *content).into_response()
+    let mut response = (StatusCode::OK, headers, *content).into_response();
+    if kind.starts_with("text/javascript") {
+        // The client is for pages of other sites too: it is public, and answers nobody in particular.
+        let anybody = HeaderValue::from_static("*");
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anybody);
+    }
+    response
 }
 
 #[cfg(test)]

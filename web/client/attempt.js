@@ -24,6 +24,8 @@ export class Attempt extends Emitter {
   /** Who scanned, and what the phone has to type: set from `scanned` on. */
   user = null;
   match = null;
+  /** Whether `answer` was right: from then on the phone can confirm. */
+  matched = false;
   ticket = null;
   /** By this machine's clock, made from the relative times on the wire. */
   expires_at_ms = null;
@@ -62,6 +64,16 @@ export class Attempt extends Emitter {
   /** What a reload needs to go on. It holds the claim: keep it where the tokens are kept. */
   toJSON() {
     return { qr_id: this.qr_id, claim: this.#claim, url: this.url };
+  }
+
+  /**
+   * Where the PC types (`match.mode` is `pc_types`): the two digits that the phone shows. The right ones again are right
+   * again, so a lost reply may be answered by a repeat. A wrong one rejects with `match_failed`, `body.tries_left` says
+   * how many are left, and the last ends the attempt.
+   * @param {string} code
+   */
+  async answer(code) {
+    await this.#call('qr.answer', { qr_id: this.qr_id, claim: this.#claim, code });
   }
 
   /** The PC changed its mind. */
@@ -106,6 +118,7 @@ export class Attempt extends Emitter {
     this.url = frame.url ?? this.url;
     this.user = frame.user ?? this.user;
     this.match = frame.match ?? this.match;
+    this.matched = frame.matched ?? this.matched;
     this.ticket = frame.ticket ?? this.ticket;
     if (frame.expires_in_ms !== undefined) this.expires_at_ms = this.#clock.now() + frame.expires_in_ms;
     this.rotates_at_ms = frame.rotate_in_ms === undefined ? null : this.#clock.now() + frame.rotate_in_ms;

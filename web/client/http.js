@@ -18,10 +18,10 @@ export class Http {
   /**
    * @param {string} method
    * @param {string} path
-   * @param {{body?: object, token?: string}} [more]
+   * @param {{body?: object, token?: string, timeout_ms?: number}} [more] `timeout_ms` for what the gateway waits with
    * @returns {Promise<any>} the parsed answer, null when there is none
    */
-  async request(method, path, { body, token } = {}) {
+  async request(method, path, { body, token, timeout_ms = REQUEST_MS } = {}) {
     const headers = { 'Countersign-Device': this.#device.id };
     if (token) headers.Authorization = `Bearer ${token}`;
     if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -32,7 +32,7 @@ export class Http {
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         cache: 'no-store',
-        signal: AbortSignal.timeout(REQUEST_MS),
+        signal: AbortSignal.timeout(timeout_ms),
       });
     } catch (cause) {
       throw new CountersignError('unreachable', { message: String(cause), retry: true });

@@ -84,12 +84,12 @@ export class Session extends Emitter {
   }
 
   /** An HTTP call as the signed-in user; renews the token once when it is refused. */
-  async request(method, path, body) {
+  async request(method, path, body, { timeout_ms } = {}) {
     for (let first = true; ; first = false) {
       const token = await this.token();
       if (!token) throw new CountersignError('unauthenticated', { status: 401 });
       try {
-        return await this.#http.request(method, path, { body, token });
+        return await this.#http.request(method, path, { body, token, timeout_ms });
       } catch (error) {
         if (error.status !== 401) throw error;
         if (first) this.expire();

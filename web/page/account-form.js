@@ -1,4 +1,4 @@
-import { text, explain, seconds } from '../strings.js';
+import { capital, explain, seconds, text } from '../strings.js';
 import { make } from './dom.js';
 
 /**
@@ -76,5 +76,3 @@ function in_words(failure) {
   if (failure.status === 429) return capital(text.errors.rate_limited(seconds(failure.after_ms)));
   return capital(explain(failure));
 }
-
-const capital = (words) => words[0].toUpperCase() + words.slice(1);

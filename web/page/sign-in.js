@@ -1,4 +1,5 @@
-import { text, explain, seconds } from '../strings.js';
+import { capital, explain, seconds, text } from '../strings.js';
+import { Countdown } from './countdown.js';
 import { avatar, by_id, make, say } from './dom.js';
 import { load_attempt, save_attempt } from './store.js';
 
@@ -11,8 +12,7 @@ export class SignIn {
   #starting = false;
   #shown = false;
   #pictured = null;
-  /** The longest time left seen in the present state: what a full bar means. */
-  #span = { state: null, ms: 1 };
+  #countdown = new Countdown();
   #ticker = null;
 
   /** @param {import('../client.js').Client} client */
@@ -25,6 +25,12 @@ export class SignIn {
       client.open().catch(() => {});
       this.#start();
     });
+    const answer = by_id('qr-answer-digits');
+    answer.addEventListener('input', () => { answer.value = answer.value.replace(/\D/g, '').slice(0, 2); });
+    by_id('qr-answer').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#answer(answer);
+    });
     client.on('state', (state) => { if (state === 'connected') this.#start(); });
   }
 
@@ -32,7 +38,7 @@ export class SignIn {
     this.#shown = true;
     by_id('sign-in').hidden = false;
     this.#render();
-    this.#ticker ??= setInterval(() => this.#tick(), TICK_MS);
+    this.#ticker ??= setInterval(() => this.#countdown.tick(this.#attempt), TICK_MS);
     this.#start();
   }
 
@@ -87,10 +93,42 @@ export class SignIn {
     try {
       await this.#attempt?.cancel();
     } catch (error) {
-      say(by_id('qr-status'), explain(error));
+      this.#say(capital(explain(error)));
     } finally {
-      by_id('qr-cancel').disabled = false;
+      by_id('qr-cancel').disabled = !this.#attempt || this.#attempt.final;
     }
+  }
+
+  /** The digits of the phone, typed here. */
+  async #answer(input) {
+    const words = text.signIn;
+    const attempt = this.#attempt;
+    if (input.value.length !== 2) {
+      this.#say(words.two);
+      input.focus();
+      return;
+    }
+    by_id('qr-answer-send').disabled = true;
+    try {
+      await attempt.answer(input.value);
+    } catch (error) {
+      // What ends it is pushed as well, and told there.
+      if (attempt !== this.#attempt || attempt.final || error.body?.tries_left === 0) return;
+      const wrong = error.code === 'match_failed';
+      this.#say(wrong ? `${words.wrong} ${text.triesLeft(error.body.tries_left)}` : capital(explain(error)));
+      if (wrong) input.value = '';
+      input.toggleAttribute('aria-invalid', false);
+      if (wrong) input.setAttribute('aria-invalid', 'true');
+      input.focus();
+    } finally {
+      by_id('qr-answer-send').disabled = false;
+    }
+  }
+
+  /** Shows it, and has it read out: once, however often it is rendered. */
+  #say(words, announced = words) {
+    say(by_id('qr-status'), words);
+    say(by_id('qr-announce'), announced);
   }
 
   #failed(error) {
@@ -103,17 +141,21 @@ export class SignIn {
     const attempt = this.#attempt;
     const state = end?.state ?? attempt?.state ?? 'opening';
     const number = state === 'scanned' && attempt.match?.mode === 'phone_types' ? attempt.match.code : null;
+    const answers = state === 'scanned' && attempt.match?.mode === 'pc_types' && !attempt.matched;
     by_id('qr').dataset.state = state;
     this.#picture(state === 'waiting' ? attempt.qr_id : null);
 
     by_id('qr-number').hidden = number === null;
     say(by_id('qr-number'), number ?? '');
+    this.#show_answer(answers);
     by_id('qr-end').hidden = !end;
     say(by_id('qr-end'), end?.title ?? '');
-    by_id('qr-busy').hidden = !['opening', 'confirmed', 'redeemed'].includes(state);
+    by_id('qr-done').hidden = !(state === 'redeemed' || (state === 'scanned' && attempt.matched));
+    by_id('qr-busy').hidden = !['opening', 'confirmed'].includes(state);
 
-    by_id('qr-who').replaceChildren(...(attempt?.user && !end ? [avatar(attempt.user), make('b', { text: attempt.user.name ?? text.signIn.somebody, 'data-testid': 'qr-who-name' })] : []));
-    say(by_id('qr-status'), this.#status(state, number, end));
+    this.#who(end ? null : attempt?.user);
+    const words = this.#status(state, number, end);
+    this.#say(words, end ? `${end.title}. ${words}` : words);
     by_id('qr-cancel').hidden = Boolean(end);
     by_id('qr-cancel').disabled = !attempt || attempt.final;
     by_id('qr-again').hidden = !end;
@@ -122,7 +164,26 @@ export class SignIn {
     link.classList.toggle('gone', state !== 'waiting');
     if (state === 'waiting') link.href = attempt.url;
     else link.removeAttribute('href');
-    this.#tick();
+    this.#countdown.tick(attempt);
+  }
+
+  /** Who scanned; made once, so that their picture is fetched once. */
+  #who(user) {
+    const at = by_id('qr-who');
+    const shown = user ? JSON.stringify(user) : '';
+    if (at.dataset.user === shown) return;
+    at.dataset.user = shown;
+    at.replaceChildren(...(user ? [avatar(user), make('b', { text: user.name ?? text.signIn.somebody, 'data-testid': 'qr-who-name' })] : []));
+  }
+
+  #show_answer(answers) {
+    const form = by_id('qr-answer');
+    if (form.hidden === !answers) return;
+    form.hidden = !answers;
+    const input = by_id('qr-answer-digits');
+    input.value = '';
+    input.removeAttribute('aria-invalid');
+    if (answers) input.focus({ preventScroll: true });
   }
 
   /** How it ended badly, in words; null while it goes on or when it went well. */
@@ -139,7 +200,9 @@ export class SignIn {
     if (end) return end.text;
     if (state !== 'scanned') return words[state];
     const who = words.scanned(this.#attempt.user?.name ?? words.somebody);
-    return `${who} ${number === null ? words.confirmThere : words.type(number)}`;
+    if (number !== null) return `${who} ${words.type(number)}`;
+    if (this.#attempt.match?.mode !== 'pc_types') return `${who} ${words.confirmThere}`;
+    return this.#attempt.matched ? words.matched : `${who} ${words.typeHere}`;
   }
 
   /** Shows the code of this id; the old picture stays until the new one is there, and each is fetched once. */
@@ -151,24 +214,4 @@ export class SignIn {
     image.addEventListener('load', () => { if (this.#pictured === qr_id) by_id('qr-picture').replaceChildren(image); });
     image.src = `/v1/qr/${encodeURIComponent(qr_id)}.svg`;
   }
-
-  #tick() {
-    const attempt = this.#attempt;
-    const running = attempt && !attempt.final && attempt.expires_at_ms !== null;
-    const left = running ? Math.max(0, attempt.expires_at_ms - Date.now()) : 0;
-    if (this.#span.state !== attempt?.state) this.#span = { state: attempt?.state, ms: 1 };
-    this.#span.ms = Math.max(this.#span.ms, left);
-    by_id('qr-progress').value = left / this.#span.ms;
-    let words = running ? text.signIn.left(clock(left)) : '\u00a0';
-    if (running && attempt.rotates_at_ms !== null) {
-      words += ` · ${text.signIn.rotates(Math.max(0, Math.ceil((attempt.rotates_at_ms - Date.now()) / 1000)))}`;
-    }
-    say(by_id('qr-time'), words);
-  }
-}
-
-/** `4:05` */
-function clock(ms) {
-  const all = Math.ceil(ms / 1000);
-  return `${Math.floor(all / 60)}:${String(all % 60).padStart(2, '0')}`;
 }

@@ -1,41 +1,14 @@
-import { uuid } from '../client.js';
+import { guarded, kept_device_id } from '../client/device.js';
 
-const DEVICE = 'countersign.device';
 const SESSION = 'countersign.session';
 const ATTEMPT = 'countersign.attempt';
+const CONFIRMED = 'countersign.confirmed';
 
-/** A storage that may be forbidden: then nothing outlives the page, and everything else works. */
-function guarded(storage) {
-  return {
-    read(key) {
-      try {
-        return JSON.parse(storage().getItem(key));
-      } catch {
-        return null;
-      }
-    },
-    write(key, value) {
-      try {
-        if (value === null) storage().removeItem(key);
-        else storage().setItem(key, JSON.stringify(value));
-      } catch {
-        // Kept in memory by whoever asked.
-      }
-    },
-  };
-}
-
-const lasting = guarded(() => localStorage);
 const passing = guarded(() => sessionStorage);
 
 /** This browser, as the gateway knows it: tokens are bound to the id. */
 export function this_device() {
-  let id = lasting.read(DEVICE);
-  if (typeof id !== 'string') {
-    id = uuid();
-    lasting.write(DEVICE, id);
-  }
-  return { id, name: device_name(navigator.userAgent), kind: 'web' };
+  return { id: kept_device_id(), name: device_name(navigator.userAgent), kind: 'web' };
 }
 
 /** Tokens live in memory and, for a reload of this tab, in its session storage. */
@@ -45,6 +18,10 @@ export const save_session = (saved) => passing.write(SESSION, saved);
 /** A code on the screen outlives a reload the same way. */
 export const load_attempt = () => passing.read(ATTEMPT);
 export const save_attempt = (kept) => passing.write(ATTEMPT, kept);
+
+/** On the phone: the code that was confirmed and the device that showed it, so that a reload still tells the end. */
+export const load_confirmed = () => passing.read(CONFIRMED);
+export const save_confirmed = (kept) => passing.write(CONFIRMED, kept);
 
 /** `Firefox on Linux`: for people to recognise, not for programs to trust. */
 function device_name(agent) {

@@ -144,15 +144,14 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
     return new Response(status === 204 ? null : JSON.stringify(value), { status, headers: more });
   };
 
+  /** What a client of this world runs on. */
+  world.platform = { WebSocket: FakeSocket, fetch, random: () => world.random, clock };
   const saved = { ...TOKENS, expires_at_ms: clock.now() + expires_in_ms };
   world.client = new Client({
     url: 'https://gateway.test',
     device: { id: 'd_1', name: 'Test', kind: 'web' },
     session: signed_in ? saved : null,
-    WebSocket: FakeSocket,
-    fetch,
-    random: () => world.random,
-    clock,
+    ...world.platform,
   });
   world.client.on('state', (state, detail) => world.states.push({ state, ...detail }));
   world.client.on('session', (session, why) => world.sessions.push({ session, why }));

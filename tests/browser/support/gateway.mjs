@@ -18,13 +18,14 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(s
 
 /**
  * Starts a gateway on ports the system picks, otherwise as it comes but for a quick drain.
- * @param {string} [config] further configuration, TOML
+ * @param {string} [config] further configuration, TOML tables
+ * @param {string} [top] fields that stand before all tables
  * @returns {Promise<{url: string, operator: string, stop(): Promise<void>, log(): string}>}
  */
-export async function start_gateway(config = '') {
+export async function start_gateway(config = '', top = '') {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-test-'));
   const file = join(folder, 'countersign.toml');
-  writeFileSync(file, DRAIN + config);
+  writeFileSync(file, top + DRAIN + config);
   const env = { ...process.env, COUNTERSIGN_LISTEN: '127.0.0.1:0', COUNTERSIGN_OPERATOR_LISTEN: '127.0.0.1:0', COUNTERSIGN_CONFIG: file };
   const child = spawn(BINARY, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+import { fresh, start_browser, somebody } from './support/browser.mjs';
+import { eventually, shows } from './support/eventually.mjs';
+import { start_gateway } from './support/gateway.mjs';
+import { scan, type_number } from './support/stage.mjs';
+
+const MARKDOWN = readFileSync(new URL('../../docs/qr-login.md', import.meta.url), 'utf8');
+const [HTML, FORM] = blocks('html');
+const [SCRIPT, ANSWER] = blocks('js');
+const [POLICY] = blocks('text');
+const PUBLIC = 'https://login.example';
+
+/** The code blocks of this language, in their order. */
+function blocks(language) {
+  return [...MARKDOWN.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'))].map(([, code]) => code);
+}
+
+/** A site of somebody else, on an origin of its own, that serves what the document says to serve. */
+async function start_site() {
+  const files = {};
+  const site = createServer((request, answer) => {
+    const file = files[request.url];
+    if (!file) return answer.writeHead(404).end();
+    answer.writeHead(200, { 'Content-Type': file.type, 'Content-Security-Policy': files.policy });
+    return answer.end(file.text);
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => { site.once('listening', resolve); });
+  const url = `http://127.0.0.1:${site.address().port}`;
+  const stop = () => new Promise((resolve) => { site.close(resolve).closeAllConnections(); });
+  return { url, files, stop };
+}
+
+/** Gateway, site and browser; the gateway's address takes the place of the one in the document. */
+function documented(config, { allowed = true, html = HTML, script = SCRIPT } = {}) {
+  const on = {};
+  before(async () => {
+    on.site = await start_site();
+    const origins = allowed ? `allowed_origins = ["${on.site.url}"]\n` : '';
+    on.gateway = await start_gateway(`${config}`, `public_origin = "${PUBLIC}"\n${origins}`);
+    const here = (text) => text.replaceAll(PUBLIC, on.gateway.url).replaceAll(PUBLIC.replace('https', 'wss'), on.gateway.url.replace('http', 'ws'));
+    on.site.files['/'] = { type: 'text/html', text: here(html) };
+    on.site.files['/login.js'] = { type: 'text/javascript', text: here(script) };
+    on.site.files['/favicon.ico'] = { type: 'image/svg+xml', text: '<svg xmlns="http://www.w3.org/2000/svg"/>' };
+    on.site.files.policy = here(POLICY).trim();
+    on.browser = await start_browser();
+  });
+  after(async () => {
+    await on.browser?.close();
+    await on.gateway?.stop();
+    await on.site?.stop();
+  });
+  return on;
+}
+
+/** The page of the site, and a phone that opened what its code says. */
+async function page_and_phone(on) {
+  const [shop, person] = [await somebody(on.browser), await somebody(on.browser)];
+  const tab = await shop.tab(`${on.site.url}/`);
+  const at = (id) => tab.page.locator(`#${id}`);
+  await shows(at('status'), 'Scan the code');
+  await eventually(async () => assert.ok(await at('code').evaluate((image) => image.complete && image.naturalWidth > 0)));
+  const qr_id = /\/v1\/qr\/([\w-]{22})\.svg$/.exec(await at('code').getAttribute('src'))[1];
+  const phone = await person.tab(`${on.gateway.url}/q/${qr_id}`);
+  return { at, shop, phone };
+}
+
+describe('the page in the document', () => {
+  const on = documented('');
+
+  test('signs in from another origin, under the policy it names', async () => {
+    assert.ok(SCRIPT.trim().split('\n').length <= 16, 'a short script');
+    const { at, shop, phone } = await page_and_phone(on);
+    await scan(phone, fresh('shopper'), 'Shopper');
+    await shows(phone.at('fact-device'), /^Example shop \(browser\)/);
+    await shows(at('status'), 'Confirm on the phone, Shopper');
+    const number = await eventually(async () => {
+      const digits = await at('number').innerText();
+      assert.match(digits, /^\d\d$/);
+      return digits;
+    });
+    await type_number(phone, number);
+    await shows(phone.at('result-title'), 'Signed in on Example shop');
+    await shows(at('status'), 'Signed in as Shopper');
+    assert.deepEqual(shop.faults, []);
+  });
+});
+
+describe('the page in the document, where its person types', () => {
+  const on = documented('[qr]\nmatch_mode = "pc_types"\n', {
+    html: HTML.replace('<script', `${FORM}<script`),
+    script: SCRIPT.replace('const { user } = await', `${ANSWER}const { user } = await`),
+  });
+
+  test('tells a wrong answer and signs in with the right one', async () => {
+    const { at, shop, phone } = await page_and_phone(on);
+    await scan(phone, fresh('typist'), 'Typist');
+    await shows(at('status'), 'Confirm on the phone, Typist');
+    const digits = await phone.at('digits').innerText();
+    const answer = async (typed) => {
+      await at('answer').locator('input').fill(typed);
+      await at('answer').locator('input').press('Enter');
+    };
+    await answer(digits === '00' ? '01' : '00');
+    await shows(at('number'), 'Wrong: 2 more tries');
+    await answer(digits);
+    await eventually(async () => {
+      await phone.at('choose-confirm').click({ timeout: 1_000 });
+      await shows(phone.at('result-title'), 'Signed in on Example shop', 1_000);
+    });
+    await shows(at('status'), 'Signed in as Typist');
+    assert.deepEqual(shop.faults, []);
+  });
+});
+
+describe('the page in the document, on an origin that was not allowed', () => {
+  const on = documented('', { allowed: false });
+
+  test('gets no code', async () => {
+    const shop = await somebody(on.browser);
+    const { page, sockets } = await shop.tab(`${on.site.url}/`);
+    await eventually(() => assert.ok(sockets.length >= 2, 'it keeps trying'));
+    assert.notEqual(await page.locator('#status').innerText(), 'Scan the code');
+    assert.equal(await page.locator('#code').isVisible(), false);
+  });
+});

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { en } from '../../web/strings/en.js';
+import { zh } from '../../web/strings/zh.js';
+
+/** The same in both, because it is a name. */
+const NAMES = new Set(['brand']);
+
+/** Every text under its path. @returns {Map<string, string | Function>} */
+function leaves(table, path = '', found = new Map()) {
+  for (const [key, value] of Object.entries(table)) {
+    const at = path ? `${path}.${key}` : key;
+    if (typeof value === 'object') leaves(value, at, found);
+    else found.set(at, value);
+  }
+  return found;
+}
+
+/** Which of the values it is given a sentence says, whatever it says around them. */
+function values(sentence) {
+  if (typeof sentence === 'string') return [];
+  // Words, and numbers that no sentence says by itself.
+  const tries = [['«a»', '«b»', '«c»'], [71, 72, 73]];
+  return tries.flatMap((given) => given.filter((value) => sentence(...given).includes(String(value))));
+}
+
+test('both languages have the same texts with the same values', () => {
+  const [english, chinese] = [leaves(en), leaves(zh)];
+  assert.deepEqual([...chinese.keys()].toSorted(), [...english.keys()].toSorted());
+  for (const [key, sentence] of english) {
+    const other = chinese.get(key);
+    assert.equal(typeof other, typeof sentence, key);
+    assert.deepEqual(values(other), values(sentence), key);
+  }
+});
+
+test('every text of the second language is in that language', () => {
+  for (const [key, sentence] of leaves(zh)) {
+    const said = typeof sentence === 'string' ? sentence : sentence('«a»', '«b»');
+    assert.ok(NAMES.has(key) || /\p{Script=Han}/u.test(said), `${key}: ${said}`);
+    assert.doesNotMatch(said, /undefined/, key);
+  }
+});
+
+test('a test of values that notices a missing one', () => {
+  assert.deepEqual(values((name) => `${name}!`), ['«a»', 71]);
+  assert.notDeepEqual(values((from) => `${from}`), values((from, to) => `${from} ${to}`));
+});
