@@ -58,13 +58,15 @@ async fn main() -> ExitCode {
         served = serve(arguments) => served,
         never = logs.tell_dropped() => match never {},
     };
-    match served {
+    let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             say_error(&text);
             ExitCode::from(2)
         }
-    }
+    };
+    logs.finish();
+    code
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {

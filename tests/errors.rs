@@ -71,11 +71,10 @@ fn table() -> Vec<Case> {
 }
 
 /// Codes that nothing built so far can answer with, and why.
-const ERRORS_NOT_YET: [(ErrorCode, &str); 6] = [
+const ERRORS_NOT_YET: [(ErrorCode, &str); 5] = [
     (ErrorCode::Muted, "belongs to the moderation commands"),
     (ErrorCode::Banned, "belongs to the moderation commands"),
     (ErrorCode::SlowMode, "belongs to room.update"),
-    (ErrorCode::StepUpRequired, "belongs to qr.step_up"),
     (ErrorCode::PolicyDenied, "belongs to sign-in policies"),
     (
         ErrorCode::Internal,

@@ -181,9 +181,9 @@ async fn codes_rotate_and_old_ones_die() {
 async fn every_wait_ends() {
     let server = TestServer::start(|c| {
         no_number(c);
-        c.qr.lifetime_ms = 700;
-        c.qr.scanned_ms = 100;
-        c.qr.confirmed_ms = 100;
+        c.qr.lifetime_ms = 3_000;
+        c.qr.scanned_ms = 1_500;
+        c.qr.confirmed_ms = 1_500;
     })
     .await;
     let phone = server.user("alice").await;

@@ -160,10 +160,10 @@ async fn what_was_not_done_in_time_is_told_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_ends_with_the_live_state() {
     let server = TestServer::start(|c| {
-        c.limits.request_ms = 400;
-        c.limits.keep_alive_ms = 400;
-        c.limits.head_ms = 400;
-        c.limits.outcome_wait_ms = 1_200;
+        c.limits.request_ms = 2_000;
+        c.limits.keep_alive_ms = 2_000;
+        c.limits.head_ms = 2_000;
+        c.limits.outcome_wait_ms = 5_000;
     })
     .await;
     let phone = server.user("alice").await;
@@ -171,7 +171,15 @@ async fn a_wait_ends_with_the_live_state() {
     scan_token(&phone, &pc.qr_id).await;
     assert_eq!(answer(ask(&phone, &pc.qr_id)).await, json!({"state": "scanned"}));
     forgotten(&server).await;
-    // Whoever goes away is forgotten as well.
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_goes_away_is_forgotten() {
+    let server = TestServer::start(|c| c.limits.outcome_wait_ms = 600_000).await;
+    let phone = server.user("alice").await;
+    let pc = Pc::open(&server).await;
+    scan_token(&phone, &pc.qr_id).await;
     let waiting = asked(&server, &phone, &pc).await;
     waiting.abort();
     forgotten(&server).await;

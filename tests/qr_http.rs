@@ -109,10 +109,10 @@ async fn a_lost_stream_is_resumed_with_what_was_missed() {
 async fn a_stream_says_how_it_is_to_be_treated_and_that_it_lives() {
     let server = TestServer::start(|c| {
         // It outlives what other requests and resting connections are given.
-        c.limits.request_ms = 400;
-        c.limits.keep_alive_ms = 400;
-        c.limits.head_ms = 400;
-        c.limits.event_comment_ms = 100;
+        c.limits.request_ms = 2_000;
+        c.limits.keep_alive_ms = 2_000;
+        c.limits.head_ms = 2_000;
+        c.limits.event_comment_ms = 500;
     })
     .await;
     let phone = server.user("alice").await;
@@ -126,7 +126,7 @@ async fn a_stream_says_how_it_is_to_be_treated_and_that_it_lives() {
     ] {
         assert_eq!(events.head.header(name), Some(value));
     }
-    for _ in 0..10 {
+    for _ in 0..6 {
         events.comment().await;
     }
     scan_token(&phone, &pc.qr_id).await;

@@ -233,6 +233,25 @@ async fn the_fattest_messages_still_fit_a_reply() {
     server.stop().await;
 }
 
+/// Messages are answered along with the room's frames; however many come at once, nobody waits for the last answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_at_once_are_all_answered() {
+    let server = TestServer::start(|c| {
+        unhurried(c);
+        c.limits.outbox_bytes_max = 64 * 1024;
+    })
+    .await;
+    let mut alice = server.signed_in("alice").await;
+    join(&mut alice, "chat:a").await;
+    let send = |n: u64| json!({"id": 1000 + n, "type": "send", "room": "chat:a", "body": n}).to_string();
+    let asked: Vec<String> = (0..3_000).map(send).collect();
+    alice.send_at_once(&asked).await;
+    for n in 0..3_000 {
+        assert_eq!(alice.reply(1000 + n).await["type"], "ok");
+    }
+    server.stop().await;
+}
+
 /// Reading pauses while answers wait to leave, and goes on when they have: nothing that was asked is left unread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_small_answers_are_all_given() {

@@ -79,7 +79,7 @@ fn around(text: &str, at: usize) -> String {
 fn settings(folder: &tempfile::TempDir, more: &str) -> std::path::PathBuf {
     let path = folder.path().join("countersign.toml");
     let text = format!(
-        "[accounts]\nargon2_memory_kib = 8\nargon2_iterations = 1\n[drain]\ngrace_ms = 600\nspread_ms = 600\nhard_ms = 20000\n{more}"
+        "[accounts]\nargon2_memory_kib = 8\nargon2_iterations = 1\n[drain]\ngrace_ms = 3000\nspread_ms = 600\nhard_ms = 20000\n{more}"
     );
     std::fs::write(&path, text).unwrap();
     path

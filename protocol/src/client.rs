@@ -67,8 +67,9 @@ commands! {
     QrOpen = "qr.open" (QrOpen<'a>);
     /// Watch an attempt again, after a lost connection.
     QrWatch = "qr.watch" (QrWatch<'a>);
-    /// End an attempt from the PC.
+    /// Give the digits that the phone shows.
     QrAnswer = "qr.answer" (QrAnswer<'a>);
+    /// End an attempt from the PC.
     QrCancel = "qr.cancel" (QrCancel<'a>);
     /// Exchange the ticket for this device's own tokens.
     QrRedeem = "qr.redeem" (QrRedeem<'a>);

@@ -255,6 +255,10 @@ impl Limits {
             "ping_interval_ms must be at least 20",
         );
         check(
+            (1_000..=600_000).contains(&self.outcome_wait_ms),
+            "outcome_wait_ms must be 1000 to 600000",
+        );
+        check(
             self.event_comment_ms >= 20,
             "event_comment_ms must be at least 20",
         );

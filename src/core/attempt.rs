@@ -81,7 +81,8 @@ impl Scanner {
         (self.user.id == phone.user.id) & (self.device == phone.device)
     }
 
-    fn same_phone(&self, phone: &Phone) -> bool {
+    /// Whether this is the phone that scanned: account, device and session.
+    pub fn same_phone(&self, phone: &Phone) -> bool {
         self.same_account_and_device(phone) & (self.session == phone.session)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -80,9 +81,9 @@ pub(super) struct Which {
 pub(super) async fn end_sessions(
     State(node): State<Arc<Node>>,
     User(_, session): User,
-    Query(which): Query<Which>,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Result<StatusCode, HttpError> {
-    if which.except.as_deref() != Some("current") {
+    if !which.is_ok_and(|Query(which)| which.except.as_deref() == Some("current")) {
         return Err(Refusal::bad_request("say which: ?except=current").into());
     }
     node.end_other_sessions(&session).await?;

@@ -37,6 +37,12 @@ pub struct Place(pub Arc<Admission>);
 #[derive(Debug, Clone, Copy)]
 pub struct Streams;
 
+/// Whether the answer to a request may wait for long: then somebody who goes away is noticed meanwhile, and it is
+/// the last of its connection.
+pub fn waits(path: &str) -> bool {
+    path.starts_with("/v1/qr/") && path.ends_with("/outcome")
+}
+
 /// Everything on the public port but the WebSocket.
 pub fn router(node: &Arc<Node>) -> Router {
     let prompt = Router::new()
@@ -67,7 +73,9 @@ pub fn router(node: &Arc<Node>) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(node), layers::deadline));
     // What waits for something keeps its own time.
-    let waiting = Router::new().route("/v1/qr/{qr_id}/outcome", get(qr::outcome));
+    let waiting = Router::new()
+        .route("/v1/qr/{qr_id}/outcome", get(qr::outcome))
+        .method_not_allowed_fallback(error::method_not_allowed);
     prompt
         .merge(waiting)
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))

@@ -24,7 +24,8 @@ impl Wire {
         match self {
             Wire::Direct(stream) => match slices {
                 // Straight to the socket: what the runtime knows of its readiness is another line of memory to
-                // fetch for each of a room's members. It is asked, and so learns, when the socket is full.
+                // fetch for each of a room's members. It is asked, and so learns, when the socket is full. A peer that
+                // is gone is an error here and no signal, for programs in Rust ignore SIGPIPE.
                 [one] => match SockRef::from(stream).send(one) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.try_write(one),
                     sent => sent,

@@ -19,6 +19,9 @@ use crate::auth::sessions::{NewSession, Proof, Refreshed, Session};
 use crate::engine::{Account, Create, EngineError, Present, SessionRecord, Topic};
 use crate::hub::{Connection, End};
 
+/// Looks for other sessions of an account while they are ended.
+const END_ROUNDS_MAX: usize = 4;
+
 /// Who makes a request: an address, and a session when a token was given.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -198,9 +201,16 @@ impl Node {
     /// # Errors
     /// `unavailable`.
     pub async fn end_other_sessions(&self, caller: &Session) -> Result<(), Refusal> {
-        let user = caller.user_id().clone();
-        for session in self.engine.sessions_of(user, self.clock.now()).await? {
-            if session.identity.id != caller.id() {
+        // One of them may be confirming a QR login meanwhile: once all that were there have ended, nothing new comes
+        // from them.
+        for _ in 0..END_ROUNDS_MAX {
+            let user = caller.user_id().clone();
+            let mut others = self.engine.sessions_of(user, self.clock.now()).await?;
+            others.retain(|session| session.identity.id != caller.id());
+            if others.is_empty() {
+                break;
+            }
+            for session in others {
                 self.end_session(&session.identity.id).await?;
             }
         }

@@ -14,7 +14,7 @@ use super::{Departure, Node};
 use crate::engine::{Due, Topic};
 
 /// How often the engine is asked what has come due. A timer fires at most this late.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(50);
 /// Timers dealt with per question; more are asked for at once.
 const DUE_PER_TICK: usize = 512;
 /// How long after a repair that could not be made it is tried again.

@@ -3,6 +3,7 @@
 //! A thread of its own writes them: a reader of the log that has stopped must not stop the gateway. What it is
 //! behind by is bounded; beyond that lines are dropped, counted, and the count is logged.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tracing::{Level, Metadata};
@@ -20,9 +21,12 @@ pub const LINES_WAITING_MAX: usize = 4_096;
 /// How often dropped lines are told.
 const DROPPED_EVERY: Duration = Duration::from_secs(10);
 
-/// Keeps the log going; dropped, it writes what waits, within a second.
+/// Longest wait for what has not been written at the end.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+
+/// Keeps the log going until [`Logs::finish`].
 pub struct Logs {
-    _writer: WorkerGuard,
+    writer: WorkerGuard,
     dropped: ErrorCounter,
 }
 
@@ -35,8 +39,10 @@ pub fn init() -> Logs {
     let _ = registry()
         .with(lines.with_filter(chosen.and(filter_fn(may_be_logged))))
         .try_init();
+    // The default would write to standard error itself, and wait there for a reader that has stopped.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Logs {
-        _writer: guard,
+        writer: guard,
         dropped,
     }
 }
@@ -50,6 +56,17 @@ fn writer(to: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard
 }
 
 impl Logs {
+    /// Writes what waits; a reader that has stopped is waited for no longer than 2 s.
+    pub fn finish(self) {
+        let (done, finished) = mpsc::sync_channel(1);
+        // Its end may wait for the reader, and say so on standard output, for as long as nobody reads that.
+        std::thread::spawn(move || {
+            drop(self.writer);
+            let _ = done.send(());
+        });
+        let _ = finished.recv_timeout(FINISH_MAX);
+    }
+
     /// Logs how many lines were dropped, while there are some. Never ends.
     pub async fn tell_dropped(&self) -> std::convert::Infallible {
         let mut told = 0;

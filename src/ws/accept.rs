@@ -35,7 +35,7 @@ use super::open::{self, Arrival};
 use super::stream::{HttpStream, Listening, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use crate::http::{HttpError, Peer, Place, Streams};
+use crate::http::{HttpError, Peer, Place, Streams, waits};
 use crate::node::{Admission, Node, Refusal};
 
 /// Where the socket is.
@@ -301,6 +301,10 @@ impl Desk {
         if let Some(place) = &self.place {
             parts.extensions.insert(Place(Arc::clone(place)));
         }
+        let waits = waits(parts.uri.path());
+        if waits {
+            self.listening.begin();
+        }
         let request = Request::from_parts(parts, Body::new(body));
         let response = match self.shared.router.clone().oneshot(request).await {
             Ok(response) => response,
@@ -310,7 +314,7 @@ impl Desk {
         if streams {
             self.listening.begin();
         }
-        if closes || streams || node.is_draining() {
+        if closes || streams || waits || node.is_draining() {
             last(response)
         } else {
             response

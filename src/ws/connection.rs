@@ -111,7 +111,9 @@ impl Owner {
         }
         self.poll_read(transport, now, cx);
         held_up |= self.is_answering();
-        if std::mem::take(&mut self.unsent) {
+        // What is waited for is written by nobody else for certain: answers queued for a room's flusher have left
+        // before this looked, or may be all that it took.
+        if std::mem::take(&mut self.unsent) || self.is_answering() {
             self.presence.connection.flush();
         }
         if self.presence.connection.standing().blocked {

@@ -1,6 +1,6 @@
 //! Requests that are refused and change nothing.
 
-use countersign::config::Config;
+use countersign::config::{Config, StepUp};
 use countersign_protocol::ErrorCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -199,6 +199,11 @@ pub(crate) fn table() -> Vec<Case> {
         story(told(E::AlreadyConfirmed), "a second yes", || {
             Box::pin(already_confirmed())
         }),
+        story(
+            told(E::StepUpRequired),
+            "a confirmation without the password",
+            || Box::pin(step_up_required()),
+        ),
         story(told(E::AlreadyFinal), "a code that has ended", || {
             Box::pin(already_final())
         }),
@@ -369,6 +374,15 @@ async fn already_confirmed() {
         scanned.stage.nobody.ok("qr.redeem", redeem).await["user"]["id"],
         "alice"
     );
+    scanned.stage.everybody_is_as_before().await;
+    scanned.stage.strike().await;
+}
+
+async fn step_up_required() {
+    let mut scanned = Scanned::set(|c| c.qr.step_up = StepUp::Always).await;
+    let answer = scanned.confirm(&scanned.stage.alice, Some(&scanned.digits)).await;
+    assert_problem(&answer, 403, ErrorCode::StepUpRequired);
+    assert_eq!(answer.json()["methods"], json!(["password"]));
     scanned.stage.everybody_is_as_before().await;
     scanned.stage.strike().await;
 }

@@ -22,6 +22,7 @@ const TEXTS: &[(&str, &str)] = golden![
     "qr.open",
     "qr.open.with.keys",
     "qr.watch",
+    "qr.answer",
     "qr.cancel",
     "qr.redeem",
     "join",

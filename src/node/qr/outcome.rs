@@ -9,7 +9,22 @@ use super::{no_attempt, unexpected};
 use crate::core::attempt::{AttemptKey, Command, Outcome, Phone, QrId, Reason};
 use crate::engine::{AttemptRef, Topic};
 use crate::node::signin::Caller;
+use crate::node::sink::Repair;
 use crate::node::{Node, Refusal};
+
+/// A phone that went away while it waited: whether its attempt is still to be followed is looked at later.
+struct Left<'a> {
+    node: &'a Node,
+    topic: Option<Topic>,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if let Some(topic) = self.topic.take() {
+            self.node.repairs.ask(Repair::Needless(topic));
+        }
+    }
+}
 
 impl Node {
     /// Waits until a QR login has ended, `outcome_wait_ms` at most, and answers how it stands then. Only for the
@@ -24,8 +39,19 @@ impl Node {
         if outcome.state.is_final() {
             return Ok(outcome);
         }
+        if self.is_draining() {
+            // Whoever was told to ask again would do so at once, over and over.
+            return Err(Refusal::unavailable(
+                "this node is about to restart; ask again",
+                1_000,
+            ));
+        }
         let awaited = self.hub.await_outcome(key);
         let topic = Topic::Attempt(key);
+        let mut left = Left {
+            node: self,
+            topic: Some(topic.clone()),
+        };
         let turn = self.turns.turn(&topic).await;
         let followed = self.engine.follow(topic.clone()).await;
         drop(turn);
@@ -35,6 +61,7 @@ impl Node {
         };
         drop(awaited);
         self.unfollow_unless_needed(topic).await;
+        left.topic = None;
         outcome
     }
 

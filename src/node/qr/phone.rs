@@ -1,5 +1,7 @@
 //! The phone's side: everything about the phone comes from its session, nothing from its request.
 
+use std::sync::Arc;
+
 use countersign_protocol::ErrorCode;
 use countersign_protocol::http::{Confirm, QrStateBody, Scanned};
 use countersign_protocol::server::QrState;
@@ -8,7 +10,7 @@ use super::{look, no_attempt, unexpected};
 use crate::auth::secret;
 use crate::auth::sessions::{Session, no_entropy};
 use crate::config::StepUp;
-use crate::core::attempt::{Command, Digest, Digits, Outcome, Phone, QrId, Secret};
+use crate::core::attempt::{Attempt, Command, Digest, Digits, Outcome, Phone, QrId, Secret};
 use crate::engine::AttemptRef;
 use crate::node::limiters::network_of;
 use crate::node::signin::{Caller, unauthenticated};
@@ -54,8 +56,16 @@ impl Node {
         confirm: &Confirm,
     ) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
-        let id = self.live(session, qr_id).await?;
-        if self.config.qr.step_up == StepUp::Always {
+        let (id, attempt) = self.look_up(session, qr_id).await?;
+        // Nobody but the phone that scanned has a password to show here; the attempt refuses the others itself.
+        let holds = attempt.scanner().is_some_and(|s| s.same_phone(&phone));
+        if self.config.qr.step_up == StepUp::Always && !attempt.state().is_final() {
+            if !holds {
+                return Err(Refusal::new(
+                    ErrorCode::ScanTokenInvalid,
+                    "this scan token does not work; scan again",
+                ));
+            }
             self.step_up(session, caller, confirm.password.as_deref()).await?;
         }
         let ticket = Secret::new(secret::token().map_err(|_| no_entropy())?);
@@ -118,9 +128,11 @@ impl Node {
             .check(&(user.clone(), network_of(caller.address)))?;
         let account = self.engine.account(user).await?;
         let stored = account.as_ref().map(|a| a.password_hash.as_str());
-        if self.hasher.verify(password, stored).await? {
+        let right = self.hasher.verify(password, stored).await?;
+        if right && account.is_some_and(|a| !a.locked) {
             Ok(())
         } else {
+            tracing::info!(target: "countersign::auth", address = %caller.address, "confirmation refused: wrong password");
             Err(asked("the password is wrong"))
         }
     }
@@ -137,17 +149,22 @@ impl Node {
         Ok((session, phone))
     }
 
+    async fn live(&self, session: &Session, qr_id: &str) -> Result<QrId, Refusal> {
+        self.look_up(session, qr_id).await.map(|(id, _)| id)
+    }
+
     /// Counts a call that names a live attempt; one that names none, or one that has ended, costs the account
     /// nothing.
-    async fn live(&self, session: &Session, qr_id: &str) -> Result<QrId, Refusal> {
+    async fn look_up(&self, session: &Session, qr_id: &str) -> Result<(QrId, Arc<Attempt>), Refusal> {
         let id = QrId::parse(qr_id).ok_or_else(no_attempt)?;
         let found = self
             .engine
             .update_attempt(AttemptRef::Id(id), &mut look, self.clock.now())
             .await?;
-        if !found.ok_or_else(no_attempt)?.attempt.state().is_final() {
+        let attempt = found.ok_or_else(no_attempt)?.attempt;
+        if !attempt.state().is_final() {
             self.limiters.qr_phone.check(session.user_id())?;
         }
-        Ok(id)
+        Ok((id, attempt))
     }
 }
