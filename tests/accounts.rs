@@ -8,14 +8,10 @@
 
 mod common;
 
+use common::talk::unhurried;
 use common::{Answer, Client, TestServer, request};
-use countersign::config::{Config, Profile};
 use countersign_protocol::http::Tokens;
 use serde_json::{Value, json};
-
-fn unhurried(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
 
 fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(

@@ -8,28 +8,12 @@
 
 mod common;
 
+use common::talk::{join, say, unhurried};
 use common::{Client, TestServer};
-use countersign::config::{Config, Profile};
 use serde_json::{Value, json};
-
-/// Rates are another test's subject.
-fn unhurried(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
 
 fn code(reply: &Value) -> &str {
     reply["code"].as_str().unwrap_or_default()
-}
-
-async fn join(client: &mut Client, room: &str) -> Value {
-    client.ok("join", json!({"room": room})).await
-}
-
-async fn say(client: &mut Client, room: &str, body: &Value) -> u64 {
-    let sent = client.ok("send", json!({"room": room, "body": body})).await;
-    sent["offset"]
-        .as_u64()
-        .unwrap_or_else(|| panic!("not in the room: {sent}"))
 }
 
 /// Everything of a type that was pushed until now: the answer to a ping comes behind it.

@@ -8,64 +8,9 @@
 
 mod common;
 
+use common::talk::{join, offset, offsets, resume, say, send_round, unhurried};
 use common::{Client, History, TestServer, within};
-use countersign::config::{Config, Profile};
 use serde_json::{Value, json};
-
-fn unhurried(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
-
-async fn join(client: &mut Client, room: &str) -> Value {
-    client.ok("join", json!({"room": room})).await
-}
-
-async fn resume(client: &mut Client, room: &str, epoch: &Value, offset: u64) -> Value {
-    client
-        .ok(
-            "join",
-            json!({"room": room, "after": {"epoch": epoch, "offset": offset}}),
-        )
-        .await
-}
-
-async fn say(client: &mut Client, room: &str, body: &Value) -> u64 {
-    client.ok("send", json!({"room": room, "body": body})).await["offset"]
-        .as_u64()
-        .unwrap()
-}
-
-fn offset(message: &Value) -> u64 {
-    message["offset"]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no offset in {message}"))
-}
-
-fn offsets(messages: &Value) -> Vec<u64> {
-    messages.as_array().unwrap().iter().map(offset).collect()
-}
-
-/// Sends a round of numbered messages without waiting in between.
-async fn send_round(client: &mut Client, name: &str, from: u64, n: u64) {
-    let mut ids = Vec::new();
-    for i in from..from + n {
-        let cid = format!("{name}-{i}");
-        ids.push(
-            client
-                .send(
-                    "send",
-                    json!({"room": "chat:a", "body": {"by": name, "n": i}, "cid": cid}),
-                )
-                .await,
-        );
-    }
-    let mut last = 0;
-    for id in ids {
-        let reply = client.reply(id).await;
-        assert!(offset(&reply) > last, "acknowledged in order: {reply}");
-        last = offset(&reply);
-    }
-}
 
 async fn read_all(mut client: Client, total: u64) -> Vec<Value> {
     let mut seen = Vec::new();

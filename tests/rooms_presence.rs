@@ -11,17 +11,9 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use common::talk::{join, unhurried};
 use common::{Client, Person, TestServer, until, within};
-use countersign::config::{Config, Profile};
 use serde_json::{Value, json};
-
-fn unhurried(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
-
-async fn join(client: &mut Client, room: &str) -> Value {
-    client.ok("join", json!({"room": room})).await
-}
 
 /// Viewers and members.
 fn present(counts: &Value) -> (u64, u64) {

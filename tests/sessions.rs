@@ -10,14 +10,10 @@ mod common;
 
 use std::sync::Arc;
 
+use common::talk::unhurried;
 use common::{Answer, Person, TestServer, request, within};
-use countersign::config::{Config, Profile};
 use countersign_protocol::http::Tokens;
 use serde_json::{Value, json};
-
-fn unhurried(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
 
 fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(

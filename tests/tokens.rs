@@ -10,15 +10,11 @@ mod common;
 #[path = "tokens/mint.rs"]
 mod mint;
 
+use common::talk::unhurried;
 use common::{Client, Person, TestServer, request};
-use countersign::config::{Config, Profile};
 use countersign_protocol::server::MatchMode;
 use mint::{Forger, Prover};
 use serde_json::{Value, json};
-
-fn unhurried(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
 
 fn code(reply: &Value) -> &str {
     reply["code"].as_str().unwrap_or_default()

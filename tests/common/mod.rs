@@ -16,6 +16,7 @@ pub mod history;
 pub mod http;
 pub mod ill_mannered;
 pub mod qr;
+pub mod talk;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
