@@ -17,7 +17,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use super::error::{HttpError, method_not_allowed};
-use super::extract::{Anyone, Claimant, Json, JsonBytes, Segment, device, peer, user_agent};
+use super::extract::{Anyone, Claimant, Json, JsonBytes, Segment, address, device, user_agent};
 use super::{Place, Streams, qr};
 use crate::node::{Admission, Claim, Node, QrRequest, Refusal};
 
@@ -100,7 +100,7 @@ impl Reader {
             .await
             .map_err(|_| Refusal::bad_request("after_seq is the seq of an event"))?;
         Ok(Self {
-            address: peer(parts)?.0.ip(),
+            address: address(parts)?,
             place: parts.extensions.get::<Place>().map(|place| Arc::clone(&place.0)),
             after_seq: after(&parts.headers, query.after_seq.as_deref())?,
         })
