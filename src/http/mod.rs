@@ -7,6 +7,7 @@ mod extract;
 mod layers;
 mod operator;
 mod qr;
+mod qr_code;
 mod qr_pc;
 
 use std::net::IpAddr;

@@ -17,6 +17,7 @@ pub mod http;
 pub mod ill_mannered;
 pub mod qr;
 
+pub mod zbar;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
