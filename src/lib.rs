@@ -7,6 +7,7 @@ pub mod code;
 pub mod config;
 pub mod core;
 pub mod engine;
+pub mod greeting;
 pub mod http;
 pub mod hub;
 pub mod node;
