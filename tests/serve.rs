@@ -210,7 +210,14 @@ async fn an_unlisted_peer_with_a_forwarding_header_is_warned_of_once() {
             let asked = request(program.addr, "GET", "/").header(header, value);
             assert_eq!(asked.send().await.status, 200);
         }
+        let wrong = json!({"user_id": "alice", "password": "wrong horse", "device": {"id": "d"}});
+        let refused = request(program.addr, "POST", "/v1/login").json(&wrong);
+        let refused = refused.header("x-forwarded-for", "203.0.113.9").send().await;
+        assert_eq!(refused.status, 401);
         let (_, logged) = program.stop();
+        let caller = if warnings == 0 { "203.0.113.9" } else { "127.0.0.1" };
+        let line = format!("sign-in refused address={caller}");
+        assert!(logged.contains(&line), "{line}: {logged}");
         let told: Vec<_> = logged.lines().filter(|l| l.contains("trusted_proxies")).collect();
         assert_eq!(told.len(), warnings, "{listed:?}: {logged}");
         assert!(
