@@ -3,9 +3,11 @@
 pub mod app;
 pub mod auth;
 pub mod clock;
+pub mod code;
 pub mod config;
 pub mod core;
 pub mod engine;
+pub mod greeting;
 pub mod http;
 pub mod hub;
 pub mod node;

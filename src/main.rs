@@ -1,34 +1,62 @@
 //! Arguments, configuration, run.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use countersign::app::App;
-use countersign::config::{Config, Profile};
-use countersign::ops::logging;
+use countersign::config::{Config, ForwardingHeader, Profile};
+use countersign::greeting::{Greeting, TerminalCode};
+use countersign::ops::{logging, machine};
 
 /// Countersign: QR login pushed, messages nobody can forge, rooms that stay current.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Public address, such as 127.0.0.1:8080; port 0 lets the system pick.
-    #[arg(long, env = "COUNTERSIGN_LISTEN")]
+    #[arg(long, global = true, env = "COUNTERSIGN_LISTEN")]
     listen: Option<SocketAddr>,
     /// Operator's address: /healthz and /readyz.
-    #[arg(long, env = "COUNTERSIGN_OPERATOR_LISTEN")]
+    #[arg(long, global = true, env = "COUNTERSIGN_OPERATOR_LISTEN")]
     operator_listen: Option<SocketAddr>,
     /// What browsers see, such as https://login.example.
-    #[arg(long, env = "COUNTERSIGN_PUBLIC_ORIGIN")]
+    #[arg(long, global = true, env = "COUNTERSIGN_PUBLIC_ORIGIN")]
     public_origin: Option<String>,
     /// Configuration file (TOML).
-    #[arg(long, env = "COUNTERSIGN_CONFIG")]
+    #[arg(long, global = true, env = "COUNTERSIGN_CONFIG")]
     config: Option<PathBuf>,
     /// default, or bench: every rate and count per address and user a thousandfold, on loopback only.
-    #[arg(long, env = "COUNTERSIGN_LIMITS_PROFILE")]
+    #[arg(long, global = true, env = "COUNTERSIGN_LIMITS_PROFILE")]
     limits_profile: Option<Profile>,
+    /// Proxies believed about where requests come from: addresses and networks, such as 10.1.0.0/16,192.0.2.7.
+    #[arg(
+        long,
+        global = true,
+        env = "COUNTERSIGN_TRUSTED_PROXIES",
+        value_delimiter = ','
+    )]
+    trusted_proxies: Option<Vec<String>>,
+    /// Where those proxies write it down: any, x_forwarded_for or forwarded.
+    #[arg(long, global = true, env = "COUNTERSIGN_FORWARDING_HEADER")]
+    forwarding_header: Option<ForwardingHeader>,
+    /// Whether the QR code of the page is printed at the start: auto (on a terminal), always or never.
+    #[arg(
+        long,
+        global = true,
+        env = "COUNTERSIGN_TERMINAL_CODE",
+        default_value = "auto"
+    )]
+    terminal_code: TerminalCode,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until told to stop: what happens without a command, too.
+    Serve,
 }
 
 impl Arguments {
@@ -46,6 +74,12 @@ impl Arguments {
         config.operator_listen = self.operator_listen.unwrap_or(config.operator_listen);
         config.public_origin = self.public_origin.or(config.public_origin);
         config.limits_profile = self.limits_profile.unwrap_or(config.limits_profile);
+        if let Some(mut listed) = self.trusted_proxies {
+            // An empty variable is an empty list.
+            listed.retain(|network| !network.is_empty());
+            config.trusted_proxies = listed;
+        }
+        config.forwarding_header = self.forwarding_header.unwrap_or(config.forwarding_header);
         Ok(config)
     }
 }
@@ -70,29 +104,40 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
+    let (Some(Command::Serve) | None) = arguments.command;
+    let code = shows_code(arguments.terminal_code);
     let config = arguments.config()?;
     let profile = config.limits_profile;
     let app = App::bind(config).map_err(|e| e.to_string())?;
-    greet(&app, profile);
+    greet(&app, profile, code);
     let signal = shutdown_signal().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     app.run(signal).await;
     Ok(())
 }
 
-/// What listens where, for a person and for scripts that started us on port 0. Whether they still read is theirs.
-fn greet(app: &App, profile: Profile) {
-    let addresses = app.addresses();
-    let mut lines = vec![
-        concat!("countersign ", env!("CARGO_PKG_VERSION")).to_owned(),
-        format!("listening on http://{}", addresses.public),
-        format!("operator on http://{}", addresses.operator),
-    ];
-    if profile == Profile::Bench {
-        lines.push("limits profile bench: for measurements on this machine only".to_owned());
-    }
-    lines.push(format!("open {}/ in a browser", app.node().origins.public()));
-    let _ = writeln!(std::io::stdout().lock(), "{}", lines.join("\n"));
+/// Lines for a person, and for scripts that started us on port 0. Whether they still read is theirs.
+fn greet(app: &App, profile: Profile, code: bool) {
+    let greeting = Greeting {
+        addresses: app.addresses(),
+        origin: app.node().origins.public(),
+        profile,
+        code,
+        machine: machine::address(),
+    };
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(greeting.text().as_bytes());
+    let _ = stdout.flush();
+    let addresses = greeting.addresses;
     tracing::info!(public = %addresses.public, operator = %addresses.operator, "listening");
+}
+
+fn shows_code(when: TerminalCode) -> bool {
+    let dumb = || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    match when {
+        TerminalCode::Always => true,
+        TerminalCode::Never => false,
+        TerminalCode::Auto => std::io::stdout().is_terminal() && !dumb(),
+    }
 }
 
 #[allow(

@@ -77,6 +77,7 @@ fn shown(value: &str) -> String {
         "Default" => "default".into(),
         "PhoneTypes" => "phone_types".into(),
         "Never" => "never".into(),
+        "Any" => "any".into(),
         list if list.starts_with('[') => list.trim_matches(['[', ']']).replace('"', ""),
         other => other.trim_matches('"').into(),
     }

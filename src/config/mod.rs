@@ -2,6 +2,7 @@
 //! everything that is wrong at once. Durations are milliseconds and end in `_ms`.
 
 pub mod limits;
+pub mod proxies;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use countersign_protocol::server::MatchMode;
 use serde::Deserialize;
 
 pub use limits::{Limits, Profile};
+pub use proxies::ForwardingHeader;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +27,11 @@ pub struct Config {
     pub public_origin: Option<String>,
     /// Further origins whose pages may connect, exact. Default none.
     pub allowed_origins: Vec<String>,
+    /// Addresses and networks of proxies in front of us: only they are believed about where a request comes from.
+    /// Default none.
+    pub trusted_proxies: Vec<String>,
+    /// Where they write it down: `x_forwarded_for`, `forwarded`, or `any`. Default `any`.
+    pub forwarding_header: ForwardingHeader,
     /// `default` or `bench`. `bench` raises every rate and every count per address and per user a thousandfold and
     /// is refused unless bound to loopback.
     pub limits_profile: Profile,
@@ -152,6 +159,8 @@ impl Default for Config {
             operator_listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
             public_origin: None,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarding_header: ForwardingHeader::Any,
             limits_profile: Profile::Default,
             accounts: Accounts::default(),
             tokens: Tokens::default(),
@@ -287,8 +296,10 @@ impl Config {
         check(
             loopback || self.public_origin.is_some(),
             format!(
-                "listen = \"{}\" is reachable by others: set public_origin to the address browsers will use",
-                self.listen
+                "listen = \"{}\" is reachable by others: set public_origin to the address browsers will use, such as \
+                 --public-origin http://192.168.1.20:{} with this machine's own address",
+                self.listen,
+                self.listen.port()
             ),
         );
         for origin in self.public_origin.iter().chain(&self.allowed_origins) {
@@ -330,6 +341,7 @@ impl Config {
                 ),
             );
         }
+        problems.extend(proxies::problems(&self.trusted_proxies));
         problems.extend(self.limits.problems());
         if problems.is_empty() {
             Ok(())
@@ -428,6 +440,7 @@ mod tests {
             listen = "0.0.0.0:8080"
             limits_profile = "bench"
             allowed_origins = ["https://a.example/path", "example.com"]
+            trusted_proxies = ["10.0.0.0/8", "proxy.example"]
             [tokens]
             access_ms = 1
             [qr]
@@ -444,6 +457,7 @@ mod tests {
             "public_origin",
             "a.example/path",
             "example.com",
+            "proxy.example",
             "access_ms",
             "rotate_ms",
             "a:b",

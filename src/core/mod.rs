@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod counter;
+pub mod forwarded;
 pub mod network;
 pub mod outbox;
 pub mod rate;

@@ -50,6 +50,7 @@ files! {
     "page/language.js", "text/javascript; charset=utf-8";
     "page/members.js", "text/javascript; charset=utf-8";
     "page/outcome.js", "text/javascript; charset=utf-8";
+    "page/reach.js", "text/javascript; charset=utf-8";
     "page/result.js", "text/javascript; charset=utf-8";
     "page/room.js", "text/javascript; charset=utf-8";
     "page/sign-in.js", "text/javascript; charset=utf-8";

@@ -1,24 +1,26 @@
 //! What handlers take from a request, with our errors in place of the framework's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use countersign_protocol::http::{CLAIM_SCHEME, DEVICE_HEADER};
 use countersign_protocol::{DeviceId, ErrorCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Peer;
+use super::ClientAddress;
 use super::error::HttpError;
 use crate::auth::sessions::{Proof, Session};
-use crate::node::{Caller, Node, Refusal, no_attempt, unauthenticated};
+use crate::node::{Caller, Forwarding, Node, Refusal, no_attempt, unauthenticated};
 
 /// As much of a `User-Agent` as is kept.
 const USER_AGENT_BYTES_MAX: usize = 256;
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -95,9 +97,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 }
 
 /// The address a request comes from.
-pub(super) fn peer(parts: &Parts) -> Result<Peer, HttpError> {
-    let peer = parts.extensions.get::<Peer>().copied();
-    peer.ok_or_else(|| Refusal::new(ErrorCode::Internal, "the request has no peer").into())
+pub(super) fn address(parts: &Parts) -> Result<IpAddr, HttpError> {
+    let client = parts.extensions.get::<ClientAddress>().copied();
+    client
+        .map(|client| client.0)
+        .ok_or_else(|| Refusal::new(ErrorCode::Internal, "the request has no address").into())
+}
+
+/// What a request says about where it comes from; whether to believe it is the node's to say.
+pub fn forwarding(headers: &HeaderMap) -> Forwarding<'_> {
+    let lines = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    Forwarding {
+        x_forwarded_for: lines(X_FORWARDED_FOR),
+        forwarded: lines(header::FORWARDED),
+    }
 }
 
 /// The device a request names.
@@ -195,7 +208,7 @@ impl FromRequestParts<Arc<Node>> for Anyone {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Node>) -> Result<Self, HttpError> {
-        let address = peer(parts)?.0.ip();
+        let address = address(parts)?;
         Ok(Self(Caller {
             address,
             session: None,
@@ -210,7 +223,7 @@ impl FromRequestParts<Arc<Node>> for User {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, HttpError> {
-        let address = peer(parts)?.0.ip();
+        let address = address(parts)?;
         let token = bearer(&parts.headers)?.ok_or_else(unauthenticated)?;
         let device = device(&parts.headers)?;
         let url = format!("{}{}", node.origins.public(), parts.uri.path());

@@ -7,9 +7,10 @@ mod extract;
 mod layers;
 mod operator;
 mod qr;
+mod qr_code;
 mod qr_pc;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,14 +20,14 @@ use axum::routing::{delete, get, post};
 use countersign_protocol::limits::HTTP_BODY_BYTES_MAX;
 
 pub use error::HttpError;
-pub use extract::{bearer, device, user_agent};
+pub use extract::{bearer, device, forwarding, user_agent};
 pub use operator::operator_router;
 
 use crate::node::{Admission, Node};
 
-/// Where a request comes from; the accept loop puts it into the request's extensions.
+/// Where a request comes from, proxies seen through; the accept loop puts it into the request's extensions.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+pub struct ClientAddress(pub IpAddr);
 
 /// The place of the socket that a request comes over; likewise.
 #[derive(Debug, Clone)]

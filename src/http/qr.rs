@@ -1,39 +1,16 @@
-//! The phone's side of a QR login, and the code itself.
+//! The phone's side of a QR login.
 
 use std::sync::Arc;
 
+use super::error::HttpError;
+use super::extract::{Json, Segment, User};
+use crate::node::Node;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use countersign_protocol::ErrorCode;
 use countersign_protocol::http::{Confirm, Deny};
-use fast_qr::convert::Builder;
-use fast_qr::convert::svg::SvgBuilder;
-use fast_qr::{ECL, QRBuilder};
-
-use super::error::HttpError;
-use super::extract::{Json, Segment, User};
-use crate::node::{Node, Refusal};
 
 const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
-/// Modules of white around the code (ISO/IEC 18004 asks for four).
-const QUIET_ZONE: usize = 4;
-
-/// The code as a picture, `<qr_id>.svg`. It says nothing that its reader does not know: the same for every
-/// well-formed id, known or not.
-pub(super) async fn code(
-    State(node): State<Arc<Node>>,
-    Segment(code): Segment,
-) -> Result<Response, HttpError> {
-    let not_found = || Refusal::new(ErrorCode::NotFound, "no such QR login");
-    let qr_id = code.strip_suffix(".svg").ok_or_else(not_found)?;
-    let url = node.qr_url(qr_id)?;
-    let internal = |_| Refusal::new(ErrorCode::Internal, "the code could not be drawn");
-    let qr = QRBuilder::new(url).ecl(ECL::M).build().map_err(internal)?;
-    let svg = SvgBuilder::default().margin(QUIET_ZONE).to_str(&qr);
-    Ok(([NO_STORE, (header::CONTENT_TYPE, "image/svg+xml")], svg).into_response())
-}
-
 pub(super) async fn scan(
     State(node): State<Arc<Node>>,
     Segment(qr_id): Segment,

@@ -17,8 +17,9 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use super::error::{HttpError, method_not_allowed};
-use super::extract::{Anyone, Claimant, Json, JsonBytes, Segment, device, peer, user_agent};
-use super::{Place, Streams, qr};
+use super::extract::{Anyone, Claimant, Json, JsonBytes, Segment, address, device, user_agent};
+use super::qr_code::{Size, picture};
+use super::{Place, Streams};
 use crate::node::{Admission, Claim, Node, QrRequest, Refusal};
 
 const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
@@ -56,14 +57,15 @@ pub(super) async fn open(
 
 /// How it stands, for the holder of the claim; with an ending it is the picture of the code, for anybody.
 pub(super) async fn look(
-    state: State<Arc<Node>>,
+    State(node): State<Arc<Node>>,
     Segment(name): Segment,
     claimant: Result<Claimant, HttpError>,
+    size: Result<Size, HttpError>,
 ) -> Result<Response, HttpError> {
     if name.contains('.') {
-        return qr::code(state, Segment(name)).await;
+        return picture(&node, &name, &size?);
     }
-    let push = state.poll_qr(claimant?.of(&name)).await?;
+    let push = node.poll_qr(claimant?.of(&name)).await?;
     Ok(([NO_STORE], axum::Json(push)).into_response())
 }
 
@@ -100,7 +102,7 @@ impl Reader {
             .await
             .map_err(|_| Refusal::bad_request("after_seq is the seq of an event"))?;
         Ok(Self {
-            address: peer(parts)?.0.ip(),
+            address: address(parts)?,
             place: parts.extensions.get::<Place>().map(|place| Arc::clone(&place.0)),
             after_seq: after(&parts.headers, query.after_seq.as_deref())?,
         })

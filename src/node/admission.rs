@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::limiters::network_of;
 use super::refusal::Refusal;
+use crate::config::Limits;
 use crate::core::rate::{Gcra, Rate};
 
 /// Sockets served beyond a bound only to be told so.
@@ -21,6 +22,8 @@ pub struct Door {
     total_max: usize,
     addresses: DashMap<IpAddr, Network>,
     address_max: usize,
+    /// Addresses that proxies may have named and that are remembered.
+    networks_max: usize,
     /// New sockets of the node.
     rate: Rate,
     /// New sockets of one address: one that comes and goes quickly leaves room for the others.
@@ -39,20 +42,23 @@ struct Network {
 #[derive(Debug)]
 pub struct Admission {
     door: Arc<Door>,
-    network: IpAddr,
+    /// Under whose bound it counts. A proxy's socket counts under its requests' clients, each while it lasts.
+    network: Mutex<Option<IpAddr>>,
+    of_a_proxy: bool,
     /// Boxed: a place is kept for as long as its socket, and most have none.
     refusal: Option<Box<Refusal>>,
 }
 
 impl Door {
-    pub(super) fn new(total_max: usize, address_max: usize, rate: Rate, address_rate: Rate) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, total_max: usize) -> Arc<Self> {
         Arc::new(Self {
             total: AtomicUsize::new(0),
             total_max,
             addresses: DashMap::new(),
-            address_max,
-            rate,
-            address_rate,
+            address_max: limits.connections_per_address_max,
+            networks_max: limits.limiter_keys_max,
+            rate: limits.accept_rate.rate(),
+            address_rate: limits.accept_rate_per_address.rate(),
             accepted: Mutex::new(Gcra::default()),
         })
     }
@@ -70,16 +76,22 @@ impl Door {
 
     /// A place for a new socket. `None`: there is not even one to say no from, drop it.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: u64) -> Option<Admission> {
-        let network = network_of(address);
+        self.place(Some(network_of(address)), now)
+    }
+
+    /// The same for a socket of a listed proxy: it counts for the node, and for no address until
+    /// [`Admission::count_for`] says which.
+    pub fn admit_proxy(self: &Arc<Self>, now: u64) -> Option<Admission> {
+        self.place(None, now)
+    }
+
+    fn place(self: &Arc<Self>, network: Option<IpAddr>, now: u64) -> Option<Admission> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
-        let (here, hurried) = {
-            let mut known = self.addresses.entry(network).or_default();
-            known.held += 1;
-            (known.held, known.accepted.check(&self.address_rate, now, 1).err())
-        };
+        let (here, hurried) = network.map_or((0, None), |network| self.enter(network, now));
         let mut admission = Admission {
             door: Arc::clone(self),
-            network,
+            network: Mutex::new(network),
+            of_a_proxy: network.is_none(),
             refusal: None,
         };
         if total > self.total_max + REFUSED_AT_ONCE_MAX
@@ -92,14 +104,8 @@ impl Door {
                 "this node holds as many connections as it may",
                 5_000,
             ))
-        } else if here > self.address_max {
-            Some(Refusal::rate_limited(
-                "too many connections from this address",
-                5_000,
-            ))
-        } else if let Some(after_ms) = hurried {
-            let message = "too many new connections from this address";
-            Some(Refusal::rate_limited(message, after_ms.max(1_000)))
+        } else if let Err(refusal) = self.check(here, hurried) {
+            Some(refusal)
         } else {
             let checked = self.accepted.lock().check(&self.rate, now, 1);
             checked
@@ -109,6 +115,43 @@ impl Door {
         admission.refusal = refusal.map(Box::new);
         Some(admission)
     }
+
+    /// One more of a network: how many there are, and how long it would have had to wait.
+    fn enter(&self, network: IpAddr, now: u64) -> (usize, Option<u64>) {
+        let mut known = self.addresses.entry(network).or_default();
+        known.held += 1;
+        (known.held, known.accepted.check(&self.address_rate, now, 1).err())
+    }
+
+    fn leave(&self, network: IpAddr) {
+        if let Some(mut known) = self.addresses.get_mut(&network) {
+            known.held = known.held.saturating_sub(1);
+        }
+    }
+
+    fn check(&self, here: usize, hurried: Option<u64>) -> Result<(), Refusal> {
+        if here > self.address_max {
+            return Err(Refusal::rate_limited(
+                "too many connections from this address",
+                5_000,
+            ));
+        }
+        match hurried {
+            Some(after_ms) => Err(Refusal::rate_limited(
+                "too many new connections from this address",
+                after_ms.max(1_000),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether one more address can be remembered.
+    fn has_room(&self, now: u64) -> bool {
+        if self.addresses.len() >= self.networks_max {
+            self.sweep(now);
+        }
+        self.addresses.len() < self.networks_max
+    }
 }
 
 impl Admission {
@@ -116,23 +159,79 @@ impl Admission {
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_deref()
     }
+
+    /// From here on a proxy's socket counts under this address, as a new connection of its: what a proxy opens for
+    /// each request and what it keeps and shares are then the same. Any other socket counts as before.
+    ///
+    /// # Errors
+    /// `rate_limited` as for a socket of that address; `unavailable` when too many addresses are known. Then it counts
+    /// under none.
+    pub fn count_for(&self, address: IpAddr, now: u64) -> Result<(), Refusal> {
+        if !self.of_a_proxy {
+            return Ok(());
+        }
+        self.count_for_nobody();
+        if !self.door.has_room(now) {
+            return Err(Refusal::unavailable("too many addresses at once", 1_000));
+        }
+        let network = network_of(address);
+        let (here, hurried) = self.door.enter(network, now);
+        *self.network.lock() = Some(network);
+        let checked = self.door.check(here, hurried);
+        if checked.is_err() {
+            self.count_for_nobody();
+        }
+        checked
+    }
+
+    /// The request that a proxy's socket counted for has been answered.
+    pub fn count_for_nobody(&self) {
+        if self.of_a_proxy {
+            self.leave();
+        }
+    }
+
+    fn leave(&self) {
+        if let Some(network) = self.network.lock().take() {
+            self.door.leave(network);
+        }
+    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         self.door.total.fetch_sub(1, Ordering::Relaxed);
-        if let Some(mut known) = self.door.addresses.get_mut(&self.network) {
-            known.held = known.held.saturating_sub(1);
-        }
+        self.leave();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits::RateLimit;
+
+    fn rate(count: u32) -> RateLimit {
+        RateLimit {
+            count,
+            period_ms: 1_000,
+            burst: count,
+        }
+    }
+
+    /// So many sockets of the node, so many of an address, and rates a second of both.
+    fn door_with(total: usize, address: usize, rates: (u32, u32)) -> Arc<Door> {
+        let limits = Limits {
+            connections_per_address_max: address,
+            accept_rate: rate(rates.0),
+            accept_rate_per_address: rate(rates.1),
+            limiter_keys_max: 50,
+            ..Limits::default()
+        };
+        Door::new(&limits, total)
+    }
 
     fn door(total: usize, address: usize) -> Arc<Door> {
-        Door::new(total, address, Rate::new(1_000, 1_000, 1_000), Rate::UNLIMITED)
+        door_with(total, address, (1_000, 1_000_000))
     }
 
     /// One is kept for every socket.
@@ -161,9 +260,9 @@ mod tests {
         );
         drop(held);
         assert_eq!(door.total(), 0);
-        door.sweep(0);
+        door.sweep(10_000);
         assert!(door.addresses.is_empty());
-        assert!(door.admit(address, 0).unwrap().refusal().is_none());
+        assert!(door.admit(address, 10_000).unwrap().refusal().is_none());
     }
 
     #[test]
@@ -176,7 +275,7 @@ mod tests {
                 .refusal()
                 .is_some()
         );
-        let slow = Door::new(1_000, 1_000, Rate::new(1, 1_000, 2), Rate::UNLIMITED);
+        let slow = door_with(1_000, 1_000, (2, 1_000_000));
         let refused = (0..4).filter(|_| {
             let a = slow.admit("192.0.2.1".parse().unwrap(), 0).unwrap();
             a.refusal().is_some()
@@ -186,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_address_in_a_hurry_leaves_room_for_others() {
-        let door = Door::new(1_000, 1_000, Rate::new(10, 1_000, 10), Rate::new(2, 1_000, 2));
+        let door = door_with(1_000, 1_000, (10, 2));
         let admitted = |address: &str| {
             let place = door.admit(address.parse().unwrap(), 0).unwrap();
             place.refusal().is_none()
@@ -200,5 +299,43 @@ mod tests {
         assert_eq!(door.addresses.len(), 2, "not forgotten while it matters");
         door.sweep(10_000);
         assert!(door.addresses.is_empty());
+    }
+    #[test]
+    fn a_proxys_socket_counts_for_whom_it_asks() {
+        let door = door_with(1_000, 2, (1_000, 1_000));
+        let (alice, bob): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let held: Vec<_> = (0..10).map(|_| door.admit_proxy(0).unwrap()).collect();
+        assert!(held.iter().all(|place| place.refusal().is_none()));
+        assert_eq!((door.total(), door.addresses.len()), (10, 0));
+        assert!(held[0].count_for(alice, 0).is_ok() && held[1].count_for(alice, 0).is_ok());
+        let refused = held[2].count_for(alice, 0).unwrap_err();
+        assert_eq!(refused.code, countersign_protocol::ErrorCode::RateLimited);
+        assert!(held[2].count_for(bob, 0).is_ok(), "another is not concerned");
+        let own = door.admit(alice, 0).unwrap();
+        assert!(own.refusal().is_some(), "with a proxy or without: one bound");
+        drop(own);
+        // The same socket for somebody else, and an answer that has been given, make room.
+        assert!(held[1].count_for(bob, 0).is_ok() && held[3].count_for(alice, 0).is_ok());
+        held[3].count_for_nobody();
+        assert!(held[4].count_for(alice, 0).is_ok());
+        let own = door.admit("192.0.2.9".parse().unwrap(), 0).unwrap();
+        assert!(own.count_for(bob, 0).is_ok(), "who is no proxy speaks for nobody");
+        drop((held, own));
+        door.sweep(10_000);
+        assert_eq!((door.total(), door.addresses.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_proxies_name_is_bounded() {
+        let door = door_with(1_000, 1_000, (1_000, 1));
+        let proxy = door.admit_proxy(0).unwrap();
+        for last in 0..50 {
+            assert!(proxy.count_for(IpAddr::from([192, 0, 2, last]), 0).is_ok());
+        }
+        assert!(proxy.count_for(IpAddr::from([192, 0, 2, 99]), 0).is_err());
+        assert!(
+            proxy.count_for(IpAddr::from([192, 0, 2, 99]), 10_000).is_ok(),
+            "idle ones go"
+        );
     }
 }

@@ -5,6 +5,7 @@ pub mod admission;
 mod follow;
 pub mod limiters;
 mod presence;
+mod proxies;
 mod qr;
 mod rooms;
 mod signin;
@@ -23,6 +24,7 @@ use crate::refusal;
 pub use crate::refusal::Refusal;
 pub use admission::Admission;
 pub use presence::Presence;
+pub use proxies::{Forwarding, STRANGERS_MAX};
 pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
@@ -40,6 +42,7 @@ use crate::hub::{Connection, ConnectionId, Hub, Wire};
 use crate::origin::Origins;
 use admission::Door;
 use limiters::Limiters;
+use proxies::Proxies;
 
 /// Everything one process serves with. Built once by [`crate::app`].
 pub struct Node {
@@ -54,6 +57,7 @@ pub struct Node {
     hasher: Hasher,
     limiters: Limiters,
     door: Arc<Door>,
+    proxies: Proxies,
     draining: AtomicBool,
     next_connection: AtomicU64,
     departures: mpsc::UnboundedSender<Departure>,
@@ -186,12 +190,8 @@ impl Node {
         let node = Arc::new(Self {
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
             limiters: Limiters::new(&limits, &clock),
-            door: Door::new(
-                connections_max.min(limits.connections_max),
-                limits.connections_per_address_max,
-                limits.accept_rate.rate(),
-                limits.accept_rate_per_address.rate(),
-            ),
+            door: Door::new(&limits, connections_max.min(limits.connections_max)),
+            proxies: Proxies::of(&config),
             clock,
             config,
             limits,
@@ -213,8 +213,29 @@ impl Node {
     }
 
     /// A place for an accepted socket. `None`: drop it.
-    pub fn admit(&self, address: IpAddr) -> Option<Admission> {
-        self.door.admit(address, self.clock.now())
+    pub fn admit(&self, peer: IpAddr) -> Option<Admission> {
+        let now = self.clock.now();
+        if self.proxies.is_listed(peer) {
+            self.door.admit_proxy(now)
+        } else {
+            self.door.admit(peer, now)
+        }
+    }
+
+    /// Whose request it is, by its peer and what it says: the address for everything that asks for one. Over a proxy's
+    /// socket, which `place` is, it counts as a connection of that address.
+    ///
+    /// # Errors
+    /// `rate_limited` and `unavailable`, as for a socket of that address.
+    pub fn client_of(
+        &self,
+        peer: IpAddr,
+        said: &Forwarding<'_>,
+        place: &Admission,
+    ) -> Result<IpAddr, Refusal> {
+        let client = self.proxies.client_of(peer, said);
+        place.count_for(client, self.clock.now())?;
+        Ok(client)
     }
 
     /// Sockets accepted and not yet gone.

@@ -3,7 +3,7 @@
 //! not kept by an idle connection.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    ALLOW, CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
@@ -35,7 +35,7 @@ use super::open::{self, Arrival};
 use super::stream::{HttpStream, Listening, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use crate::http::{HttpError, Peer, Place, Streams, waits};
+use crate::http::{ClientAddress, HttpError, Place, Streams, forwarding, waits};
 use crate::node::{Admission, Node, Refusal};
 
 /// Where the socket is.
@@ -208,7 +208,7 @@ async fn serve(
     let stream = parts.io.into_inner().into_inner();
     let welcome = desk.welcome.lock().take();
     match welcome {
-        Some(welcome) if ended.is_ok() => {
+        Some((welcome, address)) if ended.is_ok() => {
             // Copied, because even an empty rest keeps the whole buffer that hyper read the head into.
             let leftover = Bytes::copy_from_slice(&parts.read_buf);
             drop(parts.read_buf);
@@ -217,7 +217,7 @@ async fn serve(
                 stream,
                 leftover,
                 welcome,
-                peer,
+                address,
                 place,
                 tracked,
             };
@@ -237,8 +237,8 @@ struct Desk {
     place: Option<Arc<Admission>>,
     /// Why this connection gets one answer and no more.
     refusal: Option<Refusal>,
-    /// Set with the answer 101.
-    welcome: Mutex<Option<Welcome>>,
+    /// Set with the answer 101: what the handshake established, and for whom.
+    welcome: Mutex<Option<(Welcome, IpAddr)>>,
     /// Set with an answer that goes on until the peer leaves.
     listening: Listening,
 }
@@ -280,6 +280,10 @@ impl Desk {
         if let Some(refusal) = refusal {
             return last(HttpError(refusal).into_response());
         }
+        let address = match self.client_of(&parts.headers) {
+            Ok(address) => address,
+            Err(refusal) => return last(HttpError(refusal).into_response()),
+        };
         let node = &self.shared.node;
         if self.shared.face == Face::Public && parts.uri.path() == SOCKET_PATH {
             let deadline = Duration::from_millis(node.limits.request_ms);
@@ -288,7 +292,7 @@ impl Desk {
                 .unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Timeout, "the request took too long")));
             return match accepted {
                 Ok((response, welcome)) => {
-                    *self.welcome.lock() = Some(welcome);
+                    *self.welcome.lock() = Some((welcome, address));
                     response
                 }
                 Err(refusal) => last(no_upgrade(refusal)),
@@ -297,7 +301,7 @@ impl Desk {
         // Where a request ends that wanted to be something else, or said itself where its body ends, another
         // server may have read differently: nothing is served after it.
         let closes = upgrade::is_attempt(&parts) || parts.headers.contains_key(TRANSFER_ENCODING);
-        parts.extensions.insert(Peer(self.peer));
+        parts.extensions.insert(ClientAddress(address));
         if let Some(place) = &self.place {
             parts.extensions.insert(Place(Arc::clone(place)));
         }
@@ -313,11 +317,31 @@ impl Desk {
         let streams = response.extensions().get::<Streams>().is_some();
         if streams {
             self.listening.begin();
+        } else {
+            self.answered();
         }
         if closes || streams || waits || node.is_draining() {
             last(response)
         } else {
             response
+        }
+    }
+}
+
+impl Desk {
+    /// Whose request it is. What a proxy's socket is used for counts under that address until it is `answered`; a
+    /// WebSocket and an event stream count for as long as they last.
+    fn client_of(&self, headers: &HeaderMap) -> Result<IpAddr, Refusal> {
+        let peer = self.peer.ip();
+        match &self.place {
+            Some(place) => self.shared.node.client_of(peer, &forwarding(headers), place),
+            None => Ok(peer),
+        }
+    }
+
+    fn answered(&self) {
+        if let Some(place) = &self.place {
+            place.count_for_nobody();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a finished handshake to a connection with a task of its own.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub(super) struct Arrival {
     /// What the client sent along with the handshake.
     pub(super) leftover: Bytes,
     pub(super) welcome: Welcome,
-    pub(super) peer: SocketAddr,
+    pub(super) address: IpAddr,
     pub(super) place: Option<Arc<Admission>>,
     pub(super) tracked: Tracked,
 }
@@ -36,7 +36,7 @@ pub(super) async fn open(arrival: Arrival) {
         stream,
         leftover,
         welcome,
-        peer,
+        address,
         place,
         tracked,
     } = arrival;
@@ -44,7 +44,7 @@ pub(super) async fn open(arrival: Arrival) {
         Stream::Tcp(stream) => (Wire::Direct(stream), Transport::Direct),
         Stream::Other(stream) => (Wire::Woken, Transport::Woken(stream)),
     };
-    let connection = node.open_connection(peer.ip(), wire, |c| text_frame(&hello(&node, c)).into());
+    let connection = node.open_connection(address, wire, |c| text_frame(&hello(&node, c)).into());
     let presence = Presence {
         node,
         connection,

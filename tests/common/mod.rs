@@ -15,8 +15,10 @@ pub mod events;
 pub mod history;
 pub mod http;
 pub mod ill_mannered;
+pub mod program;
 pub mod qr;
 pub mod talk;
+pub mod zbar;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

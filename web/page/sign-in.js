@@ -1,6 +1,7 @@
 import { capital, explain, seconds, text } from '../strings.js';
 import { Countdown } from './countdown.js';
 import { avatar, by_id, make, say } from './dom.js';
+import { explain_reach } from './reach.js';
 import { load_attempt, save_attempt } from './store.js';
 
 const TICK_MS = 250;
@@ -79,6 +80,7 @@ export class SignIn {
       return;
     }
     this.#attempt = attempt;
+    if (attempt.url) explain_reach(attempt.url);
     attempt.on('change', () => { if (attempt === this.#attempt) this.#changed(); });
     this.#changed();
   }

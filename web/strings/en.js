@@ -47,6 +47,13 @@ export const en = {
     },
   },
 
+  reach: {
+    title: 'With a real phone',
+    why: (host) => `A phone cannot open this code: ${host} is a name that this computer has for itself.`,
+    how: 'Start the gateway like this, with the address that this computer has in your network, and open that address here too:',
+    plain: 'Passwords then cross your network unencrypted: only at home, to try it.',
+  },
+
   signIn: {
     title: 'Sign in with your phone',
     lead: 'Scan the code with a phone where you are signed in, compare the two digits, and confirm there.',

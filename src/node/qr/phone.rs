@@ -33,9 +33,11 @@ impl Node {
             digits,
         };
         let decided = self.update(AttemptRef::Id(id), now, &scan).await?;
-        let Outcome::Scanned(scanned) = decided.step.outcome? else {
+        let Outcome::Scanned(mut scanned) = decided.step.outcome? else {
             return Err(unexpected());
         };
+        // Everybody behind a proxy has its address.
+        scanned.request.same_network &= !self.proxies.may_be_one(caller.address);
         Ok(Scanned {
             scan_token,
             expires_in_ms: scanned.expires_at.saturating_sub(now),

@@ -6,8 +6,9 @@ const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
 
-export function start_browser() {
-  return chromium.launch({ executablePath: CHROMIUM, headless: true, args: QUIET });
+/** @param {string[]} [more] arguments of the browser */
+export function start_browser(more = []) {
+  return chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...QUIET, ...more] });
 }
 
 /** What a browser writes by itself when the gateway refuses a call, or when a wire was cut. */

@@ -1,0 +1,106 @@
+//! The proxies whose word on where a request comes from is taken.
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Most entries of `trusted_proxies`: each request through a proxy is compared with all of them.
+pub const TRUSTED_PROXIES_MAX: usize = 256;
+
+/// The header in which the trusted proxies write down where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardingHeader {
+    /// Whichever is there. When both are and name different clients, neither is believed: a proxy that writes one
+    /// passes the other on as the caller wrote it.
+    #[default]
+    Any,
+    XForwardedFor,
+    Forwarded,
+}
+
+impl std::str::FromStr for ForwardingHeader {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "any" => Ok(Self::Any),
+            "x_forwarded_for" => Ok(Self::XForwardedFor),
+            "forwarded" => Ok(Self::Forwarded),
+            other => Err(format!(
+                "no forwarding header {other:?}: any, x_forwarded_for or forwarded"
+            )),
+        }
+    }
+}
+
+/// Reads an address, such as `192.0.2.7`, or a network, such as `10.1.0.0/16` or `2001:db8::/32`.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let address = || {
+        text.parse()
+            .ok()
+            .map(|address: std::net::IpAddr| IpNet::from(address.to_canonical()))
+    };
+    let network: IpNet = text.parse().ok().or_else(address).ok_or_else(|| {
+        format!(
+            "trusted_proxies: {text:?} is no network: write 10.1.0.0/16, 2001:db8::/32 or a single address"
+        )
+    })?;
+    if network.prefix_len() == 0 {
+        return Err(format!(
+            "trusted_proxies: {text} believes anybody about where they come from: name the proxies' own addresses"
+        ));
+    }
+    Ok(network)
+}
+
+/// What is wrong with a list, one sentence each.
+pub(super) fn problems(list: &[String]) -> Vec<String> {
+    let mut problems: Vec<String> = list.iter().filter_map(|text| network(text).err()).collect();
+    if list.len() > TRUSTED_PROXIES_MAX {
+        problems.push(format!(
+            "trusted_proxies has {} entries: at most {TRUSTED_PROXIES_MAX}",
+            list.len()
+        ));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_and_addresses_are_read() {
+        for (text, read) in [
+            ("10.1.0.0/16", "10.1.0.0/16"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("::1", "::1/128"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ] {
+            assert_eq!(network(text).map(|n| n.to_string()), Ok(read.to_owned()));
+        }
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "proxy.example",
+            "10.0.0.0/",
+            "1.2.3",
+            "10.0.0.1:80",
+        ] {
+            assert!(network(text).is_err_and(|e| e.contains("no network")), "{text}");
+        }
+        for text in ["0.0.0.0/0", "::/0"] {
+            assert!(network(text).is_err_and(|e| e.contains("anybody")), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let list = vec!["10.0.0.1".to_owned(); TRUSTED_PROXIES_MAX];
+        assert!(problems(&list).is_empty());
+        assert_eq!(problems(&[list, vec!["x".to_owned()]].concat()).len(), 2);
+    }
+}
