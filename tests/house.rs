@@ -302,6 +302,7 @@ fn frameworks_stay_at_the_edge() {
     );
     only_in(&["src/auth/"], &["aws_lc_rs", "jsonwebtoken", "argon2"]);
     only_in(&["src/config/", "src/main.rs"], &["toml", "clap"]);
+    only_in(&["src/ops/metrics/"], &["prometheus_client"]);
 }
 
 /// Where a message gets its author. There is one place, and it has the session in its hands.

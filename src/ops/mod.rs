@@ -2,3 +2,4 @@
 
 pub mod descriptors;
 pub mod logging;
+pub mod metrics;
