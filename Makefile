@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser bench perf perf-check deps-perf
+.PHONY: test deps fmt lint build unit ill-mannered browser bench perf perf-check deps-perf memory-qr
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -50,3 +50,7 @@ perf:
 	@if [ -x scripts/deps-perf ]; then scripts/deps-perf; fi
 	$(CARGO) build --release --locked --package countersign --package countersign-loadtest
 	target/release/countersign-loadtest perf --gateway target/release/countersign $(PERF_FLAGS)
+
+# What a QR login costs in memory: a hundred thousand of them, for seven minutes.
+memory-qr:
+	$(CARGO) test --package countersign --locked --test attempts -- --ignored --nocapture memory_of_a_hundred_thousand_attempts

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use countersign::config::{Config, Limits, Namespace};
+use countersign::ops::metrics::catalog;
 use countersign_protocol::client::Command;
 use countersign_protocol::{CloseCode, ErrorCode, server};
 
@@ -195,6 +196,17 @@ fn every_command_is_in_the_protocol() {
     }
 }
 
+#[test]
+fn every_metric_is_described() {
+    let rows = table(&document("docs/metrics.md"), "metric");
+    let known: Vec<Vec<String>> = catalog::ALL
+        .iter()
+        .map(|m| [m.name, m.kind.name(), m.unit, &m.labels.join(", "), m.meaning].map(str::to_owned))
+        .map(Vec::from)
+        .collect();
+    assert_eq!(rows, known);
+}
+
 /// A limit that a text names is a limit there is.
 #[test]
 fn names_in_the_texts_exist() {
@@ -206,6 +218,7 @@ fn names_in_the_texts_exist() {
     for name in [
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/metrics.md",
         "README.md",
         "ARCHITECTURE.md",
         "SECURITY.md",
@@ -240,6 +253,7 @@ fn paths_in_the_texts_exist() {
         "SECURITY.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/metrics.md",
         "docs/qr-login.md",
     ];
     let folders = ["src/", "protocol/", "tests/", "web/", "docs/", "loadtest/"];
@@ -266,6 +280,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/metrics.md",
         "docs/qr-login.md",
     ];
     for name in names {

@@ -308,6 +308,7 @@ fn frameworks_stay_at_the_edge() {
         &["src/http/extract.rs"],
         &["X_FORWARDED_FOR", "header::FORWARDED"],
     );
+    only_in(&["src/ops/metrics/"], &["prometheus_client"]);
 }
 
 /// Where a message gets its author. There is one place, and it has the session in its hands.

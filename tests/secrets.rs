@@ -346,7 +346,7 @@ async fn no_secret_is_ever_printed() {
     // It did say what an operator needs, so the silence about secrets is not that of a log switched off.
     for needed in [
         "listening",
-        "changed",
+        "audit: qr",
         "redeemed",
         "sign-in refused",
         "draining",

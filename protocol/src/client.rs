@@ -136,6 +136,20 @@ pub enum DeviceKind {
     Other,
 }
 
+impl DeviceKind {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Pc => "pc",
+            DeviceKind::Web => "web",
+            DeviceKind::Ios => "ios",
+            DeviceKind::Android => "android",
+            DeviceKind::Tv => "tv",
+            DeviceKind::Other => "other",
+        }
+    }
+}
+
 /// A P-256 public key as a JWK; the tokens are then sealed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey<'a> {

@@ -33,6 +33,7 @@ mod network;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod transition;
 mod value;
 
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub use decide::decide;
 pub use event::{Event, EventKind, url};
 pub use network::same_network;
 pub use policy::{IDS_MAX, Policy};
+pub use transition::{Actor, Transition};
 pub use value::{AttemptKey, Digest, Digits, P256Key, QrId, Sealed, Secret};
 
 /// Longest user agent kept, bytes; the rest is cut off.
@@ -330,6 +332,11 @@ impl Attempt {
     pub fn newest(&self) -> Event {
         self.event(self.seq())
             .unwrap_or_else(|| self.waiting_event(self.seq(), self.current()))
+    }
+
+    /// When the newest event happened, Unix milliseconds.
+    pub fn newest_at(&self) -> u64 {
+        self.log.last().map_or(self.current().at, |entry| entry.at)
     }
 
     /// Renders one of this attempt's events for its PC: [`Event::push`].

@@ -108,6 +108,16 @@ pub type DecideRedeem<'a> = &'a mut (dyn FnMut(&Attempt) -> (Step, Option<Sessio
 /// Decides a session's next record; `None` keeps it. May run more than once for one update.
 pub type DecideSession<'a> = &'a mut (dyn FnMut(&SessionRecord) -> Option<SessionRecord> + Send);
 
+impl Engine {
+    /// QR logins in this process's memory, those that have ended lately included.
+    pub fn attempts_kept(&self) -> usize {
+        match self {
+            Engine::Memory(memory) => memory.attempts_kept(),
+            Engine::Remote(_) => 0,
+        }
+    }
+}
+
 macro_rules! verbs {
     ($( $(#[$doc:meta])* $verb:ident ( $($arg:ident : $ty:ty),* ) -> $out:ty; )*) => {
         /// The shared state of all nodes.
@@ -185,7 +195,8 @@ verbs! {
     revoke_session(id: String, now: u64) -> bool;
     /// Takes a key once. `true` for the first taker until `until`.
     take(key: OnceKey, until: u64, now: u64) -> bool;
-    /// What has come due, oldest first, at most `limit`; each is answered until it has been dealt with.
+    /// What has come due, oldest first, at most `limit`; each is answered until it has been dealt with. Where both
+    /// attempts and rooms are more than that, each have half: neither waits for the other.
     due(now: u64, limit: usize) -> Vec<Due>;
     /// Events of a topic are delivered to this node from when this answers.
     follow(topic: Topic) -> ();

@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
+use countersign_protocol::ErrorCode;
 
-use crate::node::Node;
+use crate::node::{Node, Refusal};
+use crate::ops::metrics::MEDIA_TYPE;
 
-/// Health and readiness.
+use super::HttpError;
+
+/// Health, readiness and what can be counted.
 pub fn operator_router(node: &Arc<Node>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .with_state(Arc::clone(node))
 }
 
@@ -23,5 +28,16 @@ async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else {
         (StatusCode::OK, "ready\n")
+    }
+}
+
+/// Beside the runtime's own threads: it reads files of the system's.
+async fn metrics(
+    State(node): State<Arc<Node>>,
+) -> Result<([(HeaderName, &'static str); 1], String), HttpError> {
+    let read = tokio::task::spawn_blocking(move || node.metrics_text());
+    match read.await {
+        Ok(text) => Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text)),
+        Err(_) => Err(Refusal::new(ErrorCode::Internal, "the metrics could not be read").into()),
     }
 }

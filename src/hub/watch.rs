@@ -54,27 +54,30 @@ impl Hub {
         self.tell_watcher(&newest, render);
     }
 
-    /// Tells an attempt's watcher what it has not been told; after a final event there is nothing to watch.
+    /// Tells an attempt's watcher what it has not been told; after a final event there is nothing to watch. Whether
+    /// there was something to tell, and somebody who is told now.
     pub fn tell_watcher(
         &self,
         attempt: &Arc<Attempt>,
         render: impl Fn(&Attempt, u32, Format) -> Vec<(u32, Bytes)>,
-    ) {
+    ) -> bool {
         let key = attempt.key();
+        let mut some = false;
         let connection = {
             let Some(mut watch) = self.watchers.get_mut(&key) else {
-                return;
+                return false;
             };
             let Some(told) = watch.told else {
                 if watch.newest.as_ref().is_none_or(|n| n.seq() < attempt.seq()) {
                     watch.newest = Some(Arc::clone(attempt));
                 }
-                return;
+                return false;
             };
             // Queued under the entry's lock, so that two tellers cannot swap; written after it.
             for (seq, frame) in render(attempt, told, watch.connection.format) {
                 watch.connection.queue(frame);
                 watch.told = Some(seq);
+                some = true;
             }
             Arc::clone(&watch.connection)
         };
@@ -88,6 +91,7 @@ impl Hub {
                 connection.has_told_all();
             }
         }
+        some
     }
 
     /// Ends a watch, if this connection holds it.

@@ -39,6 +39,7 @@ use crate::core::attempt::{AttemptKey, Policy};
 use crate::engine::memory::MemoryLimits;
 use crate::engine::{Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
+use crate::ops::metrics::{self, Metrics};
 use crate::origin::Origins;
 use admission::Door;
 use limiters::Limiters;
@@ -53,6 +54,7 @@ pub struct Node {
     pub hub: Arc<Hub>,
     pub engine: Engine,
     pub origins: Origins,
+    metrics: Arc<Metrics>,
     sessions: Sessions,
     hasher: Hasher,
     limiters: Limiters,
@@ -172,6 +174,7 @@ impl Node {
         })
         .map_err(|e| BuildError::Password(e.to_string()))?;
         let hub = Arc::new(Hub::default());
+        let metrics = Arc::new(Metrics::new(clock.now()));
         let (departures, departed) = mpsc::unbounded_channel();
         let repairs = sink::Repairs::default();
         let origins = Origins::new(
@@ -184,10 +187,12 @@ impl Node {
             clock.clone(),
             origins.public().to_owned(),
             repairs.clone(),
+            Arc::clone(&metrics),
         ));
         // The high bits are random so that numbers of two processes do not meet in one engine.
         let first = u64::from_le_bytes(secret::bytes().map_err(|_| BuildError::NoEntropy)?) & !0xffff_ffff;
         let node = Arc::new(Self {
+            metrics,
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
             limiters: Limiters::new(&limits, &clock),
             door: Door::new(&limits, connections_max.min(limits.connections_max)),
@@ -241,6 +246,15 @@ impl Node {
     /// Sockets accepted and not yet gone.
     pub fn sockets(&self) -> usize {
         self.door.total()
+    }
+
+    /// What `/metrics` answers. Reads files of the system's: not for a task that others wait for.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text(metrics::Now {
+            qr_kept: self.engine.attempts_kept(),
+            sockets: self.sockets(),
+            connections: self.hub.connection_count(),
+        })
     }
 
     /// Whether new work is refused because the node is about to end.

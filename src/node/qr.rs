@@ -5,6 +5,7 @@ mod events;
 mod open;
 mod outcome;
 mod phone;
+mod record;
 mod redeem;
 mod watch;
 
@@ -107,7 +108,7 @@ impl Node {
             .update_attempt(which, &mut decide, now)
             .await?
             .ok_or_else(no_attempt)?;
-        audit(&decided, command().name());
+        self.record_decided(&decided);
         Ok(decided)
     }
 
@@ -117,6 +118,10 @@ impl Node {
     /// `not_found` for whoever cannot prove the claim; `match_failed`, with the tries left; `conflict` before a scan
     /// or where the phone types; `already_confirmed`, `already_final`.
     pub async fn answer_qr(&self, claim: Claim<'_>, code: &str) -> Result<(), Refusal> {
+        self.counted(self.answer(claim, code)).await
+    }
+
+    async fn answer(&self, claim: Claim<'_>, code: &str) -> Result<(), Refusal> {
         let (id, (digest, device)) = (claim.id()?, claim.digests());
         let answer = || Command::Answer {
             claim: digest,
@@ -132,6 +137,10 @@ impl Node {
 
     /// The PC ends its attempt.
     pub async fn cancel_qr(&self, claim: Claim<'_>) -> Result<(), Refusal> {
+        self.counted(self.cancel(claim)).await
+    }
+
+    async fn cancel(&self, claim: Claim<'_>) -> Result<(), Refusal> {
         let (id, (digest, device)) = (claim.id()?, claim.digests());
         let cancel = || Command::Cancel {
             claim: digest,
@@ -161,14 +170,17 @@ impl Node {
         Ok(())
     }
 
-    /// A timer of an attempt has fired.
-    pub(super) async fn tick_attempt(&self, key: AttemptKey, now: u64) {
+    /// A timer of an attempt has fired. Whether it is dealt with.
+    pub(super) async fn tick_attempt(&self, key: AttemptKey, now: u64) -> bool {
         let Ok(fresh) = secret::bytes().map(QrId) else {
-            return;
+            return false;
         };
-        let _ = self
-            .update(AttemptRef::Key(key), now, &|| Command::Tick { fresh })
-            .await;
+        let tick = || Command::Tick { fresh };
+        match self.update(AttemptRef::Key(key), now, &tick).await {
+            Ok(_) => true,
+            // Somebody else's command found it over before.
+            Err(refusal) => refusal.code == ErrorCode::NotFound,
+        }
     }
 
     /// Tells the watcher what it may have missed.
@@ -184,26 +196,4 @@ impl Node {
         self.hub.tell_phones(key);
         Ok(())
     }
-}
-
-/// One line per transition, without secrets.
-fn audit(decided: &Decided, command: &'static str) {
-    for event in &decided.step.events {
-        let attempt = &decided.attempt;
-        tracing::info!(
-            target: "countersign::qr",
-            attempt = %short(attempt.key()),
-            seq = event.seq,
-            state = event.state().name(),
-            reason = attempt.reason().map(attempt::Reason::name),
-            user = attempt.scanner().map(|s| s.user.id.as_str()),
-            command,
-            "changed"
-        );
-    }
-}
-
-/// Enough of an attempt's key to follow it through a log.
-fn short(key: AttemptKey) -> String {
-    key.0.iter().take(6).map(|b| format!("{b:02x}")).collect()
 }

@@ -21,6 +21,7 @@ use crate::core::attempt::{self, Attempt, AttemptKey};
 use crate::core::outbox::Class;
 use crate::engine::{Event, Sink, Topic};
 use crate::hub::{Appended, Format, Hub, Source};
+use crate::ops::metrics::Metrics;
 
 /// The hub, as the engine's sink.
 pub struct NodeSink {
@@ -28,15 +29,23 @@ pub struct NodeSink {
     clock: Clock,
     public_origin: String,
     repairs: Repairs,
+    metrics: Arc<Metrics>,
 }
 
 impl NodeSink {
-    pub(super) fn new(hub: Arc<Hub>, clock: Clock, public_origin: String, repairs: Repairs) -> Self {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        clock: Clock,
+        public_origin: String,
+        repairs: Repairs,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             hub,
             clock,
             public_origin,
             repairs,
+            metrics,
         }
     }
 }
@@ -73,9 +82,13 @@ impl Sink for NodeSink {
             Event::Room { room, info } => publish_info(&self.hub, &room, info, Source::Told),
             Event::Attempt { attempt, .. } => {
                 let key = attempt.key();
-                self.hub.tell_watcher(&attempt, |a, told, format| {
+                let told = self.hub.tell_watcher(&attempt, |a, told, format| {
                     frames(a, told, format, self.clock.now(), &self.public_origin)
                 });
+                if told {
+                    let took = self.clock.now().saturating_sub(attempt.newest_at());
+                    self.metrics.qr.pushed(took);
+                }
                 self.hub.tell_phones(key);
                 if !self.hub.is_watched(key) && !self.hub.is_awaited(key) {
                     self.repairs.ask(Repair::Needless(Topic::Attempt(key)));

@@ -3,7 +3,7 @@
 //! A thread of its own writes them: a reader of the log that has stopped must not stop the gateway. What it is
 //! behind by is bounded; beyond that lines are dropped, counted, and the count is logged.
 
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use tracing::{Level, Metadata};
@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-/// Environment variable with levels per module, such as `info,countersign::qr=debug`.
+/// Environment variable with levels per module, such as `info,countersign::node=debug`.
 pub const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
 /// Lines that wait for the reader of the log.
@@ -23,6 +23,15 @@ const DROPPED_EVERY: Duration = Duration::from_secs(10);
 
 /// Longest wait for what has not been written at the end.
 const FINISH_MAX: Duration = Duration::from_secs(2);
+
+/// That of the log that was started.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines dropped since the start; 0 where no log was started.
+pub fn dropped_lines() -> u64 {
+    let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+    u64::try_from(dropped).unwrap_or(u64::MAX)
+}
 
 /// Keeps the log going until [`Logs::finish`].
 pub struct Logs {
@@ -35,6 +44,7 @@ pub fn init() -> Logs {
     let chosen = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let (writer, guard) = writer(std::io::stderr());
     let dropped = writer.error_counter();
+    let _ = DROPPED.set(dropped.clone());
     let lines = fmt::layer().with_writer(writer).with_ansi(false);
     let _ = registry()
         .with(lines.with_filter(chosen.and(filter_fn(may_be_logged))))

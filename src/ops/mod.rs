@@ -3,3 +3,4 @@
 pub mod descriptors;
 pub mod logging;
 pub mod machine;
+pub mod metrics;

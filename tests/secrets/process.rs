@@ -20,7 +20,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program on ports of the system's choosing, logging everything there is to log.
     pub(crate) fn start(config: &Path) -> Self {
-        let mut child = program(config)
+        Self::start_as(program(config))
+    }
+
+    /// Starts the program with other settings of the test's own.
+    pub(crate) fn start_as(mut program: Command) -> Self {
+        let mut child = program
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -3,6 +3,7 @@
 mod rules;
 mod sequences;
 mod table;
+mod transitions;
 
 use std::net::IpAddr;
 

@@ -8,10 +8,13 @@ use parking_lot::Mutex;
 
 use super::super::event::Event;
 use super::super::record::EngineError;
-use super::super::{AttemptRef, DecideAttempt, DecideRedeem, Decided, Due, Redeemed};
+use super::super::{AttemptRef, DecideAttempt, DecideRedeem, Decided, Redeemed};
 use super::Memory;
 use crate::core::attempt::{Attempt, AttemptKey};
 use crate::core::network::network_of;
+
+/// Whether the maps have much more room than they need is looked at when so many attempts fewer are left.
+const SHRINK_EVERY: usize = 4_096;
 
 /// One attempt. `None` once it has been forgotten.
 #[derive(Debug)]
@@ -24,7 +27,9 @@ impl Memory {
             let counted = Arc::new(attempt);
             self.keep(&counted).inspect_err(|_| self.count_out(&counted))
         });
-        outcome.inspect_err(|_| self.attempt_places.free())
+        outcome.inspect_err(|_| {
+            self.attempt_places.free();
+        })
     }
 
     fn keep(&self, attempt: &Arc<Attempt>) -> Result<(), EngineError> {
@@ -33,11 +38,8 @@ impl Memory {
             return Err(EngineError::Exists);
         };
         // Before anybody can find it: whoever changes it moves this entry.
-        self.reschedule(
-            || Due::Attempt(key),
-            None,
-            Some(attempt.due_at(&self.limits.attempt)),
-        );
+        self.due
+            .attempt(key, None, Some(attempt.due_at(&self.limits.attempt)));
         free.insert(Arc::new(AttemptCell(Mutex::new(Some(Arc::clone(attempt))))));
         attempt.ids().for_each(|id| {
             self.attempt_ids.insert(id, key);
@@ -117,11 +119,8 @@ impl Memory {
     /// Keeps the indexes and the time list in step with a change.
     fn follow_change(&self, key: AttemptKey, before: &Attempt, after: &Attempt) {
         let policy = &self.limits.attempt;
-        self.reschedule(
-            || Due::Attempt(key),
-            Some(before.due_at(policy)),
-            Some(after.due_at(policy)),
-        );
+        self.due
+            .attempt(key, Some(before.due_at(policy)), Some(after.due_at(policy)));
         for id in after.ids().skip(before.ids().count()) {
             self.attempt_ids.insert(id, key);
         }
@@ -155,19 +154,34 @@ impl Memory {
     }
 
     fn forget_attempt(&self, key: AttemptKey, attempt: &Attempt) {
-        self.reschedule(
-            || Due::Attempt(key),
-            Some(attempt.due_at(&self.limits.attempt)),
-            None,
-        );
-        if self.attempts.remove(&key).is_some() {
-            self.attempt_places.free();
-        }
+        self.due
+            .attempt(key, Some(attempt.due_at(&self.limits.attempt)), None);
+        let left = self.attempts.remove(&key).map(|_| self.attempt_places.free());
         attempt.ids().for_each(|id| {
             self.attempt_ids.remove(&id);
         });
         if let Some(scanner) = attempt.scanner() {
             self.forget_scan(&scanner.session, key);
+        }
+        if left.is_some_and(|left| left.is_multiple_of(SHRINK_EVERY)) {
+            self.give_back();
+        }
+    }
+
+    /// A map keeps the room it once needed: after a great many attempts that would be most of what they took.
+    fn give_back(&self) {
+        let roomy = |length: usize, room: usize| room > SHRINK_EVERY + 4 * length;
+        if roomy(self.attempts.len(), self.attempts.capacity()) {
+            self.attempts.shrink_to_fit();
+        }
+        if roomy(self.attempt_ids.len(), self.attempt_ids.capacity()) {
+            self.attempt_ids.shrink_to_fit();
+        }
+        if roomy(self.scanned_by.len(), self.scanned_by.capacity()) {
+            self.scanned_by.shrink_to_fit();
+        }
+        if roomy(self.waiting.len(), self.waiting.capacity()) {
+            self.waiting.shrink_to_fit();
         }
     }
 

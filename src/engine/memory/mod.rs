@@ -2,10 +2,11 @@
 //!
 //! No guard of a map leaves the function that took it; records are handed out as `Arc`s. The sink is called
 //! under the lock that orders the topic: a room's, an attempt's, and for a user one of a few that all users
-//! share. Lock order: attempt → user → session, and any of them → the list of what comes due.
+//! share. Lock order: attempt → user → session, and any of them → a list of what comes due.
 
 mod accounts;
 mod attempts;
+mod due;
 mod places;
 mod rooms;
 #[cfg(test)]
@@ -21,7 +22,6 @@ use countersign_protocol::{RoomName, UserId};
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Due;
 use super::event::{Event, Sink, Topic};
 use super::record::{Account, EngineError, OnceKey, SessionRecord};
 use crate::core::attempt::{AttemptKey, Policy, QrId};
@@ -75,7 +75,7 @@ pub struct Memory {
     sessions_of: DashMap<UserId, Vec<String>>,
     user_order: UserOrder,
     once: Mutex<Once>,
-    due: Mutex<BTreeSet<(u64, Due)>>,
+    due: due::Schedule,
 }
 
 /// Locks under which the events of a user are told, one after the other. Users share them.
@@ -125,7 +125,7 @@ impl Memory {
                 hash: RandomState::new(),
             },
             once: Mutex::new(Once::default()),
-            due: Mutex::new(BTreeSet::new()),
+            due: due::Schedule::default(),
         })
     }
 
@@ -138,30 +138,6 @@ impl Memory {
         if let Some(sink) = self.sink.get() {
             sink.deliver(event);
         }
-    }
-
-    /// Moves a record's entry in the list of what comes due.
-    fn reschedule(&self, key: impl Fn() -> Due, from: Option<u64>, to: Option<u64>) {
-        if from == to {
-            return;
-        }
-        let mut due = self.due.lock();
-        if let Some(at) = from {
-            due.remove(&(at, key()));
-        }
-        if let Some(at) = to {
-            due.insert((at, key()));
-        }
-    }
-
-    pub(in crate::engine) fn due(&self, now: u64, limit: usize) -> Result<Vec<Due>, EngineError> {
-        let due = self.due.lock();
-        Ok(due
-            .iter()
-            .take_while(|(at, _)| *at <= now)
-            .take(limit)
-            .map(|(_, key)| key.clone())
-            .collect())
     }
 
     pub(in crate::engine) fn take(&self, key: OnceKey, until: u64, now: u64) -> Result<bool, EngineError> {
@@ -200,6 +176,13 @@ impl Memory {
     )]
     pub(in crate::engine) fn unfollow(&self, _: Topic) -> Result<(), EngineError> {
         Ok(())
+    }
+}
+
+impl Memory {
+    /// QR logins kept, those that have ended lately included: what [`MemoryLimits::attempts_max`] bounds.
+    pub fn attempts_kept(&self) -> usize {
+        self.attempt_places.taken()
     }
 }
 

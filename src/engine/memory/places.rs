@@ -30,11 +30,11 @@ impl Places {
         taken.map(|_| ()).map_err(|_| EngineError::Full(self.what))
     }
 
-    pub(super) fn free(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+    /// Answers how many are taken still.
+    pub(super) fn free(&self) -> usize {
+        self.taken.fetch_sub(1, Ordering::Relaxed).saturating_sub(1)
     }
 
-    #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::super::event::Event;
 use super::super::record::{EngineError, Present};
-use super::super::{Create, Due, History, Read, RoomView, Sequenced};
+use super::super::{Create, History, Read, RoomView, Sequenced};
 use super::{Memory, MemoryLimits};
 use crate::auth::secret;
 use crate::core::counter::{Counts, Presence, PresenceDelta};
@@ -149,7 +149,7 @@ impl Memory {
             .flatten()
             .min();
         let before = std::mem::replace(&mut state.due_at, next);
-        self.reschedule(|| Due::Room(room.name.clone()), before, next);
+        self.due.room(&room.name, before, next);
     }
 
     fn tell_counts(&self, room: &RoomCell, state: &mut RoomState, now: u64) {
@@ -362,7 +362,7 @@ impl Memory {
                 state.retired = true;
                 self.count_bytes(state.stream.bytes(), 0);
                 let due = state.due_at.take();
-                self.reschedule(|| Due::Room(name.clone()), due, None);
+                self.due.room(name, due, None);
             }
             idle
         });

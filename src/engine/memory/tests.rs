@@ -1,11 +1,15 @@
 //! Nothing stays in an index after what it was for.
 
+mod scale;
+mod schedule;
+
 use std::sync::atomic::Ordering;
 
 use countersign_protocol::UserId;
 use countersign_protocol::client::{DeviceKind, Priority};
 use countersign_protocol::server::{MatchMode, Profile, PublicDevice};
 
+use super::super::Due;
 use super::*;
 use crate::auth::device::DeviceDigest;
 use crate::core::attempt::{self, Command, Device, Digest, Digits, Opening, Phone};
@@ -75,7 +79,7 @@ fn the_budget_comes_back_when_rooms_go() {
     }
     assert_eq!(memory.history_bytes.load(Ordering::Relaxed), 0);
     assert_eq!((memory.rooms.len(), memory.room_places.taken()), (0, 0));
-    assert!(memory.due.lock().is_empty());
+    assert!(memory.due.is_empty());
 }
 
 /// The same, one step after the other.
@@ -113,7 +117,7 @@ fn a_room_forgets_in_silence() {
     assert_eq!(memory.due(T0 + kept_ms, 10).unwrap(), [Due::Room(room.clone())]);
     memory.settle(room, T0 + kept_ms).unwrap();
     assert_eq!(memory.history_bytes.load(Ordering::Relaxed), 0);
-    assert!(memory.due.lock().is_empty());
+    assert!(memory.due.is_empty());
     assert_eq!(memory.rooms.len(), 1, "somebody is here");
 }
 
@@ -184,7 +188,7 @@ fn attempts_leave_no_trace() {
     );
     assert_eq!(left, (0, 0, 0, 0));
     assert_eq!(memory.attempt_places.taken(), 0);
-    assert!(memory.due.lock().is_empty());
+    assert!(memory.due.is_empty());
 }
 
 #[test]

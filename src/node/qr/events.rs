@@ -37,6 +37,10 @@ impl Node {
     /// # Errors
     /// `not_found` for whoever cannot prove the claim, `rate_limited`.
     pub async fn poll_qr(&self, claim: Claim<'_>) -> Result<QrPush, Refusal> {
+        self.counted(self.poll(claim)).await
+    }
+
+    async fn poll(&self, claim: Claim<'_>) -> Result<QrPush, Refusal> {
         let now = self.clock.now();
         let (attempt, outcome) = self.ask(&claim, now).await?;
         // Counted for whoever proved the claim: nobody else can use the rate up.
@@ -59,6 +63,16 @@ impl Node {
         claim: Claim<'_>,
         after_seq: Option<u32>,
     ) -> Result<Option<EventStream>, Refusal> {
+        self.counted(self.stream(address, place, claim, after_seq)).await
+    }
+
+    async fn stream(
+        self: &Arc<Self>,
+        address: IpAddr,
+        place: Option<Arc<Admission>>,
+        claim: Claim<'_>,
+        after_seq: Option<u32>,
+    ) -> Result<Option<EventStream>, Refusal> {
         if self.is_draining() {
             return Err(Refusal::unavailable(
                 "this node is about to restart; reconnect",
@@ -75,7 +89,7 @@ impl Node {
             place,
         };
         let greeting = |_: &_| Bytes::from_static(EVENT_COMMENT);
-        self.watch_qr(&presence.connection, claim, after_seq, greeting)
+        self.watch(&presence.connection, claim, after_seq, greeting)
             .await?;
         let every = Duration::from_millis(self.limits.event_comment_ms);
         Ok(Some(EventStream {

@@ -8,8 +8,8 @@ use countersign_protocol::client::{DeviceKind, PublicKey, QrOpen};
 use countersign_protocol::server::QrOpened;
 use countersign_protocol::{DeviceId, ErrorCode};
 
+use super::device_digest;
 use super::watch::{check_device, claim_device};
-use super::{device_digest, short};
 use crate::auth::jwk::{P256Point, Thumbprint};
 use crate::auth::sessions::no_entropy;
 use crate::auth::{names, secret};
@@ -82,6 +82,15 @@ impl Node {
         request: &QrRequest,
         reply: impl FnOnce(&QrOpened) -> Bytes + Send,
     ) -> Result<(), Refusal> {
+        self.counted(self.open(connection, request, reply)).await
+    }
+
+    async fn open(
+        &self,
+        connection: &Arc<Connection>,
+        request: &QrRequest,
+        reply: impl FnOnce(&QrOpened) -> Bytes + Send,
+    ) -> Result<(), Refusal> {
         let now = self.clock.now();
         check_device(connection, &request.device)?;
         let opener = Opener {
@@ -97,9 +106,9 @@ impl Node {
         let topic = Topic::Attempt(watched.key);
         let turn = self.turns.turn(&topic).await;
         self.engine.follow(topic.clone()).await?;
-        let kept = match self.engine.open_attempt(attempt.clone()).await {
+        let kept = match self.keep(&attempt).await {
             Ok(()) => claim_device(connection, &request.device),
-            Err(e) => Err(e.into()),
+            Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = kept {
             // It leaves the former one as it was.
@@ -129,6 +138,16 @@ impl Node {
         user_agent: Option<Box<str>>,
         request: &QrRequest,
     ) -> Result<QrOpened, Refusal> {
+        self.counted(self.open_unwatched(address, user_agent, request))
+            .await
+    }
+
+    async fn open_unwatched(
+        &self,
+        address: IpAddr,
+        user_agent: Option<Box<str>>,
+        request: &QrRequest,
+    ) -> Result<QrOpened, Refusal> {
         let now = self.clock.now();
         let opener = Opener {
             address,
@@ -136,8 +155,14 @@ impl Node {
             connection: None,
         };
         let Drawn { attempt, claim, .. } = self.draw(opener, request, now)?;
-        self.engine.open_attempt(attempt.clone()).await?;
+        self.keep(&attempt).await?;
         Ok(self.opened(&attempt, claim, now))
+    }
+
+    async fn keep(&self, attempt: &Attempt) -> Result<(), Refusal> {
+        self.engine.open_attempt(attempt.clone()).await?;
+        self.record_opened(attempt);
+        Ok(())
     }
 
     fn draw(&self, opener: Opener, request: &QrRequest, now: u64) -> Result<Drawn, Refusal> {
@@ -200,7 +225,6 @@ impl Node {
     /// What the PC is told of its attempt.
     fn opened(&self, attempt: &Attempt, claim: String, now: u64) -> QrOpened {
         let qr_id = attempt.qr_id();
-        tracing::info!(target: "countersign::qr", attempt = %short(attempt.key()), address = %attempt.ip(), "opened");
         QrOpened {
             qr_id: qr_id.to_string(),
             claim,

@@ -33,6 +33,10 @@ impl Node {
     /// # Errors
     /// `not_found` for everybody else, and once the record is gone.
     pub async fn qr_outcome(&self, caller: &Caller, qr_id: &str) -> Result<QrOutcome, Refusal> {
+        self.counted(self.outcome(caller, qr_id)).await
+    }
+
+    async fn outcome(&self, caller: &Caller, qr_id: &str) -> Result<QrOutcome, Refusal> {
         let (_, phone) = Self::phone(caller)?;
         let id = QrId::parse(qr_id).ok_or_else(no_attempt)?;
         let (key, outcome) = self.ask_outcome(AttemptRef::Id(id), id, &phone).await?;

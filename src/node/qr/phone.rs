@@ -19,6 +19,10 @@ use crate::node::{Node, Refusal};
 impl Node {
     /// A signed-in phone scans a code.
     pub async fn scan_qr(&self, caller: &Caller, qr_id: &str) -> Result<Scanned, Refusal> {
+        self.counted(self.scan(caller, qr_id)).await
+    }
+
+    async fn scan(&self, caller: &Caller, qr_id: &str) -> Result<Scanned, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let id = self.live(session, qr_id).await?;
         let now = self.clock.now();
@@ -57,6 +61,10 @@ impl Node {
         qr_id: &str,
         confirm: &Confirm,
     ) -> Result<QrStateBody, Refusal> {
+        self.counted(self.confirm(caller, qr_id, confirm)).await
+    }
+
+    async fn confirm(&self, caller: &Caller, qr_id: &str, confirm: &Confirm) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let (id, attempt) = self.look_up(session, qr_id).await?;
         // Nobody but the phone that scanned has a password to show here; the attempt refuses the others itself.
@@ -95,6 +103,10 @@ impl Node {
         qr_id: &str,
         scan_token: &str,
     ) -> Result<QrStateBody, Refusal> {
+        self.counted(self.deny(caller, qr_id, scan_token)).await
+    }
+
+    async fn deny(&self, caller: &Caller, qr_id: &str, scan_token: &str) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let id = self.live(session, qr_id).await?;
         let token: Digest = secret::digest(scan_token).into();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_protocol::server::{PublicDevice, QrRedeemed};
 use countersign_protocol::{ErrorCode, UserId};
 
-use super::{Claim, audit, look, no_attempt, unexpected};
+use super::{Claim, look, no_attempt, unexpected};
 use crate::auth::device::DeviceDigest;
 use crate::auth::jwk::P256Point;
 use crate::auth::sessions::{Minted, NewSession};
@@ -58,6 +58,15 @@ impl Node {
         claim: Claim<'_>,
         ticket: &str,
     ) -> Result<Redeemed, Refusal> {
+        self.counted(self.redeem(connection, claim, ticket)).await
+    }
+
+    async fn redeem(
+        &self,
+        connection: &Arc<Connection>,
+        claim: Claim<'_>,
+        ticket: &str,
+    ) -> Result<Redeemed, Refusal> {
         let now = self.clock.now();
         let bound = connection.session().map(|s| s.user_id().clone());
         let kept = self.exchange(bound, &claim, ticket, now).await?;
@@ -81,8 +90,9 @@ impl Node {
     /// # Errors
     /// As [`Node::redeem_qr`].
     pub async fn redeem_qr_unconnected(&self, claim: Claim<'_>, ticket: &str) -> Result<QrRedeemed, Refusal> {
-        let kept = self.exchange(None, &claim, ticket, self.clock.now()).await?;
-        Ok(kept.reply)
+        let now = self.clock.now();
+        let exchanged = self.counted(self.exchange(None, &claim, ticket, now)).await?;
+        Ok(exchanged.reply)
     }
 
     /// The exchange itself. `bound` is the user that whoever asks is already.
@@ -139,10 +149,10 @@ impl Node {
             .redeem_attempt(AttemptRef::Id(id), &mut decide, now)
             .await?;
         let engine::Redeemed { decided, evicted } = redeemed.ok_or_else(no_attempt)?;
+        self.record_decided(&decided);
         for session in &evicted {
             self.end_scans_of(session).await?;
         }
-        audit(&decided, "redeem");
         if let Some(refusal) = refused {
             return Err(refusal);
         }

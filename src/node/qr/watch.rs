@@ -36,6 +36,17 @@ impl Node {
         after_seq: Option<u32>,
         reply: impl FnOnce(&QrWatching) -> Bytes + Send,
     ) -> Result<(), Refusal> {
+        self.counted(self.watch(connection, claim, after_seq, reply))
+            .await
+    }
+
+    pub(super) async fn watch(
+        &self,
+        connection: &Arc<Connection>,
+        claim: Claim<'_>,
+        after_seq: Option<u32>,
+        reply: impl FnOnce(&QrWatching) -> Bytes + Send,
+    ) -> Result<(), Refusal> {
         let now = self.clock.now();
         check_device(connection, claim.device)?;
         let (id, (digest, device)) = (claim.id()?, claim.digests());

@@ -243,6 +243,7 @@ impl World {
         self.check_pure(&command, &step);
         self.check_timers(&command, &step);
         self.check_step(&step);
+        transitions::check(&self.attempt, &command, &step, &self.told);
         self.check_outcome(op, &command, &step);
         self.told.extend(step.events);
         if let Some(next) = step.next {

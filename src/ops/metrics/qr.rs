@@ -1,0 +1,157 @@
+//! What is counted of QR logins. Writing is atomics only: every label there is has its counter from the start.
+
+use countersign_protocol::ErrorCode;
+use countersign_protocol::server::QrState;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::catalog;
+use super::histogram::Histogram;
+use super::{Labels, register};
+use crate::core::attempt::{Reason, Transition};
+
+/// Upper bounds of a step's buckets, milliseconds: a program redeems at once, a person takes a minute.
+const STEP_MS: &[u64] = &[
+    5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000,
+];
+/// Upper bounds of a push's buckets, milliseconds.
+const PUSH_MS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
+
+/// Every end there is.
+const ENDS: [(QrState, Option<Reason>); 9] = [
+    (QrState::Redeemed, None),
+    (QrState::Denied, Some(Reason::User)),
+    (QrState::Denied, Some(Reason::MatchFailed)),
+    (QrState::Denied, Some(Reason::Revoked)),
+    (QrState::Cancelled, Some(Reason::User)),
+    (QrState::Cancelled, Some(Reason::Superseded)),
+    (QrState::Expired, Some(Reason::Idle)),
+    (QrState::Expired, Some(Reason::Unconfirmed)),
+    (QrState::Expired, Some(Reason::Unredeemed)),
+];
+
+/// Over what a QR login was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    WebSocket,
+    Http,
+}
+
+/// The metrics of QR logins.
+#[derive(Debug)]
+pub struct Qr {
+    opened: [Counter; 2],
+    live: [Gauge; 3],
+    ended: [Counter; ENDS.len()],
+    rotations: Counter,
+    refusals: Vec<Counter>,
+    /// To scanned, to confirmed, to redeemed.
+    steps: [Histogram; 3],
+    push: Histogram,
+}
+
+fn place(state: QrState) -> Option<usize> {
+    match state {
+        QrState::Waiting => Some(0),
+        QrState::Scanned => Some(1),
+        QrState::Confirmed => Some(2),
+        _ => None,
+    }
+}
+
+impl Qr {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let opened = Family::<Labels<1>, Counter>::default();
+        let live = Family::<Labels<1>, Gauge>::default();
+        let ended = Family::<Labels<2>, Counter>::default();
+        let refusals = Family::<Labels<1>, Counter>::default();
+        let steps = Family::<Labels<1>, Histogram, _>::new_with_constructor(step as fn() -> Histogram);
+        let qr = Self {
+            opened: ["ws", "http"].map(|t| opened.get_or_create_owned(&[("transport", t)])),
+            live: [QrState::Waiting, QrState::Scanned, QrState::Confirmed]
+                .map(|state| live.get_or_create_owned(&[("state", state.name())])),
+            ended: ENDS.map(|(state, reason)| {
+                let reason = reason.map_or("none", Reason::name);
+                ended.get_or_create_owned(&[("state", state.name()), ("reason", reason)])
+            }),
+            rotations: Counter::default(),
+            refusals: ErrorCode::ALL
+                .iter()
+                .map(|code| refusals.get_or_create_owned(&[("code", code.name())]))
+                .collect(),
+            steps: ["scanned", "confirmed", "redeemed"]
+                .map(|step| steps.get_or_create_owned(&[("step", step)])),
+            push: Histogram::new(PUSH_MS),
+        };
+        register(registry, &catalog::QR_OPENED, opened);
+        register(registry, &catalog::QR_LIVE, live);
+        register(registry, &catalog::QR_ENDED, ended);
+        register(registry, &catalog::QR_ROTATIONS, qr.rotations.clone());
+        register(registry, &catalog::QR_REFUSALS, refusals);
+        register(registry, &catalog::QR_STEP, steps);
+        register(registry, &catalog::QR_PUSH, qr.push.clone());
+        qr
+    }
+
+    /// One was opened.
+    pub fn opened(&self, transport: Transport) {
+        let [ws, http] = &self.opened;
+        match transport {
+            Transport::WebSocket => ws.inc(),
+            Transport::Http => http.inc(),
+        };
+    }
+
+    /// One changed, its opening included.
+    pub fn changed(&self, change: &Transition) {
+        let live = |state| place(state).and_then(|at| self.live.get(at));
+        if change.from != Some(change.to) {
+            if let Some(from) = change.from.and_then(live) {
+                from.dec();
+            }
+            if let Some(to) = live(change.to) {
+                to.inc();
+            }
+            let step = match change.to {
+                QrState::Scanned => Some(0),
+                QrState::Confirmed => Some(1),
+                QrState::Redeemed => Some(2),
+                _ => None,
+            };
+            if let Some(step) = step.and_then(|at: usize| self.steps.get(at)) {
+                step.observe(change.spent_ms);
+            }
+        } else if change.to == QrState::Waiting {
+            self.rotations.inc();
+        }
+        if change.to.is_final() {
+            let end = (change.to, change.reason);
+            if let Some(ended) = ENDS
+                .iter()
+                .position(|e| *e == end)
+                .and_then(|at| self.ended.get(at))
+            {
+                ended.inc();
+            }
+        }
+    }
+
+    /// A call was refused.
+    pub fn refused(&self, code: ErrorCode) {
+        let at = ErrorCode::ALL.iter().position(|known| *known == code);
+        if let Some(refusals) = at.and_then(|at| self.refusals.get(at)) {
+            refusals.inc();
+        }
+    }
+
+    /// A change was queued for the PC that watches, so many milliseconds after it was asked for.
+    pub fn pushed(&self, ms: u64) {
+        self.push.observe(ms);
+    }
+}
+
+fn step() -> Histogram {
+    Histogram::new(STEP_MS)
+}
