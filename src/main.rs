@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use countersign::app::App;
-use countersign::config::{Config, Profile};
+use countersign::config::{Config, OperatorKey, Profile};
 use countersign::ops::logging;
 
 /// Countersign: QR login pushed, messages nobody can forge, rooms that stay current.
@@ -17,7 +17,7 @@ struct Arguments {
     /// Public address, such as 127.0.0.1:8080; port 0 lets the system pick.
     #[arg(long, env = "COUNTERSIGN_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Operator's address: /healthz and /readyz.
+    /// Operator's address: /healthz, /readyz, and locking accounts.
     #[arg(long, env = "COUNTERSIGN_OPERATOR_LISTEN")]
     operator_listen: Option<SocketAddr>,
     /// What browsers see, such as https://login.example.
@@ -44,10 +44,17 @@ impl Arguments {
         };
         config.listen = self.listen.unwrap_or(config.listen);
         config.operator_listen = self.operator_listen.unwrap_or(config.operator_listen);
+        // No flag: everybody on the machine can read those.
+        config.operator_key = operator_key().or(config.operator_key);
         config.public_origin = self.public_origin.or(config.public_origin);
         config.limits_profile = self.limits_profile.unwrap_or(config.limits_profile);
         Ok(config)
     }
+}
+
+fn operator_key() -> Option<OperatorKey> {
+    let text = std::env::var("COUNTERSIGN_OPERATOR_KEY").ok()?;
+    (!text.is_empty()).then(|| OperatorKey::new(text))
 }
 
 #[tokio::main]

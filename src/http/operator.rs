@@ -3,17 +3,25 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 
+use super::error::{self, HttpError};
+use super::extract::{Segment, bearer};
 use crate::node::Node;
 
-/// Health and readiness.
+/// Health, readiness, and what an operator may change.
 pub fn operator_router(node: &Arc<Node>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/users/{id}/lock", post(lock))
+        .route("/users/{id}/unlock", post(unlock))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(Arc::clone(node))
 }
 
@@ -24,4 +32,36 @@ async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
     } else {
         (StatusCode::OK, "ready\n")
     }
+}
+
+/// Whoever calls may change something here: the host is ours, and the key is right.
+struct Operator;
+
+impl FromRequestParts<Arc<Node>> for Operator {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, HttpError> {
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        node.check_operator(host, bearer(&parts.headers)?)?;
+        Ok(Self)
+    }
+}
+
+async fn lock(
+    State(node): State<Arc<Node>>,
+    _: Operator,
+    Segment(user): Segment,
+) -> Result<Response, HttpError> {
+    Ok(axum::Json(node.lock_account(&user).await?).into_response())
+}
+
+async fn unlock(
+    State(node): State<Arc<Node>>,
+    _: Operator,
+    Segment(user): Segment,
+) -> Result<Response, HttpError> {
+    Ok(axum::Json(node.unlock_account(&user).await?).into_response())
 }
