@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser bench perf perf-check deps-perf memory-qr
+.PHONY: test deps fmt lint build unit ill-mannered browser soak bench perf perf-check deps-perf memory-qr
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -30,6 +30,11 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# Long runs of what `make test` does briefly, COUNTERSIGN_SOAK times as long (20); docs/soak.md has what came of it.
+soak:
+	$(CARGO) test --package countersign --locked --test threats --test fire -- soak_ --ignored --nocapture --test-threads=1
+	COUNTERSIGN_TEST_ENGINE=ill-mannered $(CARGO) test --package countersign --locked --test fire -- soak_ --ignored --nocapture
 
 # Other servers to compare with; nothing happens when they are there.
 deps-perf:

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use countersign::app::App;
-use countersign::config::{Config, ForwardingHeader, Profile};
+use countersign::config::{Config, ForwardingHeader, OperatorKey, Profile};
 use countersign::greeting::{Greeting, TerminalCode};
 use countersign::ops::{logging, machine};
 
@@ -20,7 +20,7 @@ struct Arguments {
     /// Public address, such as 127.0.0.1:8080; port 0 lets the system pick.
     #[arg(long, global = true, env = "COUNTERSIGN_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Operator's address: /healthz, /readyz and /metrics.
+    /// Operator's address: /healthz, /readyz, /metrics, and locking accounts.
     #[arg(long, global = true, env = "COUNTERSIGN_OPERATOR_LISTEN")]
     operator_listen: Option<SocketAddr>,
     /// What browsers see, such as https://login.example.
@@ -72,6 +72,8 @@ impl Arguments {
         };
         config.listen = self.listen.unwrap_or(config.listen);
         config.operator_listen = self.operator_listen.unwrap_or(config.operator_listen);
+        // No flag: everybody on the machine can read those.
+        config.operator_key = operator_key().or(config.operator_key);
         config.public_origin = self.public_origin.or(config.public_origin);
         config.limits_profile = self.limits_profile.unwrap_or(config.limits_profile);
         if let Some(mut listed) = self.trusted_proxies {
@@ -82,6 +84,11 @@ impl Arguments {
         config.forwarding_header = self.forwarding_header.unwrap_or(config.forwarding_header);
         Ok(config)
     }
+}
+
+fn operator_key() -> Option<OperatorKey> {
+    let text = std::env::var("COUNTERSIGN_OPERATOR_KEY").ok()?;
+    (!text.is_empty()).then(|| OperatorKey::new(text))
 }
 
 #[tokio::main]

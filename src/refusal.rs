@@ -55,6 +55,14 @@ impl Refusal {
         }
     }
 
+    /// The operator has locked the account. Only for who proved to be its owner.
+    pub fn account_locked() -> Self {
+        Self::new(
+            ErrorCode::AccountLocked,
+            "this account is locked; whoever runs this service can unlock it",
+        )
+    }
+
     /// Not at the moment.
     pub fn unavailable(message: impl Into<Cow<'static, str>>, after_ms: u64) -> Self {
         Self {

@@ -92,6 +92,7 @@ contract! {
         one_phone_one_confirmation_one_session;
     accounts:
         an_account_is_made_once,
+        an_account_is_changed_by_one_at_a_time,
         accounts_are_bounded_whatever_happens_at_once,
         a_key_is_taken_once,
         keys_are_bounded_and_forgotten_in_time;

@@ -82,6 +82,8 @@ codes! {
     StepUpRequired = "step_up_required", 403, false;
     /// Policy refuses this sign-in.
     PolicyDenied = "policy_denied", 403, false;
+    /// The operator has locked this account. Told only to who proved to be its owner.
+    AccountLocked = "account_locked", 403, false;
 
     /// HTTP: the account name is taken.
     UserExists = "user_exists", 409, false;

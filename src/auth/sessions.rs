@@ -239,11 +239,19 @@ impl Sessions {
             Some(record) if record.identity.user.id == claims.user => {
                 Ok(Session::new(&record, claims.expires_at))
             }
-            _ => Err(Refusal::new(
-                ErrorCode::InvalidToken,
-                "the session has ended; sign in again",
-            )),
+            _ => Err(self.why_ended(&claims.user).await?),
         }
+    }
+
+    /// Why a token that is ours names a session that is not there: whoever holds it with its device may know that
+    /// the account is locked, and that signing in again is no help.
+    async fn why_ended(&self, user: &UserId) -> Result<Refusal, Refusal> {
+        let account = self.engine.account(user.clone()).await?;
+        Ok(if account.is_some_and(|account| account.locked) {
+            Refusal::account_locked()
+        } else {
+            Refusal::new(ErrorCode::InvalidToken, "the session has ended; sign in again")
+        })
     }
 
     async fn check_proof(

@@ -2,6 +2,7 @@
 //! everything that is wrong at once. Durations are milliseconds and end in `_ms`.
 
 pub mod limits;
+pub mod operator;
 pub mod proxies;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use countersign_protocol::server::MatchMode;
 use serde::Deserialize;
 
 pub use limits::{Limits, Profile};
+pub use operator::OperatorKey;
 pub use proxies::ForwardingHeader;
 
 /// Everything that can be set.
@@ -22,6 +24,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Operator's port: health and readiness. Default `127.0.0.1:9090`.
     pub operator_listen: SocketAddr,
+    /// What whoever operates it shows on the operator's port to change anything there. Default none: nothing can be
+    /// changed.
+    pub operator_key: Option<OperatorKey>,
+    /// Names by which the operator's port may be called to change something, beside those of loopback; with the
+    /// port, if it is not the scheme's own. Default none.
+    pub operator_hosts: Vec<String>,
     /// What browsers see in front of us, such as `https://login.example`. Default: the listening address, and
     /// any loopback name as origin.
     pub public_origin: Option<String>,
@@ -157,6 +165,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             operator_listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            operator_key: None,
+            operator_hosts: Vec::new(),
             public_origin: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -309,6 +319,9 @@ impl Config {
                     "{origin:?} is no origin: write scheme://host or scheme://host:port in lower case, without a path"
                 ),
             );
+        }
+        if let Some(problem) = self.operator_key.as_ref().and_then(OperatorKey::problem) {
+            check(false, problem);
         }
         for (name, value, low, high) in self.ranges() {
             check(

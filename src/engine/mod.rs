@@ -105,6 +105,8 @@ pub enum Due {
 pub type DecideAttempt<'a> = &'a mut (dyn FnMut(&Attempt) -> Step + Send);
 /// [`DecideAttempt`] with the session to open, if the step is to be taken with one.
 pub type DecideRedeem<'a> = &'a mut (dyn FnMut(&Attempt) -> (Step, Option<SessionRecord>) + Send);
+/// Decides an account's next record; `None` keeps it. May run more than once for one update.
+pub type DecideAccount<'a> = &'a mut (dyn FnMut(&Account) -> Option<Account> + Send);
 /// Decides a session's next record; `None` keeps it. May run more than once for one update.
 pub type DecideSession<'a> = &'a mut (dyn FnMut(&SessionRecord) -> Option<SessionRecord> + Send);
 
@@ -183,6 +185,8 @@ verbs! {
     create_account(account: Account) -> ();
     /// Reads an account.
     account(user: UserId) -> Option<Arc<Account>>;
+    /// One compare-and-set on an account. `None`: there is none by that name.
+    update_account(user: UserId, decide: DecideAccount<'a>) -> Option<Arc<Account>>;
     /// Keeps a new session. Beyond the bound of a user those unused for longest are revoked; answers which.
     open_session(session: SessionRecord, now: u64) -> Vec<String>;
     /// Reads a session; a revoked or lapsed one is not there.

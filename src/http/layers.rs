@@ -25,17 +25,26 @@ pub(super) async fn deadline(State(node): State<Arc<Node>>, request: Request, ne
     }
 }
 
-/// Answers cross-origin questions.
+/// Answers cross-origin questions, and refuses what a page of a foreign origin wants changed: that the page could not
+/// read the answer would not undo it.
 pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let api = request.uri().path().starts_with("/v1/");
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let allowed = origin.filter(|o| o.to_str().is_ok_and(|o| node.origins.allows(o)));
+    let foreign = |o: &HeaderValue| !o.to_str().is_ok_and(|o| node.origins.allows(o));
+    let refused = api && !request.method().is_safe() && origin.as_ref().is_some_and(foreign);
+    let allowed = origin.filter(|o| !foreign(o));
     let preflight = request.method() == Method::OPTIONS
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if api && preflight {
         StatusCode::NO_CONTENT.into_response()
+    } else if refused {
+        HttpError(Refusal::new(
+            ErrorCode::OriginRejected,
+            "pages of this origin may not call here; see allowed_origins",
+        ))
+        .into_response()
     } else {
         next.run(request).await
     };

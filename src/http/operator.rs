@@ -3,22 +3,28 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use countersign_protocol::ErrorCode;
 
+use super::error::{self, HttpError};
+use super::extract::{Segment, bearer};
 use crate::node::{Node, Refusal};
 use crate::ops::metrics::MEDIA_TYPE;
 
-use super::HttpError;
-
-/// Health, readiness and what can be counted.
+/// Health, readiness, what can be counted, and what an operator may change.
 pub fn operator_router(node: &Arc<Node>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/users/{id}/lock", post(lock))
+        .route("/users/{id}/unlock", post(unlock))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(Arc::clone(node))
 }
 
@@ -40,4 +46,35 @@ async fn metrics(
         Ok(text) => Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text)),
         Err(_) => Err(Refusal::new(ErrorCode::Internal, "the metrics could not be read").into()),
     }
+}
+/// Whoever calls may change something here: the host is ours, and the key is right.
+struct Operator;
+
+impl FromRequestParts<Arc<Node>> for Operator {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, HttpError> {
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        node.check_operator(host, bearer(&parts.headers)?)?;
+        Ok(Self)
+    }
+}
+
+async fn lock(
+    State(node): State<Arc<Node>>,
+    _: Operator,
+    Segment(user): Segment,
+) -> Result<Response, HttpError> {
+    Ok(axum::Json(node.lock_account(&user).await?).into_response())
+}
+
+async fn unlock(
+    State(node): State<Arc<Node>>,
+    _: Operator,
+    Segment(user): Segment,
+) -> Result<Response, HttpError> {
+    Ok(axum::Json(node.unlock_account(&user).await?).into_response())
 }

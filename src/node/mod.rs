@@ -4,6 +4,7 @@
 pub mod admission;
 mod follow;
 pub mod limiters;
+mod lock;
 mod presence;
 mod proxies;
 mod qr;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::refusal;
 pub use crate::refusal::Refusal;
 pub use admission::Admission;
+pub use lock::Locked;
 pub use presence::Presence;
 pub use proxies::{Forwarding, STRANGERS_MAX};
 pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};

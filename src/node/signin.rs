@@ -121,10 +121,15 @@ impl Node {
         };
         let stored = account.as_ref().map(|a| a.password_hash.as_str());
         let right = self.hasher.verify(&login.password, stored).await?;
-        let account = account.filter(|a| right && !a.locked).ok_or_else(|| {
+        let account = account.filter(|_| right).ok_or_else(|| {
             tracing::info!(target: "countersign::auth", %address, "sign-in refused");
             wrong_login()
         })?;
+        if account.locked {
+            // Who does not know the password is not told.
+            tracing::info!(target: "countersign::auth", %address, "sign-in refused: the account is locked");
+            return Err(Refusal::account_locked());
+        }
         let new = NewSession {
             user: account.profile.clone(),
             device: DeviceDigest::of(&device),
@@ -135,6 +140,8 @@ impl Node {
         let now = self.clock.now();
         let minted = self.sessions.mint(new, now)?;
         self.open_session(minted.record, now).await?;
+        self.end_if_locked(&account.profile.id, &minted.tokens.session)
+            .await?;
         Ok(minted.tokens)
     }
 
@@ -201,20 +208,27 @@ impl Node {
     /// # Errors
     /// `unavailable`.
     pub async fn end_other_sessions(&self, caller: &Session) -> Result<(), Refusal> {
+        self.end_sessions_but(caller.user_id(), Some(caller.id())).await?;
+        Ok(())
+    }
+
+    /// Ends all sessions of a user but one; answers how many.
+    pub(super) async fn end_sessions_but(&self, user: &UserId, kept: Option<&str>) -> Result<usize, Refusal> {
+        let mut ended = 0;
         // One of them may be confirming a QR login meanwhile: once all that were there have ended, nothing new comes
         // from them.
         for _ in 0..END_ROUNDS_MAX {
-            let user = caller.user_id().clone();
-            let mut others = self.engine.sessions_of(user, self.clock.now()).await?;
-            others.retain(|session| session.identity.id != caller.id());
+            let mut others = self.engine.sessions_of(user.clone(), self.clock.now()).await?;
+            others.retain(|session| kept != Some(&session.identity.id));
             if others.is_empty() {
                 break;
             }
+            ended += others.len();
             for session in others {
                 self.end_session(&session.identity.id).await?;
             }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// The caller, as the gateway knows it.
@@ -348,7 +362,7 @@ impl Node {
     }
 
     /// Ends a session: its tokens stop working, its sockets close, what it scanned is denied.
-    async fn end_session(&self, id: &str) -> Result<(), Refusal> {
+    pub(super) async fn end_session(&self, id: &str) -> Result<(), Refusal> {
         self.engine
             .revoke_session(id.to_owned(), self.clock.now())
             .await?;

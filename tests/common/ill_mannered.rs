@@ -18,9 +18,9 @@ use std::time::Duration;
 use countersign::core::attempt::{Attempt, AttemptKey};
 use countersign::core::stream::Draft;
 use countersign::engine::{
-    Account, AttemptRef, Create, DecideAttempt, DecideRedeem, DecideSession, Decided, Due, Engine,
-    EngineError, Event, History, Memory, OnceKey, Present, Read, Redeemed, Remote, RoomView, Sequenced,
-    SessionRecord, Sink, Topic,
+    Account, AttemptRef, Create, DecideAccount, DecideAttempt, DecideRedeem, DecideSession, Decided, Due,
+    Engine, EngineError, Event, History, Memory, OnceKey, Present, Read, Redeemed, Remote, RoomView,
+    Sequenced, SessionRecord, Sink, Topic,
 };
 use countersign_protocol::server::MembersPage;
 use countersign_protocol::{RoomName, UserId};
@@ -357,6 +357,27 @@ impl Remote for IllMannered {
             let answer = self.inner.update_session(id, &mut decide, now).await;
             self.line.pause().await;
             answer.map(|session| by_wire(&session))
+        })
+    }
+
+    fn update_account<'a>(
+        &'a self,
+        user: UserId,
+        decide: DecideAccount<'a>,
+    ) -> BoxFuture<'a, Result<Option<Arc<Account>>, EngineError>> {
+        Box::pin(async move {
+            self.line.pause().await;
+            let contended = self.line.draw(4) == 0;
+            let mut decide = |account: &Account| {
+                let account = by_wire(account);
+                if contended {
+                    let _ = decide(&account);
+                }
+                decide(&account)
+            };
+            let answer = self.inner.update_account(user, &mut decide).await;
+            self.line.pause().await;
+            answer.map(|account| by_wire(&account))
         })
     }
 

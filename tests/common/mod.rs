@@ -195,6 +195,11 @@ impl Person {
     }
 }
 
+/// How many times as much a soak does as the same test does in `make test`: `COUNTERSIGN_SOAK`, 20 by default.
+pub fn soak() -> u64 {
+    std::env::var("COUNTERSIGN_SOAK").map_or(20, |text| text.parse().expect("a number of times"))
+}
+
 /// Waits for a future, with patience.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {

@@ -45,6 +45,36 @@ pub async fn an_account_is_made_once(make: Make) {
     );
 }
 
+pub async fn an_account_is_changed_by_one_at_a_time(make: Make) {
+    let stage = make(limits());
+    let mut never = |_: &Account| panic!("there is none");
+    let nobody = stage.engine.update_account(user("alice"), &mut never).await;
+    assert!(nobody.unwrap().is_none());
+    stage.engine.create_account(account("alice")).await.unwrap();
+    at_once(32, |_| {
+        let engine = stage.engine.clone();
+        async move {
+            let mut add = |before: &Account| {
+                Some(Account {
+                    created_at: before.created_at + 1,
+                    ..before.clone()
+                })
+            };
+            engine.update_account(user("alice"), &mut add).await.unwrap()
+        }
+    })
+    .await;
+    let read = async || stage.engine.account(user("alice")).await.unwrap().unwrap();
+    assert_eq!(read().await.created_at, T0 + 32);
+    let kept = stage
+        .engine
+        .update_account(user("alice"), &mut |_| None)
+        .await
+        .unwrap();
+    assert_eq!(kept.unwrap().created_at, T0 + 32);
+    assert_eq!(read().await.created_at, T0 + 32);
+}
+
 pub async fn accounts_are_bounded_whatever_happens_at_once(make: Make) {
     let stage = make(MemoryLimits {
         accounts_max: 10,

@@ -1,6 +1,6 @@
 //! Requests that are refused and change nothing.
 
-use countersign::config::{Config, StepUp};
+use countersign::config::{Config, OperatorKey, StepUp};
 use countersign_protocol::ErrorCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -172,6 +172,16 @@ pub(crate) fn table() -> Vec<Case> {
         |s: &Stage| upgrade(s).header("origin", "https://evil.example"),
         |s: &Stage| upgrade(s).header("origin", "null"),
         |s: &Stage| upgrade(s).header("origin", &format!("http://{}.evil.example", s.server.addr)),
+        |s: &Stage| {
+            s.alice
+                .request("POST", UNKNOWN)
+                .header("origin", "https://evil.example")
+        },
+        |s: &Stage| {
+            s.alice
+                .request("DELETE", "/v1/sessions/s_1")
+                .header("origin", "null")
+        },
     ] {
         let n = table.len();
         let name = format!("HTTP 403 origin_rejected {n}");
@@ -189,6 +199,9 @@ pub(crate) fn table() -> Vec<Case> {
     table.extend([
         story(told(E::RegistrationClosed), "registration is closed", || {
             Box::pin(registration_closed())
+        }),
+        story(told(E::AccountLocked), "an account that is locked", || {
+            Box::pin(account_locked())
         }),
         story(told(E::Timeout), "a body that does not come", || {
             Box::pin(timeout())
@@ -251,6 +264,25 @@ async fn registration_closed() {
     assert_problem(&answer, 403, ErrorCode::RegistrationClosed);
     closed.anonymous().await.ok("ping", json!({})).await;
     stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+async fn account_locked() {
+    let mut stage = Stage::set(|c| {
+        Stage::unhurried(c);
+        c.operator_key = Some(OperatorKey::new("k".repeat(32)));
+    })
+    .await;
+    let answer = bearer(
+        request(stage.server.operator, "POST", "/users/alice/lock"),
+        &"k".repeat(32),
+    );
+    assert_eq!(answer.send().await.status, 200);
+    let login = json!({"user_id": "alice", "password": "correct horse", "device": {"id": "d"}});
+    let answer = bare(&stage, "POST", "/v1/login").json(&login).send().await;
+    assert_problem(&answer, 403, ErrorCode::AccountLocked);
+    assert_eq!(stage.actor.end().await.code, 4503);
+    stage.others_are_as_before().await;
     stage.strike().await;
 }
 

@@ -6,9 +6,9 @@ use countersign_protocol::UserId;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
-use super::super::DecideSession;
 use super::super::event::Event;
 use super::super::record::{Account, EngineError, SessionRecord};
+use super::super::{DecideAccount, DecideSession};
 use super::Memory;
 
 type Session = Arc<Mutex<Arc<SessionRecord>>>;
@@ -32,6 +32,21 @@ impl Memory {
     #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
     pub(in crate::engine) fn account(&self, user: UserId) -> Result<Option<Arc<Account>>, EngineError> {
         Ok(self.accounts.get(&user).map(|a| Arc::clone(a.value())))
+    }
+
+    #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)]
+    pub(in crate::engine) fn update_account(
+        &self,
+        user: UserId,
+        decide: DecideAccount<'_>,
+    ) -> Result<Option<Arc<Account>>, EngineError> {
+        let Some(mut account) = self.accounts.get_mut(&user) else {
+            return Ok(None);
+        };
+        if let Some(next) = decide(&account) {
+            *account = Arc::new(next);
+        }
+        Ok(Some(Arc::clone(&account)))
     }
 
     #[allow(clippy::unnecessary_wraps)]

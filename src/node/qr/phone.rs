@@ -42,6 +42,7 @@ impl Node {
         };
         // Everybody behind a proxy has its address.
         scanned.request.same_network &= !self.proxies.may_be_one(caller.address);
+        self.end_if_signed_out(session).await?;
         Ok(Scanned {
             scan_token,
             expires_in_ms: scanned.expires_at.saturating_sub(now),
@@ -91,6 +92,7 @@ impl Node {
             .await?
             .step
             .outcome?;
+        self.end_if_signed_out(session).await?;
         Ok(QrStateBody {
             state: QrState::Confirmed,
         })
@@ -122,6 +124,20 @@ impl Node {
         Ok(QrStateBody {
             state: QrState::Denied,
         })
+    }
+
+    /// A session that ended after the request was let in, and before it took effect, was not there to be found when
+    /// what it had scanned was ended: then that is done here.
+    async fn end_if_signed_out(&self, session: &Session) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        if self.engine.session(session.id().to_owned(), now).await?.is_some() {
+            return Ok(());
+        }
+        self.end_scans_of(session.id()).await?;
+        Err(Refusal::new(
+            ErrorCode::InvalidToken,
+            "the session has ended; sign in again",
+        ))
     }
 
     /// Whoever holds the phone shows that it is theirs. Guesses count like those at a sign-in.

@@ -161,7 +161,10 @@ impl Node {
             _ => return Err(unexpected()),
         };
         let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
-        serde_json::from_slice(&plain).map_err(|_| unexpected())
+        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
+        self.end_if_locked(&kept.reply.user.id, &kept.reply.session)
+            .await?;
+        Ok(kept)
     }
 
     /// Makes the PC's session and tokens, sealed so that only the claim can read them again.

@@ -1,0 +1,74 @@
+//! What the operator's port asks of whoever wants something changed.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// Shortest operator key, bytes: with it, guessing at the rate of a socket is no way in.
+pub const OPERATOR_KEY_BYTES_MIN: usize = 24;
+/// Longest operator key, bytes.
+pub const OPERATOR_KEY_BYTES_MAX: usize = 256;
+
+/// A secret of the operator's. It is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct OperatorKey(String);
+
+impl OperatorKey {
+    /// From the environment; a file's is read as it stands.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, to compare with.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is wrong with it, as a sentence that says what to set.
+    pub(super) fn problem(&self) -> Option<String> {
+        let long = (OPERATOR_KEY_BYTES_MIN..=OPERATOR_KEY_BYTES_MAX).contains(&self.0.len());
+        let visible = self.0.bytes().all(|b| b.is_ascii_graphic());
+        (!long || !visible).then(|| {
+            format!(
+                "operator_key is {OPERATOR_KEY_BYTES_MIN} to {OPERATOR_KEY_BYTES_MAX} visible ASCII characters without spaces: \
+                 `openssl rand -hex 32` makes one"
+            )
+        })
+    }
+}
+
+impl fmt::Debug for OperatorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OperatorKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_long_enough_and_can_be_sent() {
+        let problem = |text: &str| OperatorKey::new(text.into()).problem();
+        assert_eq!(problem(&"k".repeat(24)), None);
+        assert_eq!(problem(&"k".repeat(256)), None);
+        for bad in [
+            "",
+            "short",
+            &"k".repeat(23),
+            &"k".repeat(257),
+            &" ".repeat(24),
+            &"é".repeat(24),
+        ] {
+            assert!(problem(bad).is_some_and(|p| p.contains("openssl")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_not_printed() {
+        assert_eq!(
+            format!("{:?}", OperatorKey::new("secret".into())),
+            "OperatorKey(..)"
+        );
+    }
+}

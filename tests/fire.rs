@@ -1,0 +1,270 @@
+//! Sign-ins by QR code over lines that fail: cut before, inside and after each frame and message, delayed, repeated,
+//! open at one end. Whatever happens, both sides come to know how it ended, at most one session comes of it, and
+//! nothing hangs or is left behind.
+//!
+//! A failure prints the seed; `COUNTERSIGN_TEST_SEED` draws the same faults again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what must hold"
+)]
+
+#[path = "fire/attempt.rs"]
+mod attempt;
+mod common;
+#[path = "fire/link.rs"]
+mod link;
+#[path = "fire/pc.rs"]
+mod pc;
+#[path = "fire/pc_http.rs"]
+mod pc_http;
+#[path = "fire/phone.rs"]
+mod phone;
+#[path = "fire/plan.rs"]
+mod plan;
+#[path = "fire/proxy.rs"]
+mod proxy;
+#[path = "fire/rng.rs"]
+mod rng;
+#[path = "fire/taint.rs"]
+mod taint;
+#[path = "fire/units.rs"]
+mod units;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use attempt::{Outcome, Setting, carry_out};
+use common::{TestServer, within};
+use countersign::config::{Config, Profile};
+use countersign::core::attempt::{Attempt, Outcome as Decided, Step};
+use countersign::engine::{AttemptRef, Due};
+use futures::StreamExt;
+use pc::{Habit, Over};
+use phone::Will;
+use plan::{Direction, Fault, Plan, Planned};
+use rng::{Rng, seed};
+
+const WAYS: [Over; 3] = [Over::WebSocket, Over::Events, Over::Polls];
+
+/// Sign-ins under way at a time.
+const AT_ONCE: usize = 24;
+
+/// Pings and comments come often, so that a line that is open at one end only is noticed soon; waits end soon.
+fn watchful(config: &mut Config) {
+    config.limits_profile = Profile::Bench;
+    config.limits.ping_interval_ms = 300;
+    config.limits.pong_ms = 1_500;
+    config.limits.event_comment_ms = 300;
+    config.limits.outcome_wait_ms = 1_000;
+    // A code whose PC never got it ends soon, and not while a PC comes back.
+    config.qr.idle_ms = 10_000;
+}
+
+/// Times so short that some run out.
+fn hasty(config: &mut Config) {
+    watchful(config);
+    config.qr.rotate_ms = 700;
+    config.qr.lifetime_ms = 8_000;
+    config.qr.idle_ms = 2_000;
+    config.qr.scanned_ms = 3_000;
+    config.qr.confirmed_ms = 3_000;
+}
+
+/// Carries settings out, some at a time, and counts how they ended.
+async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> BTreeMap<String, usize> {
+    let mut endings = BTreeMap::new();
+    let mut running = futures::stream::iter(settings.into_iter().map(|setting| {
+        let (server, told) = (Arc::clone(server), format!("{setting:?}"));
+        async move {
+            let carried = tokio::spawn(async move { carry_out(&server, setting).await }).await;
+            carried.unwrap_or_else(|e| panic!("{e}\nin {told}"))
+        }
+    }))
+    .buffer_unordered(AT_ONCE);
+    while let Some(Outcome { state, faults }) = running.next().await {
+        *endings.entry(state).or_default() += 1;
+        *endings.entry("faults".into()).or_default() += faults;
+    }
+    endings
+}
+
+/// Each test counts the descriptors of the process, so it has the process to itself.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Codes that are still live, known to anybody or not.
+async fn live(server: &TestServer) -> usize {
+    let mut live = 0;
+    for due in server.node.engine.due(u64::MAX, usize::MAX).await.unwrap() {
+        let Due::Attempt(key) = due else { continue };
+        let mut look = |_: &Attempt| Step {
+            next: None,
+            events: Vec::new(),
+            outcome: Ok(Decided::Unaffected),
+        };
+        let now = server.node.clock.now();
+        let found = server
+            .node
+            .engine
+            .update_attempt(AttemptRef::Key(key), &mut look, now);
+        live += usize::from(
+            found
+                .await
+                .unwrap()
+                .is_some_and(|d| !d.attempt.state().is_final()),
+        );
+    }
+    live
+}
+
+/// Nothing is left of it: no socket, no descriptor, no code that has not ended.
+async fn all_is_over(server: &TestServer, descriptors_before: usize) {
+    within("everything goes", async {
+        while server.node.sockets() > 0 || descriptors() > descriptors_before || live(server).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Threat 8 of `SECURITY.md`: claim, ticket and tokens are told in one stream each, of all that are recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_the_pcs_alone_is_in_one_stream() {
+    let _alone = ALONE.lock().await;
+    let server = TestServer::start(watchful).await;
+    for over in WAYS {
+        taint::only_one_stream(&server, over).await;
+    }
+    server.stop().await;
+}
+
+/// One line, one fault, at every place there is: the sign-in succeeds all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_fault_anywhere_costs_nothing() {
+    let _alone = ALONE.lock().await;
+    let server = Arc::new(TestServer::start(watchful).await);
+    server.user("warm").await;
+    let before = descriptors();
+    let mut settings = Vec::new();
+    let cuts = [Fault::CutBefore, Fault::CutInside, Fault::CutAfter];
+    let places = |units: u64, connections: u64, faults: &[Fault]| {
+        let mut places = Vec::new();
+        for connection in 0..connections {
+            for unit in 0..units {
+                for direction in [Direction::ToGateway, Direction::ToClient] {
+                    places.extend(faults.iter().map(|&fault| {
+                        let planned = Planned {
+                            direction,
+                            unit,
+                            fault,
+                        };
+                        Plan::Single(connection, planned)
+                    }));
+                }
+            }
+        }
+        places
+    };
+    let all = [&cuts[..], &[Fault::HalfOpen, Fault::Duplicate]].concat();
+    // A WebSocket: the handshake, then hello, the reply, three pushes and the tokens; two commands the other way.
+    for plan in places(8, 1, &[&cuts[..], &[Fault::HalfOpen]].concat()) {
+        settings.push((Over::WebSocket, plan, Plan::Clean));
+    }
+    // An event stream: opened, watched, redeemed, each on a connection of its own.
+    for plan in places(5, 3, &cuts) {
+        settings.push((Over::Events, plan, Plan::Clean));
+    }
+    for plan in places(1, 6, &all) {
+        settings.push((Over::Events, plan.clone(), Plan::Clean));
+        settings.push((Over::Polls, plan, Plan::Clean));
+    }
+    // A phone: scan, confirmation, outcome.
+    for plan in places(1, 3, &all) {
+        for over in WAYS {
+            settings.push((over, Plan::Clean, plan.clone()));
+        }
+    }
+    let settings: Vec<_> = (settings.into_iter().zip(0..))
+        .map(|((over, pc, phone), name)| Setting {
+            name,
+            over,
+            habit: Habit::Waits,
+            pc,
+            phones: vec![(Will::Confirm, phone)],
+        })
+        .collect();
+    let count = settings.len();
+    let endings = carry_all(&server, settings).await;
+    println!("{count} sign-ins with one fault each: {endings:?}");
+    assert_eq!(endings["redeemed"], count, "{endings:?}");
+    assert!(
+        endings["faults"] > count / 2,
+        "the places are where something passes: {endings:?}"
+    );
+    all_is_over(&server, before).await;
+}
+
+/// Every line fails again and again, people change their minds, times run out.
+async fn storm(attempts: u64) {
+    let _alone = ALONE.lock().await;
+    let seed = seed();
+    println!("COUNTERSIGN_TEST_SEED={seed}, {attempts} attempts");
+    let server = Arc::new(TestServer::start(hasty).await);
+    server.user("warm").await;
+    let before = descriptors();
+    let settings = (0..attempts).map(|name| setting(&Rng::new(seed), name)).collect();
+    let endings = carry_all(&server, settings).await;
+    println!("seed {seed}, {attempts} attempts: {endings:?}");
+    for often in ["redeemed", "denied user", "denied match_failed", "cancelled user"] {
+        assert!(endings.contains_key(often), "none ended {often}: {endings:?}");
+    }
+    all_is_over(&server, before).await;
+}
+
+fn setting(seed: &Rng, name: u64) -> Setting {
+    let mut rng = seed.named(name);
+    let storm = |percent: u64| Plan::Storm(rng.named(percent.wrapping_mul(7) + 1), percent);
+    let (pc, first, second) = (storm(35), storm(30), storm(31));
+    let mut will = || match rng.below(20) {
+        0..=11 => Will::Confirm,
+        12..=13 => Will::Mistype,
+        14..=15 => Will::Deny,
+        16..=17 => Will::Repent,
+        18 => Will::Forget,
+        _ => Will::SignOut,
+    };
+    let mut phones = vec![(will(), first)];
+    if name % 4 == 0 {
+        phones.push((will(), second));
+    }
+    let habit = match rng.below(20) {
+        0..=1 => Habit::Cancels(rng.below(4).try_into().unwrap()),
+        2 => Habit::Leaves(rng.below(4).try_into().unwrap()),
+        _ => Habit::Waits,
+    };
+    Setting {
+        name,
+        over: rng.pick(&WAYS),
+        habit,
+        pc,
+        phones,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_on_the_lines_both_sides_know_the_end() {
+    storm(300).await;
+}
+
+/// By `make soak`: `COUNTERSIGN_SOAK` times as many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make soak"]
+async fn soak_thousands_of_attempts() {
+    storm(300 * common::soak()).await;
+}

@@ -1,0 +1,202 @@
+//! One sign-in with everybody in it, and what must hold when it is over, whatever happened on the lines.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::common::{Person, TestServer, request};
+use super::pc::{Ending, Habit, Over, Pc, Shown};
+use super::phone::{Phone, PhoneEnd, Will};
+use super::plan::Plan;
+use super::proxy::{Proxy, Stream};
+
+/// Nothing takes this long; what does, hangs.
+const HANGS: Duration = Duration::from_secs(120);
+
+/// A sign-in to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) name: u64,
+    pub(crate) over: Over,
+    pub(crate) habit: Habit,
+    pub(crate) pc: Plan,
+    /// Phones, each another user's, with their lines. They scan at once.
+    pub(crate) phones: Vec<(Will, Plan)>,
+}
+
+/// How it ended, for a tally.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) state: String,
+    pub(crate) faults: usize,
+}
+
+/// Carries one out.
+pub(crate) async fn carry_out(server: &TestServer, setting: Setting) -> Outcome {
+    let told = format!("{setting:?}");
+    let carried = tokio::time::timeout(HANGS, act(server, setting));
+    carried.await.unwrap_or_else(|_| panic!("it hangs: {told}"))
+}
+
+async fn act(server: &TestServer, setting: Setting) -> Outcome {
+    let name = setting.name;
+    let mut people = Vec::new();
+    for n in 0..setting.phones.len() {
+        people.push(server.user(&format!("u{name}-{n}")).await);
+    }
+    let (screen, seen) = watch::channel(Shown::default());
+    let pc_line = Proxy::start(server.addr, setting.pc).await;
+    let pc = Pc::new(pc_line.addr, format!("pc-{name}"), setting.habit, screen);
+    let mut lines = Vec::new();
+    for (_, plan) in &setting.phones {
+        lines.push(Proxy::start(server.addr, plan.clone()).await);
+    }
+    let mut phones: Vec<Phone<'_>> = (people.iter().zip(&lines).zip(&setting.phones))
+        .map(|((person, line), (will, _))| Phone {
+            line: line.addr,
+            person,
+            will: *will,
+            screen: seen.clone(),
+            tries: 0,
+        })
+        .collect();
+    let ((ending, pc), ends) = tokio::join!(
+        pc.run(setting.over),
+        futures::future::join_all(phones.iter_mut().map(Phone::run))
+    );
+    agree(&ending, &ends);
+    one_session(server, &people, &ending, &ends).await;
+    let phone_streams = lines.iter().flat_map(Proxy::streams).collect::<Vec<_>>();
+    only_proven(&pc, &ending, &pc_line.streams(), &phone_streams);
+    Outcome {
+        state: match ending {
+            Ending::SignedIn { .. } => "redeemed".into(),
+            Ending::Final { state, reason } => format!("{state} {reason}"),
+            Ending::Left => "left".into(),
+        },
+        faults: pc_line.faults() + lines.iter().map(Proxy::faults).sum::<usize>(),
+    }
+}
+
+/// Both sides know how it ended, and it is the same.
+fn agree(ending: &Ending, ends: &[PhoneEnd]) {
+    let mut winners = 0;
+    for end in ends {
+        let PhoneEnd::Outcome {
+            state,
+            reason,
+            session,
+        } = end
+        else {
+            continue;
+        };
+        winners += 1;
+        match ending {
+            Ending::SignedIn { session: theirs, .. } => {
+                assert_eq!(
+                    (state.as_str(), session.as_ref()),
+                    ("redeemed", Some(theirs)),
+                    "{ends:?}"
+                );
+            }
+            Ending::Final {
+                state: theirs,
+                reason: why,
+            } => {
+                assert_eq!(
+                    (state, reason.as_ref(), session),
+                    (theirs, Some(why), &None),
+                    "{ends:?}"
+                );
+            }
+            Ending::Left => {
+                assert!(
+                    matches!(state.as_str(), "expired" | "denied"),
+                    "the PC had left: {end:?}"
+                );
+                assert_eq!(session, &None);
+            }
+        }
+    }
+    assert!(winners <= 1, "two phones had it: {ends:?}");
+    if matches!(ending, Ending::SignedIn { .. }) {
+        assert_eq!(winners, 1, "signed in, and no phone knows: {ends:?}");
+    }
+}
+
+/// Everybody has the session of their phone and nothing else, but for one who let one PC in.
+async fn one_session(server: &TestServer, people: &[Person], ending: &Ending, ends: &[PhoneEnd]) {
+    for (person, end) in people.iter().zip(ends) {
+        let signed_out = *end == PhoneEnd::SignedOut;
+        let again;
+        let asks = if signed_out {
+            again = Person {
+                addr: server.addr,
+                device: "again".into(),
+                tokens: server.login(person.tokens.user.id.as_str(), "again").await,
+            };
+            &again
+        } else {
+            person
+        };
+        let answer = asks.request("GET", "/v1/sessions").send().await.json();
+        let found = answer["sessions"].as_array().unwrap().len();
+        let theirs = match ending {
+            Ending::SignedIn { user, .. } => user == person.tokens.user.id.as_str(),
+            _ => false,
+        };
+        assert_eq!(found, 1 + usize::from(theirs), "{ending:?} {end:?} {answer}");
+    }
+    if let Ending::SignedIn { session, access, .. } = ending {
+        let me = request(server.addr, "GET", "/v1/me")
+            .header("authorization", &format!("Bearer {access}"))
+            .header("countersign-device", &device_of(people));
+        let me = me.send().await;
+        assert_eq!((me.status, &me.json()["session"]), (200, &json!(session)));
+    }
+}
+
+/// The PC's device has the number of the attempt, as its people have.
+fn device_of(people: &[Person]) -> String {
+    let user = people[0].tokens.user.id.as_str();
+    let number = user.trim_start_matches('u').split('-').next().unwrap();
+    format!("pc-{number}")
+}
+
+/// The claim was told once; what only its holder may know came over no connection that had not proved it.
+fn only_proven(pc: &Pc, ending: &Ending, pc_streams: &[Stream], phone_streams: &[Stream]) {
+    let Some((_, claim)) = &pc.claim else { return };
+    let told = pc_streams.iter().filter(|s| has(&s.received, claim)).count();
+    assert_eq!(told, 1, "a claim is told once");
+    let mut secrets = Vec::from_iter(&pc.ticket);
+    if let Ending::SignedIn { access, refresh, .. } = ending {
+        secrets.extend([access, refresh]);
+    }
+    for secret in secrets {
+        for stream in pc_streams.iter().filter(|s| has(&s.received, secret)) {
+            assert!(
+                has(&stream.sent, claim) || has(&stream.received, claim),
+                "without the claim"
+            );
+            if Some(secret) != pc.ticket.as_ref() {
+                assert!(
+                    has(&stream.sent, pc.ticket.as_ref().unwrap()),
+                    "without the ticket"
+                );
+            }
+        }
+        assert!(
+            phone_streams.iter().all(|s| !has(&s.received, secret)),
+            "told to a phone"
+        );
+    }
+    assert!(
+        phone_streams.iter().all(|s| !has(&s.received, claim)),
+        "a claim told to a phone"
+    );
+}
+
+pub(crate) fn has(bytes: &[u8], text: &str) -> bool {
+    !text.is_empty() && bytes.windows(text.len()).any(|w| w == text.as_bytes())
+}
