@@ -107,7 +107,8 @@ impl Answering {
 pub(super) struct HttpStream {
     stream: Stream,
     answering: Answering,
-    /// What hyper has written of an answer that upgrades: one head, of our own making.
+    /// What hyper has written since an answer upgrades: one head of our own making, and in front of it at most what
+    /// it had not written yet of an answer before.
     upgrade: Vec<u8>,
     /// Bytes read and thrown away while listening.
     late: usize,
