@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch that never run backwards. Clones share one time.
 #[derive(Clone, Debug)]
@@ -43,6 +43,21 @@ impl Clock {
         }
     }
 
+    /// When it will be `at_ms`, for a timer. Timers set for the same millisecond, whenever that is done, go off
+    /// together: counted from now they would be spread by the part of a millisecond that has passed. `None`: later
+    /// than the system can tell.
+    #[allow(clippy::disallowed_methods, reason = "as in `system`")]
+    pub fn instant_of(&self, at_ms: u64) -> Option<Instant> {
+        let (from, from_ms) = match &self.0 {
+            Source::System {
+                started_at_ms,
+                started,
+            } => (*started, *started_at_ms),
+            Source::Manual(_) => (Instant::now(), self.now()),
+        };
+        from.checked_add(Duration::from_millis(at_ms.saturating_sub(from_ms)))
+    }
+
     /// Unix milliseconds.
     pub fn now(&self) -> u64 {
         match &self.0 {
@@ -69,6 +84,27 @@ mod tests {
         let other = clock.clone();
         clock.advance(5);
         assert_eq!((clock.now(), other.now()), (1_005, 1_005));
+    }
+
+    #[test]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "what the timers' own clock says is compared"
+    )]
+    fn an_instant_does_not_depend_on_when_it_is_asked_for() {
+        let clock = Clock::system();
+        let at = clock.now() + 1_000;
+        let instant = clock.instant_of(at).unwrap();
+        while clock.now() < at {
+            assert_eq!(clock.instant_of(at), Some(instant));
+            std::thread::yield_now();
+        }
+        // The millisecond has begun by then, or the clock was read in between.
+        assert!(Instant::now() >= instant);
+        let manual = Clock::manual(5_000);
+        let before = Instant::now();
+        assert!(manual.instant_of(6_000).unwrap() >= before + Duration::from_secs(1));
+        assert!(manual.instant_of(4_000).unwrap() <= Instant::now());
     }
 
     #[test]

@@ -124,27 +124,40 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, pay
 /// A text frame as a server sends it: header and JSON of `value`. A value that cannot be written as
 /// JSON (none of this crate's) becomes an empty object.
 pub fn text_frame<T: Serialize>(value: &T) -> Vec<u8> {
-    // Written behind room for the longest header of a frame of usual size, and moved only when it has another.
-    let mut out = Vec::with_capacity(FRAME_BYTES_USUAL);
-    out.resize(HEADER_ROOM, 0);
+    framed(value, FRAME_BYTES_USUAL)
+}
+
+/// [`text_frame`] of a value whose frame is known to have `bytes` bytes, header included: written in place, into a
+/// buffer of just that size. A wrong guess costs time and nothing else.
+pub fn text_frame_of<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    framed(value, bytes)
+}
+
+/// JSON behind room for the header that a frame of `bytes` bytes has, moved only when it turns out to have another.
+fn framed<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    let room = if bytes <= SHORT_BYTES_MAX { 2 } else { 4 };
+    let mut out = Vec::with_capacity(bytes);
+    out.resize(room, 0);
     if serde_json::to_writer(&mut out, value).is_err() {
         return json_frame(b"{}");
     }
-    let payload = out.len() - HEADER_ROOM;
-    match (payload, out.first_chunk_mut::<HEADER_ROOM>()) {
-        (126..=0xffff, Some(header)) => {
-            let [high, low] = u16::try_from(payload).unwrap_or(0).to_be_bytes();
-            *header = [0x80 | Opcode::Text as u8, 126, high, low];
-            out
+    let payload = out.len() - room;
+    let text = 0x80 | Opcode::Text as u8;
+    match (out.as_mut_slice(), u8::try_from(payload), u16::try_from(payload)) {
+        ([head, len, ..], Ok(short @ 0..=125), _) if room == 2 => [*head, *len] = [text, short],
+        ([head, mark, high, low, ..], _, Ok(long @ 126..)) if room == 4 => {
+            [*head, *mark] = [text, 126];
+            [*high, *low] = long.to_be_bytes();
         }
-        _ => json_frame(out.get(HEADER_ROOM..).unwrap_or_default()),
+        _ => return json_frame(out.get(room..).unwrap_or_default()),
     }
+    out
 }
 
-/// Bytes of the header of an unmasked frame with 126 to 65,535 bytes of payload.
-const HEADER_ROOM: usize = 4;
-/// Most frames are shorter; longer ones grow.
-const FRAME_BYTES_USUAL: usize = 256;
+/// Longest frame whose header has 2 bytes. Up to 65,539 bytes an unmasked one has 4.
+const SHORT_BYTES_MAX: usize = 127;
+/// Most frames are shorter; longer ones grow. A message with a body of 128 bytes has about 280.
+const FRAME_BYTES_USUAL: usize = 512;
 
 /// A text frame as a server sends it, around JSON that exists already.
 pub fn json_frame(json: &[u8]) -> Vec<u8> {
@@ -242,6 +255,18 @@ mod tests {
             ),
             b"id: 4\ndata: {\"name\":\"a\\nid: 9\\r\\n\\nb\"}\n\n"
         );
+    }
+
+    #[test]
+    fn a_frame_is_the_same_whatever_length_was_expected() {
+        for payload in [2, 100, 124, 125, 126, 127, 130, 600, 65_535, 65_536] {
+            let text = "x".repeat(payload - 2);
+            let right = json_frame(&json(&text));
+            assert_eq!(text_frame(&text), right, "{payload}");
+            for expected in [0, 2, 126, 127, 128, 129, 600, right.len()] {
+                assert_eq!(text_frame_of(&text, expected), right, "{payload}, not {expected}");
+            }
+        }
     }
 
     #[test]

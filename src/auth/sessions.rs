@@ -192,9 +192,11 @@ impl Sessions {
         now: u64,
     ) -> Result<Arc<Session>, Refusal> {
         let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
-        if let (Some(device), Some(bound)) = (device, &claims.device)
-            && !bound.matches(device)
-        {
+        let both = device.zip(claims.device.as_ref());
+        let same = both.map(|(device, bound)| bound.matches(device));
+        // Two that are both missing are no match: a token without a device needs its key.
+        let enough = same.unwrap_or(claims.key.is_some());
+        if !enough {
             return Err(Refusal::new(
                 ErrorCode::DeviceMismatch,
                 "this token belongs to another device; send the device id it was issued to",
@@ -202,18 +204,6 @@ impl Sessions {
         }
         if let Some(key) = &claims.key {
             self.check_proof(token, key, proof, now).await?;
-        } else {
-            let bound = claims.device.as_ref();
-            // Two options that are both empty are no match: a token without a device is not for here.
-            if !device
-                .zip(bound)
-                .is_some_and(|(device, bound)| bound.matches(device))
-            {
-                return Err(Refusal::new(
-                    ErrorCode::DeviceMismatch,
-                    "this token belongs to another device; send the device id it was issued to",
-                ));
-            }
         }
         self.session_of(&claims, now).await
     }

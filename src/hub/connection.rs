@@ -187,10 +187,13 @@ impl Connection {
         std::mem::replace(&mut self.local.lock().attempt, watched).map(|former| *former)
     }
 
-    /// Whether it has done any of what a connection is for: signed in, opened or watched a QR login, joined.
-    pub fn is_used(&self) -> bool {
+    /// Whether it has done any of what a connection is for (signed in, opened or watched a QR login, joined), and
+    /// when its session ends, if it has one.
+    pub fn use_and_expiry(&self) -> (bool, Option<u64>) {
         let local = self.local.lock();
-        local.session.is_some() || local.attempt.is_some() || !local.rooms.is_empty()
+        let expires_at = local.session.as_ref().map(|s| s.expires_at());
+        let used = expires_at.is_some() || local.attempt.is_some() || !local.rooms.is_empty();
+        (used, expires_at)
     }
 
     /// The rooms this connection is in or joining.

@@ -164,7 +164,7 @@ impl Hub {
         class: Class,
     ) -> Appended {
         match self.room(name) {
-            Some(room) => room.append_message(&frame(), offset, class),
+            Some(room) => room.append_message(frame(), offset, class),
             None => Appended::Done,
         }
     }
@@ -172,7 +172,7 @@ impl Hub {
     /// Any other frame for everyone in a room.
     pub fn publish(&self, name: &RoomName, frame: impl FnOnce() -> Vec<u8>, class: Class) {
         if let Some(room) = self.room(name) {
-            room.append(&frame(), class);
+            room.append(frame(), class);
         }
     }
 
@@ -186,7 +186,7 @@ impl Hub {
         source: Source,
     ) {
         if let Some(room) = self.room(name) {
-            room.append_absolute(&frame(), class, version, source);
+            room.append_absolute(frame(), class, version, source);
         }
     }
 

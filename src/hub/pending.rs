@@ -75,7 +75,7 @@ impl Pending {
     }
 
     /// Appends a frame, or keeps in mind that it had no place. `offset` is 0 for a frame that is no message.
-    pub(super) fn push(&mut self, room: &RoomName, frame: &[u8], offset: u64, class: Class) {
+    pub(super) fn push(&mut self, room: &RoomName, frame: Vec<u8>, offset: u64, class: Class) {
         let kept = matches!(class, Class::Own | Class::High);
         let max = if kept {
             PENDING_CUT_OFF_BYTES_MAX
@@ -98,8 +98,8 @@ impl Pending {
             let late = self.late.get_or_insert_default();
             match class {
                 Class::Presence => late.presence = true,
-                Class::Room => late.info = Some(frame.into()),
-                Class::Counts => late.counts = Some(frame.into()),
+                Class::Room => late.info = Some(frame.into_boxed_slice()),
+                Class::Counts => late.counts = Some(frame.into_boxed_slice()),
                 _ => late.miss(offset, offset),
             }
         }
@@ -147,7 +147,8 @@ impl Pending {
             return Taken::Nothing;
         }
         self.bytes -= frames.bytes.len();
-        // The buffer grew by doubling, so a slow member who keeps the batch keeps at most twice its bytes.
+        // It came with at most twice its bytes and grew by doubling, so a slow member who keeps the batch keeps no
+        // more than that.
         Taken::Batch(Arc::new(Batch::new(
             room.clone(),
             Bytes::from(frames.bytes),
@@ -168,13 +169,13 @@ impl Pending {
                 left,
                 reset: true,
             };
-            self.add(&text_frame(&reset), 0, Class::Presence);
+            self.add(text_frame(&reset), 0, Class::Presence);
         }
         if let Some(info) = late.info {
-            self.add(&info, 0, Class::Room);
+            self.add(info.into_vec(), 0, Class::Room);
         }
         if let Some(counts) = late.counts {
-            self.add(&counts, 0, Class::Counts);
+            self.add(counts.into_vec(), 0, Class::Counts);
         }
     }
 
@@ -182,7 +183,7 @@ impl Pending {
     fn add_gap(&mut self, room: &RoomName, from: u64, to: u64) {
         self.gap_end = self.gap_end.max(to);
         self.add(
-            &text_frame(&GapPush {
+            text_frame(&GapPush {
                 room: room.clone(),
                 from,
                 to,
@@ -192,14 +193,20 @@ impl Pending {
         );
     }
 
-    fn add(&mut self, frame: &[u8], offset: u64, class: Class) {
-        if !self.open.marks.is_empty() && self.open.bytes.len() + frame.len() > BATCH_BYTES_MAX {
+    fn add(&mut self, frame: Vec<u8>, offset: u64, class: Class) {
+        let bytes = frame.len();
+        if !self.open.marks.is_empty() && self.open.bytes.len() + bytes > BATCH_BYTES_MAX {
             self.full.push_back(std::mem::take(&mut self.open));
         }
-        self.open.bytes.extend_from_slice(frame);
+        if self.open.marks.is_empty() && frame.capacity() / 2 <= bytes {
+            // Most batches of a small room are one frame.
+            self.open.bytes = frame;
+        } else {
+            self.open.bytes.extend_from_slice(&frame);
+        }
         let end = u32::try_from(self.open.bytes.len()).unwrap_or(u32::MAX);
         self.open.marks.push(Mark { end, offset, class });
-        self.bytes += frame.len();
+        self.bytes += bytes;
     }
 }
 

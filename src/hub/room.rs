@@ -138,11 +138,11 @@ impl Room {
     }
 
     /// Appends a frame that is no message.
-    pub(super) fn append(self: &Arc<Self>, frame: &[u8], class: Class) {
+    pub(super) fn append(self: &Arc<Self>, frame: Vec<u8>, class: Class) {
         self.append_locked(&mut self.state.lock(), frame, class);
     }
 
-    fn append_locked(self: &Arc<Self>, state: &mut State, frame: &[u8], class: Class) {
+    fn append_locked(self: &Arc<Self>, state: &mut State, frame: Vec<u8>, class: Class) {
         if state.members.is_empty() {
             return;
         }
@@ -153,7 +153,7 @@ impl Room {
     /// Appends a frame of absolute values, unless newer ones were before.
     pub(super) fn append_absolute(
         self: &Arc<Self>,
-        frame: &[u8],
+        frame: Vec<u8>,
         class: Class,
         version: u64,
         source: Source,
@@ -170,7 +170,7 @@ impl Room {
     }
 
     /// Appends a message frame in its order.
-    pub(super) fn append_message(self: &Arc<Self>, frame: &[u8], offset: u64, class: Class) -> Appended {
+    pub(super) fn append_message(self: &Arc<Self>, frame: Vec<u8>, offset: u64, class: Class) -> Appended {
         let mut state = self.state.lock();
         match state.last {
             Some(last) if offset <= last => return Appended::Stale,

@@ -7,6 +7,10 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+/// Frames that together have no more bytes are put into one buffer and written as one: the system takes longer to
+/// walk a list of them than copying takes. A member's answer and the message it is for are such.
+const JOINED_BYTES_MAX: usize = 1024;
+
 /// The sending side of a connection. The hub knows these three and nothing else about transports.
 #[derive(Debug)]
 pub enum Wire {
@@ -23,18 +27,27 @@ impl Wire {
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Wire::Direct(stream) => match slices {
-                // Straight to the socket: what the runtime knows of its readiness is another line of memory to
-                // fetch for each of a room's members. It is asked, and so learns, when the socket is full. A peer that
-                // is gone is an error here and no signal, for programs in Rust ignore SIGPIPE.
-                [one] => match SockRef::from(stream).send(one) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.try_write(one),
-                    sent => sent,
-                },
+                [one] => send(stream, one),
+                many if many.iter().map(|s| s.len()).sum::<usize>() <= JOINED_BYTES_MAX => {
+                    let mut joined = Vec::with_capacity(JOINED_BYTES_MAX);
+                    many.iter().for_each(|s| joined.extend_from_slice(s));
+                    send(stream, &joined)
+                }
                 many => stream.try_write_vectored(many),
             },
             Wire::Woken => Err(io::ErrorKind::WouldBlock.into()),
             Wire::Memory(wire) => wire.try_write(slices),
         }
+    }
+}
+
+/// Straight to the socket: what the runtime knows of its readiness is another line of memory to fetch for each of a
+/// room's members. It is asked, and so learns, when the socket is full. A peer that is gone is an error here and no
+/// signal, for programs in Rust ignore SIGPIPE.
+fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match SockRef::from(stream).send(bytes) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.try_write(bytes),
+        sent => sent,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign_protocol::UserId;
@@ -10,6 +11,7 @@ use governor::clock::{Clock as _, ReasonablyRealtime, Reference};
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, RateLimiter};
+use parking_lot::Mutex;
 
 use super::refusal::Refusal;
 use crate::clock::Clock;
@@ -64,6 +66,9 @@ pub struct Keyed<K: Hash + Eq + Clone> {
     limiter: Store<K>,
     clock: LimiterClock,
     keys_max: usize,
+    /// Calls until the keys have to be counted again: each brings one more at most.
+    uncounted: AtomicUsize,
+    counting: Mutex<()>,
     what: &'static str,
 }
 
@@ -75,6 +80,8 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
             limiter,
             clock,
             keys_max,
+            uncounted: AtomicUsize::new(keys_max),
+            counting: Mutex::new(()),
             what,
         }
     }
@@ -84,17 +91,41 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     /// # Errors
     /// `rate_limited` with `after_ms`; also when the table of keys is full of busy ones.
     pub fn check(&self, key: &K) -> Result<(), Refusal> {
-        if self.limiter.len() >= self.keys_max {
-            self.sweep();
-            if self.limiter.len() >= self.keys_max {
-                return Err(Refusal::rate_limited("too many callers at once", 1_000));
-            }
+        if !self.has_room() {
+            return Err(Refusal::rate_limited("too many callers at once", 1_000));
         }
         self.limiter.check_key(key).map_err(|until: NotUntil<Instant>| {
             let wait = until.wait_time_from(self.clock.now());
             let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             Refusal::rate_limited(format!("too many {}", self.what), after_ms)
         })
+    }
+
+    /// Whether the table takes one more key. Counting them asks every shard of it, so that is not done for each call.
+    fn has_room(&self) -> bool {
+        if self.spend() {
+            return true;
+        }
+        let _alone = self.counting.lock();
+        // Somebody else may have counted meanwhile.
+        if self.spend() {
+            return true;
+        }
+        if self.limiter.len() >= self.keys_max {
+            self.sweep();
+        }
+        let free = self.keys_max.saturating_sub(self.limiter.len());
+        // This call is one of those there is room for.
+        self.uncounted.store(free.saturating_sub(1), Ordering::Relaxed);
+        free > 0
+    }
+
+    fn spend(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        let spent = self
+            .uncounted
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        spent.is_ok()
     }
 
     /// Forgets keys that are as good as new.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use super::sink::{Repair, Repaired};
 use super::{Departure, Node};
 use crate::engine::{Due, Topic};
 
-/// How often the engine is asked what has come due. A timer fires at most this late.
-const TICK: Duration = Duration::from_millis(50);
+/// How often the engine is asked what has come due, ms. A timer fires at most this late.
+const TICK_MS: u64 = 50;
 /// Timers asked for at once; where there are more, the next are asked for when these are dealt with.
 const DUE_AT_ONCE: usize = 512;
 /// QR logins dealt with per tick, within a batch: the rest waits for the next one. A late timer changes nothing but
@@ -49,11 +49,15 @@ async fn guarded<T>(what: &'static str, round: impl Future<Output = T>) -> Optio
 }
 
 async fn tick(node: Weak<Node>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0_u32;
+    let Some(clock) = node.upgrade().map(|n| n.clock.clone()) else {
+        return;
+    };
     loop {
-        interval.tick().await;
+        // At the instants that pings share: both wake the process once.
+        let at = (clock.now() + 1).next_multiple_of(TICK_MS);
+        let Some(at) = clock.instant_of(at) else { return };
+        tokio::time::sleep_until(Instant::from_std(at)).await;
         let Some(node) = node.upgrade() else { return };
         guarded("timers", node.deal_with_due()).await;
         ticks = ticks.wrapping_add(1);

@@ -32,7 +32,7 @@ use tower::ServiceExt;
 
 use super::close;
 use super::open::{self, Arrival};
-use super::stream::{HttpStream, Listening, Socket, Stream};
+use super::stream::{Answering, HttpStream, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
 use crate::http::{ClientAddress, HttpError, Place, Streams, forwarding, waits};
@@ -96,6 +96,7 @@ impl Server {
             stopping,
             tracker: Tracker::default(),
         });
+        prepare(&listener, shared.node.limits.send_buffer_bytes);
         tokio::spawn(accept(Arc::clone(&shared), listener));
         Self { shared }
     }
@@ -121,6 +122,18 @@ impl Server {
     }
 }
 
+/// Sets what every accepted socket inherits: asked of the listener once, it costs no connection a system call.
+fn prepare(listener: &TcpListener, send_buffer_bytes: usize) {
+    let socket = SockRef::from(listener);
+    // A frame is written whole; waiting for more would only delay it.
+    if let Err(e) = socket.set_tcp_nodelay(true) {
+        tracing::warn!(error = %e, "frames may be sent late: TCP_NODELAY could not be set");
+    }
+    if let Err(e) = socket.set_send_buffer_size(send_buffer_bytes) {
+        tracing::warn!(error = %e, "sockets have the system's send buffer, not send_buffer_bytes");
+    }
+}
+
 async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     let mut stopping = shared.stopping.subscribe();
     let mut pause = BACKOFF.0;
@@ -133,12 +146,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACKOFF.0;
-                // A frame is written whole; waiting for more would only delay it.
-                let socket = SockRef::from(&stream);
-                let _ = socket.set_send_buffer_size(shared.node.limits.send_buffer_bytes);
-                if stream.set_nodelay(true).is_ok() {
-                    shared.take(Stream::Tcp(stream), peer);
-                }
+                shared.take(Stream::Tcp(stream), peer);
             }
             Err(e) if is_the_peers(&e) => {}
             Err(e) => {
@@ -183,16 +191,16 @@ async fn serve(
 ) {
     let refusal = place.as_ref().and_then(|p| p.refusal().cloned());
     let place = place.map(Arc::new);
-    let listening = Listening::default();
+    let answering = Answering::default();
     let desk = Arc::new(Desk {
         shared: Arc::clone(&shared),
         peer,
         place: place.clone(),
         refusal,
         welcome: Mutex::new(None),
-        listening: listening.clone(),
+        answering: answering.clone(),
     });
-    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits, listening));
+    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits, answering));
     let mut http = shared.http.serve_connection(io, Service(Arc::clone(&desk)));
     let ended = {
         let mut stopping = shared.stopping.subscribe();
@@ -205,7 +213,7 @@ async fn serve(
         }
     };
     let parts = http.into_parts();
-    let stream = parts.io.into_inner().into_inner();
+    let (stream, answer) = parts.io.into_inner().into_parts();
     let welcome = desk.welcome.lock().take();
     match welcome {
         Some((welcome, address)) if ended.is_ok() => {
@@ -215,6 +223,7 @@ async fn serve(
             let arrival = Arrival {
                 node: Arc::clone(&shared.node),
                 stream,
+                answer,
                 leftover,
                 welcome,
                 address,
@@ -239,8 +248,7 @@ struct Desk {
     refusal: Option<Refusal>,
     /// Set with the answer 101: what the handshake established, and for whom.
     welcome: Mutex<Option<(Welcome, IpAddr)>>,
-    /// Set with an answer that goes on until the peer leaves.
-    listening: Listening,
+    answering: Answering,
 }
 
 struct Service(Arc<Desk>);
@@ -293,6 +301,7 @@ impl Desk {
             return match accepted {
                 Ok((response, welcome)) => {
                     *self.welcome.lock() = Some((welcome, address));
+                    self.answering.upgrades();
                     response
                 }
                 Err(refusal) => last(no_upgrade(refusal)),
@@ -307,7 +316,7 @@ impl Desk {
         }
         let waits = waits(parts.uri.path());
         if waits {
-            self.listening.begin();
+            self.answering.goes_on();
         }
         let request = Request::from_parts(parts, Body::new(body));
         let response = match self.shared.router.clone().oneshot(request).await {
@@ -316,7 +325,7 @@ impl Desk {
         };
         let streams = response.extensions().get::<Streams>().is_some();
         if streams {
-            self.listening.begin();
+            self.answering.goes_on();
         } else {
             self.answered();
         }
@@ -365,4 +374,23 @@ fn last(mut response: Response<Body>) -> Response<Body> {
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_inherit_what_the_listener_was_given() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        prepare(&listener, 96 * 1024);
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(accepted.nodelay().unwrap());
+        let set = SockRef::from(&listener).send_buffer_size().unwrap();
+        assert_eq!(SockRef::from(&accepted).send_buffer_size().unwrap(), set);
+        assert!(set >= 96 * 1024, "{set}");
+    }
 }

@@ -288,17 +288,18 @@ impl Owner {
         let spans = spans(&self.presence.node);
         let mut now = now;
         loop {
+            let mut facts = self.facts();
             while self.presence.connection.standing().end.is_none()
-                && let Some(due) = self.deadlines.due(&self.facts(), &spans, now)
+                && let Some(due) = self.deadlines.due(&facts, &spans, now)
             {
                 self.act(due);
+                facts = self.facts();
             }
-            let next = self.deadlines.next_at(&self.facts(), &spans);
+            let next = self.deadlines.next_at(&facts, &spans);
             if next < self.alarm_at {
                 self.alarm_at = next;
-                alarm
-                    .as_mut()
-                    .reset(Instant::now() + Duration::from_millis(next.saturating_sub(now)));
+                let at = self.presence.node.clock.instant_of(next);
+                alarm.as_mut().reset(at.map_or_else(far_away, Instant::from_std));
             }
             if self.presence.connection.standing().end.is_some() || alarm.as_mut().poll(cx).is_pending() {
                 return;
@@ -310,9 +311,10 @@ impl Owner {
 
     fn facts(&self) -> Facts {
         let standing = self.presence.connection.standing();
+        let (settled, expires_at) = self.presence.connection.use_and_expiry();
         Facts {
-            settled: self.presence.connection.is_used(),
-            expires_at: self.presence.connection.session().map(|s| s.expires_at()),
+            settled,
+            expires_at,
             blocked: (standing.blocked && standing.queued > 0).then_some(standing.sent),
             fragmented: self.reader.fragmented(),
             paused: self.is_paused(),

@@ -4,6 +4,8 @@
 //!
 //! Pure. What breaks a rule is replaced by bytes that hyper answers with 400.
 
+use memchr::memchr2;
+
 /// Start of a header line that is looked at. Names and lengths that matter are shorter.
 const LINE_BYTES_KEPT: usize = 48;
 /// No HTTP parser takes this for part of a head, and no parser waits for more after it.
@@ -68,18 +70,17 @@ impl Heads {
     /// broken, and then [`POISON`] comes next.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match self.state {
-                State::Between | State::Head => {
-                    if !self.head_byte(byte) {
+                State::Between | State::Head => match self.head_bytes(rest) {
+                    Some(n) => at += n,
+                    None => {
                         self.state = State::Refused;
                         return at;
                     }
-                    at += 1;
-                }
+                },
                 State::Body(left) => {
-                    let waiting = bytes.len() - at;
-                    let n = usize::try_from(left).unwrap_or(usize::MAX).min(waiting);
+                    let n = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                     at += n;
                     let left = left.saturating_sub(n as u64);
                     self.state = if left == 0 {
@@ -95,23 +96,24 @@ impl Heads {
         at
     }
 
-    /// `false`: a rule is broken.
-    fn head_byte(&mut self, byte: u8) -> bool {
-        let before = std::mem::replace(&mut self.last, byte);
-        match byte {
-            b'\n' if before != b'\r' => return false,
-            b'\n' => return self.end_of_line(),
-            b'\r' => return true,
-            // httparse would refuse it too, but only once the head is complete.
-            _ if before == b'\r' => return false,
-            _ => {}
+    /// Goes to the next end of a line, or over one of its two bytes. Answers how far; `None`: a rule is broken.
+    fn head_bytes(&mut self, rest: &[u8]) -> Option<usize> {
+        let text = rest.get(..memchr2(b'\r', b'\n', rest).unwrap_or(rest.len()))?;
+        let before = std::mem::replace(&mut self.last, *text.last().or(rest.first())?);
+        if text.is_empty() {
+            let sound = self.last == b'\r' || (before == b'\r' && self.end_of_line());
+            return sound.then_some(1);
+        }
+        // httparse would refuse it too, but only once the head is complete.
+        if before == b'\r' {
+            return None;
         }
         self.state = State::Head;
-        if let Some(slot) = self.line.get_mut(self.line_bytes) {
-            *slot = byte;
-        }
-        self.line_bytes = self.line_bytes.saturating_add(1);
-        true
+        let kept = self.line.get_mut(self.line_bytes..).unwrap_or_default();
+        let n = kept.len().min(text.len());
+        kept.get_mut(..n)?.copy_from_slice(text.get(..n)?);
+        self.line_bytes = self.line_bytes.saturating_add(text.len());
+        Some(text.len())
     }
 
     fn end_of_line(&mut self) -> bool {

@@ -21,6 +21,8 @@ use crate::node::{self, Admission, Node, Presence, SignInError};
 pub(super) struct Arrival {
     pub(super) node: Arc<Node>,
     pub(super) stream: Stream,
+    /// The answer 101, which leaves with the greeting.
+    pub(super) answer: Vec<u8>,
     /// What the client sent along with the handshake.
     pub(super) leftover: Bytes,
     pub(super) welcome: Welcome,
@@ -34,6 +36,7 @@ pub(super) async fn open(arrival: Arrival) {
     let Arrival {
         node,
         stream,
+        answer: mut first,
         leftover,
         welcome,
         address,
@@ -44,7 +47,10 @@ pub(super) async fn open(arrival: Arrival) {
         Stream::Tcp(stream) => (Wire::Direct(stream), Transport::Direct),
         Stream::Other(stream) => (Wire::Woken, Transport::Woken(stream)),
     };
-    let connection = node.open_connection(address, wire, |c| text_frame(&hello(&node, c)).into());
+    let connection = node.open_connection(address, wire, |c| {
+        first.extend_from_slice(&text_frame(&hello(&node, c)));
+        first.into()
+    });
     let presence = Presence {
         node,
         connection,

@@ -79,26 +79,37 @@ impl AsyncWrite for Stream {
 /// Bytes that a peer may send to an answer that goes on until it leaves.
 const LATE_BYTES_MAX: usize = 64 * 1024;
 
-/// Whether an answer is under way that goes on until the peer leaves. Hyper does not read meanwhile, so it would
-/// notice only when a write fails, long after.
+/// What whoever makes an answer lets the stream under hyper know of it. Either is the last of its connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listening(Arc<AtomicBool>);
+pub(super) struct Answering(Arc<Kinds>);
 
-impl Listening {
-    /// From here on the end of the peer's bytes ends the connection. It is the last answer of the connection.
-    pub(super) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Kinds {
+    goes_on: AtomicBool,
+    upgrades: AtomicBool,
+}
+
+impl Answering {
+    /// The answer goes on until the peer leaves: from here on the end of the peer's bytes ends the connection. Hyper
+    /// does not read meanwhile, so it would notice only when a write fails, long after.
+    pub(super) fn goes_on(&self) {
+        self.0.goes_on.store(true, Ordering::Relaxed);
     }
 
-    fn begun(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The answer is 101: it is kept for [`HttpStream::into_parts`], so that it leaves in one write with the first
+    /// frame. Two writes would wake the peer twice.
+    pub(super) fn upgrades(&self) {
+        self.0.upgrades.store(true, Ordering::Relaxed);
     }
 }
 
 /// A [`Stream`] that carries HTTP.
 pub(super) struct HttpStream {
     stream: Stream,
-    listening: Listening,
+    answering: Answering,
+    /// What hyper has written since an answer upgrades: one head of our own making, and in front of it at most what
+    /// it had not written yet of an answer before.
+    upgrade: Vec<u8>,
     /// Bytes read and thrown away while listening.
     late: usize,
     heads: Heads,
@@ -126,11 +137,12 @@ enum Phase {
 }
 
 impl HttpStream {
-    pub(super) fn new(stream: Stream, limits: &Limits, listening: Listening) -> Self {
+    pub(super) fn new(stream: Stream, limits: &Limits, answering: Answering) -> Self {
         let head = Duration::from_millis(limits.head_ms);
         Self {
             stream,
-            listening,
+            answering,
+            upgrade: Vec::new(),
             late: 0,
             heads: Heads::new(),
             poisoned: 0,
@@ -143,8 +155,13 @@ impl HttpStream {
         }
     }
 
-    pub(super) fn into_inner(self) -> Stream {
-        self.stream
+    /// The stream, and the answer 101 that has not been written to it.
+    pub(super) fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.upgrade)
+    }
+
+    fn upgrades(&self) -> bool {
+        self.answering.0.upgrades.load(Ordering::Relaxed)
     }
 
     /// Nothing has come. Is it still worth waiting?
@@ -230,6 +247,10 @@ impl AsyncRead for HttpStream {
 impl AsyncWrite for HttpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.upgrades() {
+            this.upgrade.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.watch_write(cx, written)
     }
@@ -240,6 +261,10 @@ impl AsyncWrite for HttpStream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.upgrades() {
+            slices.iter().for_each(|s| this.upgrade.extend_from_slice(s));
+            return Poll::Ready(Ok(slices.iter().map(|s| s.len()).sum()));
+        }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.watch_write(cx, written)
     }
@@ -250,7 +275,7 @@ impl AsyncWrite for HttpStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.listening.begun() {
+        if this.answering.0.goes_on.load(Ordering::Relaxed) {
             // Hyper comes by here with every wake of the connection.
             this.listen(cx)?;
         }
@@ -260,5 +285,30 @@ impl AsyncWrite for HttpStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_upgrades_is_kept_for_the_first_frame() {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let answering = Answering::default();
+        let stream = Stream::Other(Box::new(ours));
+        let mut http = HttpStream::new(stream, &Limits::default(), answering.clone());
+        http.write_all(b"an answer").await.unwrap();
+        answering.upgrades();
+        http.write_all(b"101").await.unwrap();
+        http.flush().await.unwrap();
+        let (stream, kept) = http.into_parts();
+        assert_eq!(kept, b"101");
+        drop(stream);
+        let mut seen = Vec::new();
+        theirs.read_to_end(&mut seen).await.unwrap();
+        assert_eq!(seen, b"an answer");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_protocol::RoomName;
-use countersign_protocol::codec::text_frame;
+use countersign_protocol::codec::text_frame_of;
 use countersign_protocol::server::{GapPush, PresencePush};
 
 use super::batch::{Batch, Class, Classes, Mark, Part};
@@ -66,15 +66,19 @@ impl Note {
     }
 
     fn write(&mut self) {
-        let room = self.room.clone();
+        let (room, len) = (self.room.clone(), self.len());
         self.frame = Bytes::from(match self.kind {
-            Kind::Gap { from, to } => text_frame(&GapPush { room, from, to }),
-            Kind::Reset => text_frame(&PresencePush {
-                room,
-                joined: Vec::new(),
-                left: Vec::new(),
-                reset: true,
-            }),
+            Kind::Gap { from, to } => text_frame_of(&GapPush { room, from, to }, len),
+            Kind::Reset => {
+                let (joined, left) = (Vec::new(), Vec::new());
+                let reset = PresencePush {
+                    room,
+                    joined,
+                    left,
+                    reset: true,
+                };
+                text_frame_of(&reset, len)
+            }
         });
     }
 }
