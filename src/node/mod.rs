@@ -35,9 +35,9 @@ use crate::auth::sessions::Sessions;
 use crate::auth::{jwt, key, secret};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
-use crate::core::attempt::{AttemptKey, Policy};
+use crate::core::attempt::Policy;
 use crate::engine::memory::MemoryLimits;
-use crate::engine::{Engine, Memory};
+use crate::engine::{AttemptRef, Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
 use crate::origin::Origins;
 use admission::Door;
@@ -68,7 +68,7 @@ pub struct Node {
 struct Departure {
     connection: ConnectionId,
     rooms: Vec<RoomName>,
-    attempt: Option<AttemptKey>,
+    attempt: Option<AttemptRef>,
     /// Whose last connection here this was.
     user: Option<UserId>,
     _place: Option<Arc<Admission>>,
@@ -275,7 +275,7 @@ impl Node {
         let _ = self.departures.send(Departure {
             connection: connection.id,
             rooms,
-            attempt,
+            attempt: attempt.map(AttemptRef::Key),
             user,
             _place: place,
         });

@@ -96,11 +96,17 @@ impl Node {
         } = self.draw(opener, request, now)?;
         let topic = Topic::Attempt(watched.key);
         let turn = self.turns.turn(&topic).await;
-        self.engine.follow(topic.clone()).await?;
-        let kept = match self.engine.open_attempt(attempt.clone()).await {
-            Ok(()) => claim_device(connection, &request.device),
-            Err(e) => Err(e.into()),
+        // It is watched by this connection from the start, which knows nothing of it before it is kept.
+        let unfinished = self.unfinished_watch(connection, AttemptRef::Key(watched.key));
+        let followed = self.engine.follow(topic.clone()).await;
+        let kept = match followed {
+            Ok(()) => self.engine.open_attempt(attempt.clone()).await,
+            Err(e) => Err(e),
         };
+        unfinished.is_done();
+        let kept = kept
+            .map_err(Refusal::from)
+            .and_then(|()| claim_device(connection, &request.device));
         if let Err(refusal) = kept {
             // It leaves the former one as it was.
             drop(turn);
