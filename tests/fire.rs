@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test says what must hold"
 )]
 
@@ -243,7 +244,7 @@ fn setting(seed: &Rng, name: u64) -> Setting {
         _ => Will::SignOut,
     };
     let mut phones = vec![(will(), first)];
-    if name % 4 == 0 {
+    if name.is_multiple_of(4) {
         phones.push((will(), second));
     }
     let habit = match rng.below(20) {

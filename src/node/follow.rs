@@ -46,7 +46,7 @@ pub(super) struct Unfinished<'a> {
 
 impl Unfinished<'_> {
     /// The command came through, or was refused.
-    pub(super) fn is_done(mut self) {
+    pub(super) fn done(mut self) {
         self.departure = None;
     }
 }
@@ -104,7 +104,7 @@ impl Node {
             .leave(room.clone(), connection, self.clock.now())
             .await;
         self.unfollow_unless_needed(Topic::Room(room)).await;
-        unfinished.is_done();
+        unfinished.done();
         told
     }
 

@@ -103,7 +103,7 @@ impl Node {
             Ok(()) => self.engine.open_attempt(attempt.clone()).await,
             Err(e) => Err(e),
         };
-        unfinished.is_done();
+        unfinished.done();
         let kept = kept
             .map_err(Refusal::from)
             .and_then(|()| claim_device(connection, &request.device));

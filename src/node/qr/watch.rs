@@ -48,7 +48,7 @@ impl Node {
         // The connection knows nothing of the attempt yet, and its departure would not tell.
         let unfinished = self.unfinished_watch(connection, AttemptRef::Id(id));
         let decided = self.update(AttemptRef::Id(id), now, &watch).await;
-        unfinished.is_done();
+        unfinished.done();
         let decided = decided?;
         decided.step.outcome?;
         claim_device(connection, claim.device)?;
