@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test says what must hold"
 )]
 
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attempt::{Outcome, Setting, carry_out};
-use common::{TestServer, within};
+use common::{PATIENCE, TestServer};
 use countersign::config::{Config, Profile};
 use countersign::core::attempt::{Attempt, Outcome as Decided, Step};
 use countersign::engine::{AttemptRef, Due};
@@ -99,8 +100,8 @@ fn descriptors() -> usize {
 }
 
 /// Codes that are still live, known to anybody or not.
-async fn live(server: &TestServer) -> usize {
-    let mut live = 0;
+async fn live(server: &TestServer) -> Vec<String> {
+    let mut live = Vec::new();
     for due in server.node.engine.due(u64::MAX, usize::MAX).await.unwrap() {
         let Due::Attempt(key) = due else { continue };
         let mut look = |_: &Attempt| Step {
@@ -113,24 +114,27 @@ async fn live(server: &TestServer) -> usize {
             .node
             .engine
             .update_attempt(AttemptRef::Key(key), &mut look, now);
-        live += usize::from(
-            found
-                .await
-                .unwrap()
-                .is_some_and(|d| !d.attempt.state().is_final()),
-        );
+        let found = found.await.unwrap().map(|decided| decided.attempt);
+        live.extend(found.filter(|a| !a.state().is_final()).map(|a| format!("{a:?}")));
     }
     live
 }
 
 /// Nothing is left of it: no socket, no descriptor, no code that has not ended.
 async fn all_is_over(server: &TestServer, descriptors_before: usize) {
-    within("everything goes", async {
-        while server.node.sockets() > 0 || descriptors() > descriptors_before || live(server).await > 0 {
+    let mut left = String::new();
+    let gone = async {
+        loop {
+            let (sockets, descriptors, live) = (server.node.sockets(), descriptors(), live(server).await);
+            if sockets == 0 && descriptors <= descriptors_before && live.is_empty() {
+                return;
+            }
+            left = format!("{sockets} sockets, {descriptors} descriptors of {descriptors_before}, {live:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    })
-    .await;
+    };
+    let gone = tokio::time::timeout(2 * PATIENCE, gone).await;
+    assert!(gone.is_ok(), "this is left: {left}");
 }
 
 /// Threat 8 of `SECURITY.md`: claim, ticket and tokens are told in one stream each, of all that are recorded.
@@ -240,7 +244,7 @@ fn setting(seed: &Rng, name: u64) -> Setting {
         _ => Will::SignOut,
     };
     let mut phones = vec![(will(), first)];
-    if name % 4 == 0 {
+    if name.is_multiple_of(4) {
         phones.push((will(), second));
     }
     let habit = match rng.below(20) {

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{Client, Person, request, within};
-use process::{Process, program};
+use process::{OPERATOR_KEY, Process, program};
 use serde_json::{Value, json};
 
 /// Everything that must not be printed, with what it is.
@@ -334,6 +334,13 @@ async fn no_secret_is_ever_printed() {
     secrets.keep("claim", &opened["claim"]);
     secrets.keep("claim", &kiosk.ok("qr.open", open).await["claim"]);
     assert_eq!(bob.request("POST", "/v1/logout").send().await.status, 204);
+    // The operator locks an account; somebody tries with a key that is not theirs.
+    for (key, status) in [("somebody-elses-key-Wm31Pd", 401), (OPERATOR_KEY, 200)] {
+        secrets.keep_text("operator key", key);
+        let lock = request(process.operator, "POST", "/users/bobby/lock");
+        let lock = lock.header("authorization", &format!("Bearer {key}"));
+        assert_eq!(lock.send().await.status, status);
+    }
 
     process.terminate();
     for client in [&mut phone, &mut kiosk] {
@@ -349,6 +356,8 @@ async fn no_secret_is_ever_printed() {
         "audit: qr",
         "redeemed",
         "sign-in refused",
+        "account locked",
+        "a wrong operator key was refused",
         "draining",
         "stopped",
     ] {
@@ -357,7 +366,7 @@ async fn no_secret_is_ever_printed() {
     assert!(!printed.contains("panicked"), "{printed}");
     assert_eq!(secrets.found_in(&printed), None);
     let kinds: BTreeSet<_> = secrets.0.iter().map(|(what, _)| *what).collect();
-    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    assert_eq!(kinds.len(), 11, "{kinds:?}");
     // The search finds what it looks for.
     for (what, secret) in &secrets.0 {
         let bytes = format!("read {:?}", secret.as_bytes());

@@ -65,6 +65,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_have_it() {
+        let read = |key: &str| crate::config::Config::from_toml(&format!("operator_key = {key:?}")).unwrap();
+        assert_eq!(read(&"k".repeat(24)).validate(), Ok(()));
+        assert!(
+            read("short")
+                .validate()
+                .is_err_and(|p| p[0].contains("operator_key"))
+        );
+    }
+
+    #[test]
     fn it_is_not_printed() {
         assert_eq!(
             format!("{:?}", OperatorKey::new("secret".into())),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Departure, Node};
-use crate::engine::{EngineError, Topic};
-use crate::hub::Subscription;
+use crate::engine::{AttemptRef, EngineError, Topic};
+use crate::hub::{Connection, Subscription};
 
 /// Topics share this many turns.
 const TURNS: usize = 64;
@@ -39,9 +39,16 @@ impl Turns {
 }
 
 /// What the reaper has to do in place of a command that was dropped on the way.
-struct Unfinished<'a> {
+pub(super) struct Unfinished<'a> {
     node: &'a Node,
     departure: Option<Departure>,
+}
+
+impl Unfinished<'_> {
+    /// The command came through, or was refused.
+    pub(super) fn done(mut self) {
+        self.departure = None;
+    }
 }
 
 impl Drop for Unfinished<'_> {
@@ -87,7 +94,7 @@ impl Node {
             user: None,
             _place: None,
         };
-        let mut unfinished = Unfinished {
+        let unfinished = Unfinished {
             node: self,
             departure: Some(departure),
         };
@@ -97,7 +104,23 @@ impl Node {
             .leave(room.clone(), connection, self.clock.now())
             .await;
         self.unfollow_unless_needed(Topic::Room(room)).await;
-        unfinished.departure = None;
+        unfinished.done();
         told
+    }
+
+    /// Hold it while the engine is told that `connection` watches an attempt, and the connection has not been told:
+    /// when it ends meanwhile, and the command with it, the attempt would be watched by somebody who is gone, and
+    /// would not end before its whole life is over.
+    pub(super) fn unfinished_watch(&self, connection: &Connection, attempt: AttemptRef) -> Unfinished<'_> {
+        Unfinished {
+            node: self,
+            departure: Some(Departure {
+                connection: connection.id,
+                rooms: Vec::new(),
+                attempt: Some(attempt),
+                user: None,
+                _place: None,
+            }),
+        }
     }
 }

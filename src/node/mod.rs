@@ -37,9 +37,9 @@ use crate::auth::sessions::Sessions;
 use crate::auth::{jwt, key, secret};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
-use crate::core::attempt::{AttemptKey, Policy};
+use crate::core::attempt::Policy;
 use crate::engine::memory::MemoryLimits;
-use crate::engine::{Engine, Memory};
+use crate::engine::{AttemptRef, Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
 use crate::ops::metrics::{self, Metrics};
 use crate::origin::Origins;
@@ -74,7 +74,7 @@ pub struct Node {
 struct Departure {
     connection: ConnectionId,
     rooms: Vec<RoomName>,
-    attempt: Option<AttemptKey>,
+    attempt: Option<AttemptRef>,
     /// Whose last connection here this was.
     user: Option<UserId>,
     _place: Option<Arc<Admission>>,
@@ -310,7 +310,7 @@ impl Node {
         let _ = self.departures.send(Departure {
             connection: connection.id,
             rooms,
-            attempt,
+            attempt: attempt.map(AttemptRef::Key),
             user,
             _place: place,
         });

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::sink::{Repair, Repaired};
 use super::{Departure, Node};
-use crate::engine::{Due, Topic};
+use crate::engine::{AttemptRef, Due, Topic};
 
 /// How often the engine is asked what has come due, ms. A timer fires at most this late.
 const TICK_MS: u64 = 50;
@@ -144,9 +144,11 @@ impl Node {
             }
             self.unfollow_unless_needed(Topic::Room(room.clone())).await;
         }
-        if let Some(key) = departure.attempt {
-            self.forget_watch(departure.connection, key, now).await;
-            self.unfollow_unless_needed(Topic::Attempt(key)).await;
+        if let Some(attempt) = departure.attempt {
+            self.forget_watch(departure.connection, attempt, now).await;
+            if let AttemptRef::Key(key) = attempt {
+                self.unfollow_unless_needed(Topic::Attempt(key)).await;
+            }
         }
         if let Some(user) = departure.user {
             self.unfollow_unless_needed(Topic::User(user)).await;

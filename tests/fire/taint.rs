@@ -14,7 +14,7 @@ use super::proxy::{Proxy, Stream};
 
 /// How one PC stands before its code, on a line of its own.
 enum Screen {
-    Socket(Client),
+    Socket(Box<Client>),
     Stream(Events),
     Polls,
 }
@@ -97,7 +97,7 @@ pub(crate) async fn only_one_stream(server: &TestServer, over: Over) {
         Over::WebSocket => {
             let mut client = Client::connect(pc.addr).await;
             let opened = client.ok("qr.open", open).await;
-            (Screen::Socket(client), opened)
+            (Screen::Socket(Box::new(client)), opened)
         }
         _ => {
             let opened = request(pc.addr, "POST", "/v1/qr").json(&open).send().await.json();

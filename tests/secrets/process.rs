@@ -98,6 +98,9 @@ impl Drop for Process {
     }
 }
 
+/// What the operator of these processes shows.
+pub(crate) const OPERATOR_KEY: &str = "the-operators-own-Kq72hTz9";
+
 /// The program with its arguments, and nothing of this test's environment but what it needs.
 pub(crate) fn program(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
@@ -112,6 +115,7 @@ pub(crate) fn program(config: &Path) -> Command {
         .arg(config)
         .env_clear()
         .env("COUNTERSIGN_LOG", "trace")
+        .env("COUNTERSIGN_OPERATOR_KEY", OPERATOR_KEY)
         .env("RUST_BACKTRACE", "full")
         .stdin(Stdio::null());
     command

@@ -105,11 +105,14 @@ impl Node {
         } = self.draw(opener, request, now)?;
         let topic = Topic::Attempt(watched.key);
         let turn = self.turns.turn(&topic).await;
-        self.engine.follow(topic.clone()).await?;
-        let kept = match self.keep(&attempt).await {
-            Ok(()) => claim_device(connection, &request.device),
-            Err(refusal) => Err(refusal),
+        // It is watched by this connection from the start, which knows nothing of it before it is kept.
+        let unfinished = self.unfinished_watch(connection, AttemptRef::Key(watched.key));
+        let kept = match self.engine.follow(topic.clone()).await {
+            Ok(()) => self.keep(&attempt).await,
+            Err(e) => Err(e.into()),
         };
+        unfinished.done();
+        let kept = kept.and_then(|()| claim_device(connection, &request.device));
         if let Err(refusal) = kept {
             // It leaves the former one as it was.
             drop(turn);

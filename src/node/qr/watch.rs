@@ -56,7 +56,11 @@ impl Node {
             device,
             connection: &name,
         };
-        let decided = self.update(AttemptRef::Id(id), now, &watch).await?;
+        // The connection knows nothing of the attempt yet, and its departure would not tell.
+        let unfinished = self.unfinished_watch(connection, AttemptRef::Id(id));
+        let decided = self.update(AttemptRef::Id(id), now, &watch).await;
+        unfinished.done();
+        let decided = decided?;
         decided.step.outcome?;
         claim_device(connection, claim.device)?;
         let watched = Watched {
@@ -104,19 +108,16 @@ impl Node {
 
     async fn unwatch_qr(&self, connection: &Connection, key: AttemptKey, now: u64) {
         self.hub.unwatch(key, connection.id);
-        self.forget_watch(connection.id, key, now).await;
+        self.forget_watch(connection.id, AttemptRef::Key(key), now).await;
         self.unfollow_unless_needed(Topic::Attempt(key)).await;
     }
 
     /// A connection no longer watches; another may.
-    pub(in crate::node) async fn forget_watch(&self, connection: ConnectionId, key: AttemptKey, now: u64) {
+    pub(in crate::node) async fn forget_watch(&self, connection: ConnectionId, which: AttemptRef, now: u64) {
         let name = connection_name(connection);
+        let unwatch = || Command::Unwatch { connection: &name };
         // Refused when the attempt is gone: then nobody need know.
-        let _ = self
-            .update(AttemptRef::Key(key), now, &|| Command::Unwatch {
-                connection: &name,
-            })
-            .await;
+        let _ = self.update(which, now, &unwatch).await;
     }
 }
 
