@@ -8,6 +8,7 @@ export const en = {
     connected: 'Connected',
     reconnecting: 'Reconnecting…',
     closed: 'Not connected',
+    around: 'Connected over HTTP',
   },
 
   closed: {
@@ -131,6 +132,8 @@ export const en = {
       other: 'You are no longer in this room.',
     },
     rejoin: 'Join again',
+    unreached: 'You are signed in, but the room cannot be reached: something between here and the gateway holds its connection '
+      + 'back. It is tried again by itself; what you write is sent then.',
   },
 
   confirm: {

@@ -8,6 +8,7 @@ export const zh = {
     connected: '已连接',
     reconnecting: '正在重新连接…',
     closed: '未连接',
+    around: '已通过 HTTP 连接',
   },
 
   closed: {
@@ -131,6 +132,7 @@ export const zh = {
       other: '您已不在此房间。',
     },
     rejoin: '重新进入',
+    unreached: '您已登录，但暂时无法连接到房间：此处与网关之间的某个环节阻断了连接。页面会自动重试，您写的消息届时发送。',
   },
 
   confirm: {
