@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser bench perf perf-check deps-perf
+.PHONY: test deps fmt lint build unit ill-mannered browser screenshots bench perf perf-check deps-perf
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -30,6 +30,12 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# The pictures of the documentation, from a gateway of their own, into docs/screenshots.
+screenshots:
+	@scripts/deps
+	$(CARGO) build --locked --package countersign
+	node tests/browser/screenshots.mjs
 
 # Other servers to compare with; nothing happens when they are there.
 deps-perf:
