@@ -1,5 +1,5 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser soak bench perf perf-check deps-perf memory-qr
+.PHONY: test deps fmt lint build unit ill-mannered browser screenshots soak bench perf perf-check deps-perf memory-qr
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -30,6 +30,12 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# The pictures of the documentation, from a gateway of their own, into docs/screenshots.
+screenshots:
+	@scripts/deps
+	$(CARGO) build --locked --package countersign
+	node tests/browser/screenshots.mjs
 
 # Long runs of what `make test` does briefly, COUNTERSIGN_SOAK times as long (20); docs/soak.md has what came of it.
 soak:

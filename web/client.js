@@ -3,6 +3,7 @@ import { Connection } from './client/connection.js';
 import { Emitter } from './client/emitter.js';
 import { CountersignError } from './client/error.js';
 import { Http } from './client/http.js';
+import { Line } from './client/line.js';
 import { Room, room_name } from './client/room.js';
 import { Session } from './client/session.js';
 
@@ -34,11 +35,14 @@ const SYSTEM_CLOCK = {
  * - `state` (`connecting` | `connected` | `reconnecting` | `closed`, {code, reason, wait_ms}): `closed` is for good
  * - `session` (saved session or null, why): keep it to stay signed in across a reload, forget it when null
  * - `push` (frame): every push, after rooms and attempts have seen it
+ * - `reachable`: an attempt can be asked for now; while a QR login is wanted also without a socket, over HTTP
+ * - `transport` (`websocket` | `events` | `polling` | null): the way of a QR login that has just been seen to work
  */
 export class Client extends Emitter {
   #http;
   #session;
   #connection;
+  #line;
   #clock;
   #rooms = new Map();
   #attempt = null;
@@ -69,11 +73,19 @@ export class Client extends Emitter {
       random,
       clock,
     });
-    this.#connection.on('state', (state, detail) => this.emit('state', state, detail));
+    this.#line = new Line({ connection: this.#connection, http: this.#http, clock, random });
+    for (const event of ['reachable', 'transport']) this.#line.on(event, (value) => this.emit(event, value));
+    this.#connection.on('state', (state, detail) => {
+      this.emit('state', state, detail);
+      if (state === 'connected') this.#line.socket_ready();
+      else if (state !== 'connecting') this.#line.socket_down();
+      if (state === 'closed') this.#line.done();
+    });
     this.#connection.on('lost', (detail) => this.#lost(detail));
     this.#connection.on('push', (frame) => this.#push(frame));
     this.#session.on('change', (saved, why) => {
       if (!saved) this.#nobody(why);
+      else if (why !== 'refreshed') this.#line.done();
       this.emit('session', saved, why);
     });
   }
@@ -81,6 +93,11 @@ export class Client extends Emitter {
   /** `connecting`, `connected`, `reconnecting` or `closed`. */
   get state() {
     return this.#connection.state;
+  }
+
+  /** The way of a QR login that works at present, or null. */
+  get transport() {
+    return this.#line.transport;
   }
 
   /** The signed-in user, or null. */
@@ -140,14 +157,18 @@ export class Client extends Emitter {
   /** Signs in with a password: the connection, if there is one, and then everything else. */
   async login({ user_id, password }) {
     const body = { user_id, password, device: this.#device };
-    const reply = await this.#http.request('POST', '/v1/login', { body });
+    await this.#enter(await this.#http.request('POST', '/v1/login', { body }), 'login');
+  }
+
+  /** Signs in with tokens that came over HTTP. */
+  async #enter(reply, why) {
     try {
       if (this.state === 'connected') await this.call('auth', { token: reply.access_token, device: this.#device.id });
     } catch {
       // Taken by another user, or just lost: a new socket starts clean.
       this.#connection.restart();
     }
-    this.#session.adopt(reply, 'login');
+    this.#session.adopt(reply, why);
   }
 
   /** Ends the session here and at the gateway. Rejects when the gateway could not be told. */
@@ -160,24 +181,43 @@ export class Client extends Emitter {
 
   // QR login.
 
-  /** Asks for a code; a code this client had before is cancelled by it. @returns {Promise<Attempt>} */
+  /**
+   * Asks for a code; a code this client had before is cancelled by it. Rejects with `disconnected` when the gateway cannot be
+   * reached yet: `reachable` tells when.
+   * @returns {Promise<Attempt>}
+   */
   async openAttempt() {
-    const onReply = (opened) => { this.#attempt = this.#watch(opened); };
-    await this.call('qr.open', { device: this.#device }, { onReply });
+    this.#line.want();
+    const onReply = (opened) => this.#follow(this.#watch(opened));
+    await this.#line.call('qr.open', { device: this.#device }, { onReply });
     return this.#attempt;
   }
 
   /** Goes on with an attempt kept from before a reload. @returns {Promise<Attempt | null>} null when it is over */
   async resumeAttempt(kept) {
+    this.#line.want();
     this.#attempt = this.#watch(kept);
-    return (await this.#attempt.resume()) ? this.#attempt : null;
+    const attempt = this.#attempt;
+    if (!(await attempt.resume())) return null;
+    this.#follow(attempt);
+    return attempt;
+  }
+
+  #follow(attempt) {
+    this.#attempt = attempt;
+    this.#line.follow(attempt);
   }
 
   #watch(opened) {
+    let by_socket = true;
     return new Attempt(opened, {
-      call: (type, fields) => this.call(type, fields),
+      call: (type, fields) => {
+        if (type === 'qr.redeem') by_socket = this.#connection.greeted;
+        return this.#line.call(type, fields);
+      },
       device: this.#device.id,
-      signed_in: (reply) => this.#session.adopt(reply, 'qr'),
+      // A socket that redeemed is signed in; one that came while that went over HTTP is not.
+      signed_in: (reply) => (by_socket ? this.#session.adopt(reply, 'qr') : this.#enter(reply, 'qr')),
       clock: this.#clock,
     });
   }
@@ -198,9 +238,13 @@ export class Client extends Emitter {
   /** A new socket said hello: be who we were, and where we were. */
   async #resume() {
     const as = this.#session.current;
+    this.#line.socket_greeted();
     if (as) await this.#authenticate();
     const attempt = this.#attempt;
-    if (attempt && !attempt.signed_in && (!attempt.final || attempt.ticket)) await attempt.resume();
+    if (attempt && !attempt.over) {
+      this.#line.follow(attempt);
+      await attempt.resume();
+    }
     await Promise.all([...this.#rooms.values()].filter((room) => room.wanted).map((room) => room.resume()));
     // Somebody signed in with a password while all this went on.
     if (!as && this.#session.current) await this.#authenticate();

@@ -18,10 +18,9 @@ const sign_in = new SignIn(client);
 const room = new RoomView(client, new URLSearchParams(location.search).get('room') || 'chat:lobby');
 account_form(by_id('account-form'), client);
 
+client.on('transport', () => show_connection());
 client.on('state', (state, { code }) => {
-  const at = by_id('connection');
-  at.dataset.state = state;
-  say(at, text.connection[state]);
+  show_connection();
   // 1000 is our own doing, and a session's end is told in its own words.
   const told = state !== 'closed' || [1000, 4500, 4503].includes(code);
   by_id('closed').hidden = told;
@@ -65,7 +64,16 @@ function show(saved) {
     room.hide();
     sign_in.show();
   }
+  show_connection();
   connect();
+}
+
+/** What the bar says: a QR login gets on without a socket. */
+function show_connection() {
+  const around = !load_session() && ['events', 'polling'].includes(client.transport);
+  const state = around && client.state !== 'connected' ? 'around' : client.state;
+  by_id('connection').dataset.state = state;
+  say(by_id('connection'), text.connection[state]);
 }
 
 function connect() {

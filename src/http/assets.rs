@@ -31,11 +31,14 @@ files! {
     "client/device.js", "text/javascript; charset=utf-8";
     "client/emitter.js", "text/javascript; charset=utf-8";
     "client/error.js", "text/javascript; charset=utf-8";
+    "client/events.js", "text/javascript; charset=utf-8";
     "client/http.js", "text/javascript; charset=utf-8";
     "client/id.js", "text/javascript; charset=utf-8";
+    "client/line.js", "text/javascript; charset=utf-8";
     "client/qr-login.js", "text/javascript; charset=utf-8";
     "client/room.js", "text/javascript; charset=utf-8";
     "client/session.js", "text/javascript; charset=utf-8";
+    "client/transport.js", "text/javascript; charset=utf-8";
     "confirm.html", "text/html; charset=utf-8";
     "confirm.js", "text/javascript; charset=utf-8";
     "icon.svg", "image/svg+xml";

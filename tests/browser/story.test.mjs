@@ -39,6 +39,7 @@ test('a newcomer: code, scan, number, signed in by push on one socket, chat, cou
   await shows(pc.at('qr-who-name'), 'Alice');
   await shows(phone.at('fact-device'), /Chrome on Linux \(browser\)/);
   await shows(phone.at('fact-ip'), /^127\.0\.0\.1/);
+  await shows(phone.at('fact-network'), 'not known to be this phone’s');
   const number = await number_of(pc);
   assert.equal((await pc.at('qr').boundingBox()).height, card.height, 'the card keeps its size');
 

@@ -4,7 +4,8 @@ const FINAL = ['redeemed', 'denied', 'cancelled', 'expired'];
 const RETRY_MS = 1_000;
 
 /**
- * One QR login as the PC sees it. It survives lost sockets: the client calls `resume` on each new one.
+ * One QR login as the PC sees it, whichever way its events come. It survives lost sockets: the client calls `resume` on each
+ * new one, and brings the events over HTTP while there is none.
  * Event: `change`, after any of its fields changed.
  */
 export class Attempt extends Emitter {
@@ -56,6 +57,16 @@ export class Attempt extends Emitter {
     return FINAL.includes(this.state);
   }
 
+  /** Nothing is to come any more. A redemption whose reply was lost is still to be asked for. */
+  get over() {
+    return this.signed_in || (this.final && !(this.state === 'redeemed' && this.ticket));
+  }
+
+  /** Where its events are over HTTP, what proves that they may be read, and after which one they go on. */
+  over_http() {
+    return { path: `/v1/qr/${encodeURIComponent(this.qr_id)}`, claim: this.#claim, after: this.seq || undefined };
+  }
+
   /** Whether a push is about this attempt. Each rotation brings another id, and so may the time before a reload. */
   owns({ qr_id, state }) {
     return state === 'waiting' || this.seq === 0 || this.#ids.has(qr_id);
@@ -86,23 +97,35 @@ export class Attempt extends Emitter {
     if (frame.seq <= this.seq || this.final) return;
     this.#ids.add(frame.qr_id);
     this.#take(frame);
-    if (this.ticket && !this.signed_in) this.#redeem();
+    this.go_on();
     this.emit('change');
   }
 
-  /** Watches again on a new socket; events missed meanwhile follow as pushes. Resolves to whether it is still going on. */
+  /** There is a way to the gateway: what was confirmed is redeemed. */
+  go_on() {
+    if (this.ticket && !this.over) this.#redeem();
+  }
+
+  /** The gateway no longer knows it. */
+  lost() {
+    this.#fail('lost');
+  }
+
+  /** Watches again; events missed meanwhile follow as pushes. Resolves to whether it is still going on. */
   async resume() {
     const after_seq = this.seq || undefined;
     let live;
     try {
-      const { state } = await this.#call('qr.watch', { ...this.#named(), after_seq });
-      live = !FINAL.includes(state);
+      const reply = await this.#call('qr.watch', { ...this.#named(), after_seq });
+      live = !FINAL.includes(reply.state);
+      // Over HTTP the reply is the newest event itself.
+      if (reply.seq !== undefined) this.push(reply);
     } catch (error) {
       if (error.retry) throw error;
-      this.#fail('lost');
+      this.lost();
       return false;
     }
-    if (this.ticket && !this.signed_in) this.#redeem();
+    this.go_on();
     return live;
   }
 
@@ -126,7 +149,7 @@ export class Attempt extends Emitter {
 
   /** Fetches the tokens. The same claim and ticket may ask again for 30 s: a lost reply loses nothing. */
   async #redeem() {
-    if (this.#redeeming) return;
+    if (this.#redeeming || this.over) return;
     this.#redeeming = true;
     try {
       const reply = await this.#call('qr.redeem', { ...this.#named(), ticket: this.ticket });
@@ -136,7 +159,7 @@ export class Attempt extends Emitter {
       this.#signed_in(reply);
     } catch (error) {
       if (!error.retry) this.#fail(error.body?.reason ?? error.code);
-      // Without a socket the next one resumes; with one, the reply was late or the gateway busy.
+      // Without a way the next one goes on; with one, the reply was late or the gateway busy.
       else if (error.code !== 'disconnected') this.#clock.set(() => this.#redeem(), error.after_ms ?? RETRY_MS);
     } finally {
       this.#redeeming = false;

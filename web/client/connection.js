@@ -61,6 +61,11 @@ export class Connection extends Emitter {
     return this.#hello?.limits ?? null;
   }
 
+  /** Whether commands can be sent: the present socket said hello. */
+  get greeted() {
+    return this.#hello !== null && this.#socket?.readyState === 1;
+  }
+
   /** Starts connecting; does nothing when that is already going on. */
   open() {
     if (this.state !== 'closed') return;
@@ -99,7 +104,7 @@ export class Connection extends Emitter {
    */
   call(type, fields = {}, { onReply } = {}) {
     return new Promise((resolve, reject) => {
-      if (!this.#hello || this.#socket?.readyState !== 1) {
+      if (!this.greeted) {
         reject(new CountersignError('disconnected', { retry: true }));
         return;
       }

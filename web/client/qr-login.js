@@ -17,11 +17,14 @@ const RETRY_MS = 1_000;
  * @property {boolean} matched `answer` was right
  * @property {number | null} expires_at_ms by this machine's clock
  * @property {number | null} rotates_at_ms when another picture comes
- * @property {boolean} connected false while the connection is on its way back: nothing is lost
+ * @property {boolean} connected false while the gateway cannot be reached: nothing is lost
+ * @property {'websocket'|'events'|'polling'|null} transport the way that works at present. Without a WebSocket the events come
+ *   by an event stream, and where that is held back by polling; the better one is tried again by itself
  */
 
 /**
- * Signs this device in by a code that a phone scans. Connects, reconnects and resumes by itself.
+ * Signs this device in by a code that a phone scans. Connects, reconnects, resumes and goes round what blocks WebSockets by
+ * itself.
  *
  * @param {object} options
  * @param {(view: QrView) => void} options.onChange called with every change, first at once
@@ -30,8 +33,8 @@ const RETRY_MS = 1_000;
  * @param {object} [options.client] further options of `Client`, for tests and other platforms
  * @returns {{session: Promise<import('./session.js').SavedSession>, client: Client, answer(code: string): Promise<void>,
  *   cancel(): void}} `session` rejects with a CountersignError whose code is the end's `state` and whose `body` is the
- *   view. `client` is signed in and connected once `session` resolved: `request` calls with a token that is always fresh;
- *   `close` it when the page does not need it.
+ *   view. `client` is signed in once `session` resolved, and connected if WebSockets get through: `request` calls with a
+ *   token that is always fresh; `close` it when the page does not need it.
  */
 export function qrLogin({ onChange, device = {}, url = new URL(import.meta.url).origin, client: more = {} }) {
   return new QrLogin({ onChange, url, client: new Client({ url, device: { ...device, id: device.id ?? kept_device_id() }, ...more }), clock: more.clock });
@@ -61,13 +64,12 @@ class QrLogin {
     // A page that looks at the views only is no mistake.
     this.session.catch(() => {});
     client.on('session', (saved, why) => { if (saved && why === 'qr') this.#signed_in(saved); });
-    client.on('state', (state, { code } = {}) => {
-      if (state === 'connected') this.#open();
-      if (state === 'closed') this.#end('failed', `closed_${code}`);
-      else this.#show();
-    });
+    client.on('state', (state, { code } = {}) => { if (state === 'closed') this.#end('failed', `closed_${code}`); });
+    client.on('transport', () => this.#show());
+    client.on('reachable', () => this.#open());
     this.#show();
     client.open().catch(() => {});
+    this.#open();
   }
 
   /** Two digits of the phone, where `match.mode` is `pc_types`. Rejects with `match_failed` and `body.tries_left`. */
@@ -99,7 +101,7 @@ class QrLogin {
       attempt.on('change', () => this.#changed());
       if (!this.#over) this.#changed();
     } catch (error) {
-      // Without a connection there will be another one, and that opens again.
+      // It will be reachable again, and is asked again then.
       if (error.code === 'disconnected' || this.#over) return;
       if (error.retry) this.#clock.set(() => this.#open(), error.after_ms ?? RETRY_MS);
       else this.#fail(error.code);
@@ -164,7 +166,8 @@ class QrLogin {
       matched: attempt?.matched ?? false,
       expires_at_ms: attempt?.expires_at_ms ?? null,
       rotates_at_ms: attempt?.rotates_at_ms ?? null,
-      connected: this.client.state === 'connected',
+      connected: this.client.transport !== null,
+      transport: this.client.transport,
     };
   }
 }

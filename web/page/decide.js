@@ -99,11 +99,11 @@ function facts(request) {
   const words = text.confirm;
   const fact = (name, value, testid) => [make('dt', { text: name }), make('dd', { text: value, 'data-testid': testid })];
   const kind = words.kinds[request.device?.kind] ?? words.kinds.other;
-  const ip = request.ip ?? words.unknown;
   return [
     ...(request.client ? fact(words.client, request.client.name ?? String(request.client), 'fact-client') : []),
     ...fact(words.device, `${request.device?.name || words.unnamed} (${kind})`, 'fact-device'),
-    ...fact(words.ip, request.same_network ? `${ip} ${words.sameNetwork}` : ip, 'fact-ip'),
+    ...fact(words.ip, request.ip ?? words.unknown, 'fact-ip'),
+    ...fact(words.network, request.same_network ? words.sameNetwork : words.otherNetwork, 'fact-network'),
     ...fact(words.age, words.ageAgo(Math.round((request.age_ms ?? 0) / 1000)), 'fact-age'),
     ...fact(words.agent, request.user_agent || words.unknown, 'fact-agent'),
   ];

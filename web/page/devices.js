@@ -108,7 +108,8 @@ export class Devices {
         {},
         title,
         make('p', { class: 'small', text: session.ip ? `${kind} · ${words.from(session.ip)}` : kind }),
-        make('p', { class: 'small', text: `${words.since(when(session.created_at_ms))} · ${words.seen(when(session.last_seen_at_ms))}` }),
+        make('p', { class: 'small', text: words.since(when(session.created_at_ms)) }),
+        make('p', { class: 'small', text: words.seen(when(session.last_seen_at_ms)) }),
       ),
       this.#ending(session.id, words.signOut, words.signOutOf(name), session.current ? words.askThis : words.ask(name)),
     );

@@ -5,6 +5,8 @@ import { Members } from './members.js';
 
 /** Entries kept on the page. */
 const SHOWN_MAX = 500;
+/** Without a connection for this long, the room says so: a passing loss is over sooner. */
+const UNREACHED_MS = 3_000;
 /** Nearer to the end than this, a reader follows what comes. */
 const FOLLOW_PX = 80;
 
@@ -17,6 +19,7 @@ export class RoomView {
   #stops = [];
   #likes = 0;
   #liking = false;
+  #unreached = null;
 
   /** @param {import('../client.js').Client} client @param {string} name */
   constructor(client, name) {
@@ -32,6 +35,7 @@ export class RoomView {
       this.#like();
     });
     by_id('room-rejoin').addEventListener('click', () => this.#join());
+    client.on('state', () => this.#reach());
   }
 
   get shown() {
@@ -55,6 +59,7 @@ export class RoomView {
     ];
     this.#empty();
     this.#join();
+    this.#reach();
     by_id('composer-text').focus({ preventScroll: true });
   }
 
@@ -62,12 +67,25 @@ export class RoomView {
     for (const stop of this.#stops.splice(0)) stop();
     this.#room = null;
     this.#likes = 0;
+    this.#reach();
     by_id('room').hidden = true;
     by_id('messages').replaceChildren();
     by_id('outbox').replaceChildren();
     by_id('composer').reset();
     say(by_id('room-error'), '');
     this.#members.clear();
+  }
+
+  /** Signed in is one thing, and a room that lives another: it needs the socket. */
+  #reach() {
+    const away = this.#room !== null && ['connecting', 'reconnecting'].includes(this.#client.state);
+    if (away) {
+      this.#unreached ??= setTimeout(() => { by_id('room-unreached').hidden = false; }, UNREACHED_MS);
+      return;
+    }
+    clearTimeout(this.#unreached);
+    this.#unreached = null;
+    by_id('room-unreached').hidden = true;
   }
 
   #join() {

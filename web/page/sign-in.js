@@ -32,7 +32,8 @@ export class SignIn {
       event.preventDefault();
       this.#answer(answer);
     });
-    client.on('state', (state) => { if (state === 'connected') this.#start(); });
+    client.on('reachable', () => this.#start());
+    client.on('transport', (transport) => { by_id('qr').dataset.transport = transport ?? ''; });
   }
 
   show() {
@@ -59,7 +60,7 @@ export class SignIn {
   }
 
   async #start() {
-    if (!this.#shown || this.#starting || this.#attempt || this.#client.state !== 'connected') return;
+    if (!this.#shown || this.#starting || this.#attempt) return;
     this.#starting = true;
     this.#render();
     try {
@@ -69,7 +70,7 @@ export class SignIn {
       this.#take(attempt);
     } catch (error) {
       this.#starting = false;
-      // Without a connection there will be another one, and that starts again.
+      // It will be reachable again, and is asked again then.
       if (error.code !== 'disconnected') this.#failed(error);
     }
   }

@@ -8,6 +8,7 @@ export const en = {
     connected: 'Connected',
     reconnecting: 'Reconnecting…',
     closed: 'Not connected',
+    around: 'Connected over HTTP',
   },
 
   closed: {
@@ -138,6 +139,8 @@ export const en = {
       other: 'You are no longer in this room.',
     },
     rejoin: 'Join again',
+    unreached: 'You are signed in, but the room cannot be reached: something between here and the gateway holds its connection '
+      + 'back. It is tried again by itself; what you write is sent then.',
   },
 
   confirm: {
@@ -151,7 +154,9 @@ export const en = {
     whoAsks: 'This device asks to be signed in as you',
     device: 'Device',
     ip: 'Address',
-    sameNetwork: '(same network as this phone)',
+    network: 'Network',
+    sameNetwork: 'the same as this phone’s',
+    otherNetwork: 'not known to be this phone’s',
     agent: 'Program',
     age: 'Code shown',
     ageAgo: (seconds) => (seconds < 5 ? 'just now' : seconds < 90 ? `${seconds} seconds ago` : `${Math.round(seconds / 60)} minutes ago`),

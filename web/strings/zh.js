@@ -8,6 +8,7 @@ export const zh = {
     connected: '已连接',
     reconnecting: '正在重新连接…',
     closed: '未连接',
+    around: '已通过 HTTP 连接',
   },
 
   closed: {
@@ -138,6 +139,7 @@ export const zh = {
       other: '您已不在此房间。',
     },
     rejoin: '重新进入',
+    unreached: '您已登录，但暂时无法连接到房间：此处与网关之间的某个环节阻断了连接。页面会自动重试，您写的消息届时发送。',
   },
 
   confirm: {
@@ -150,7 +152,9 @@ export const zh = {
     whoAsks: '此设备请求以您的身份登录',
     device: '设备',
     ip: '地址',
-    sameNetwork: '（与此手机在同一网络）',
+    network: '网络',
+    sameNetwork: '与此手机相同',
+    otherNetwork: '无法确认与此手机相同',
     agent: '程序',
     age: '二维码显示于',
     ageAgo: (seconds) => (seconds < 5 ? '刚刚' : seconds < 90 ? `${seconds} 秒前` : `${Math.round(seconds / 60)} 分钟前`),

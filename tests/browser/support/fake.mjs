@@ -69,7 +69,7 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
     get socket() {
       return sockets.at(-1);
     },
-    /** What HTTP answers: `{status, body, headers}`, an error to throw, or a function making one of them. */
+    /** What HTTP answers: `{status, body, headers}`, a Response, an error to throw, or a function making one of them. */
     answer(path, value) {
       answers.set(path, value);
     },
@@ -134,12 +134,13 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
     }
   }
 
-  const fetch = async (url, { method, headers, body }) => {
+  const fetch = async (url, { method, headers, body, signal }) => {
     const path = new URL(url).pathname;
     fetched.push({ method, path, headers, body: body && JSON.parse(body) });
     let answer = answers.get(path) ?? { status: 404, body: { code: 'not_found' } };
-    if (typeof answer === 'function') answer = answer();
+    if (typeof answer === 'function') answer = await answer({ method, headers, signal });
     if (answer instanceof Error) throw answer;
+    if (answer instanceof Response) return answer;
     const { status = 200, body: value = {}, headers: more = {} } = answer;
     return new Response(status === 204 ? null : JSON.stringify(value), { status, headers: more });
   };

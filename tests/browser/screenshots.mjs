@@ -1,0 +1,123 @@
+/**
+ * Pictures of the main states of a QR login at three sizes: `node screenshots.mjs [folder] [all]`, by default those that the
+ * documentation shows, into docs/screenshots. They are taken from a gateway of their own.
+ */
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { fill_account, PASSWORD, somebody, start_browser } from './support/browser.mjs';
+import { eventually, shows } from './support/eventually.mjs';
+import { start_gateway } from './support/gateway.mjs';
+import { code_of, number_of, type_number } from './support/stage.mjs';
+
+const SIZES = { 360: { width: 360, height: 740 }, 768: { width: 768, height: 1024 }, 1280: { width: 1280, height: 800 } };
+/** Light at every size; dark where somebody would meet it. */
+const KEPT = [
+  ...['pc-waiting', 'pc-scanned', 'phone-request', 'phone-done'].flatMap((state) => Object.keys(SIZES).map((size) => `${state}-${size}-light`)),
+  'pc-denied-1280-light', 'devices-360-light', 'pc-waiting-1280-dark', 'pc-scanned-1280-dark', 'phone-request-360-dark',
+];
+const AVATAR = 'https://pictures.invalid/alice.svg';
+const PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48"><rect width="48" height="48" fill="#f0b45c"/>'
+  + '<circle cx="24" cy="19" r="9" fill="#fff5e3"/><path d="M6 48a18 16 0 0 1 36 0z" fill="#0f766e"/></svg>';
+/** What the two say they are. */
+const PC = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
+const PHONE = 'Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36';
+
+const [folder = fileURLToPath(new URL('../../docs/screenshots', import.meta.url)), which] = process.argv.slice(2);
+const out = resolve(folder);
+mkdirSync(out, { recursive: true });
+const browser = await start_browser();
+let taken = 0;
+try {
+  for (const size of Object.keys(SIZES)) {
+    for (const scheme of ['light', 'dark']) {
+      // A new one each time: nobody is signed in anywhere yet.
+      const gateway = await start_gateway();
+      try {
+        await story(gateway.url, size, scheme);
+      } finally {
+        await gateway.stop();
+      }
+    }
+  }
+} finally {
+  await browser.close();
+}
+console.log(`${taken} pictures in ${out}`);
+
+async function make_account(url) {
+  const body = JSON.stringify({ user_id: 'alice', password: PASSWORD, name: 'Alice', avatar: AVATAR });
+  const answer = await fetch(`${url}/v1/accounts`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+  if (answer.status !== 201) throw new Error(`no account: ${answer.status}`);
+}
+
+/** One login seen from both sides, and one that is denied. */
+async function story(url, size, scheme) {
+  const options = { viewport: SIZES[size], colorScheme: scheme, locale: 'en-GB', timezoneId: 'UTC', reducedMotion: 'reduce' };
+  const shot = async (tab, state) => {
+    const name = `${state}-${size}-${scheme}`;
+    if (which !== 'all' && !KEPT.includes(name)) return;
+    await tab.page.mouse.move(0, 0);
+    // The name of the other language would be boxes on a machine without its letters.
+    await tab.page.evaluate(() => { document.getElementById('languages').style.visibility = 'hidden'; });
+    await tab.page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled', caret: 'hide' });
+    taken += 1;
+  };
+  await make_account(url);
+  const people = [await somebody(browser, { ...options, userAgent: PC }), await somebody(browser, { ...options, userAgent: PHONE })];
+  for (const { context } of people) {
+    await context.route(AVATAR, (route) => route.fulfill({ contentType: 'image/svg+xml', body: PICTURE }));
+  }
+  const pc = await people[0].tab(url);
+  const phone = await people[1].tab((await code_of(pc)).url);
+  await shot(pc, 'pc-waiting');
+  await shot(phone, 'phone-sign-in');
+  await fill_account(phone, { user_id: 'alice' });
+  await phone.at('in-front').waitFor();
+  await shot(phone, 'phone-ready');
+  await ask(phone);
+  await with_picture(pc);
+  await shot(pc, 'pc-scanned');
+  await phone.at('choose-deny').click();
+  await shows(pc.at('qr-end'), 'Denied');
+  await shot(pc, 'pc-denied');
+  await phone.at('step-result').waitFor();
+  await shot(phone, 'phone-denied');
+
+  await pc.at('qr-again').click();
+  await phone.page.goto((await code_of(pc)).url);
+  await ask(phone);
+  const number = await number_of(pc);
+  await phone.at('number').fill(number);
+  await shot(phone, 'phone-request');
+  await type_number(phone, String((Number(number) + 1) % 100).padStart(2, '0'));
+  await shows(phone.at('decide-error'), /2 more tries/);
+  await shot(phone, 'phone-wrong');
+  await type_number(phone, number);
+  await phone.at('result-end').waitFor();
+  await shot(phone, 'phone-done');
+  await pc.at('room').waitFor();
+  await phone.at('result-devices').click();
+  await eventually(async () => { if ((await phone.at('device').count()) < 2) throw new Error('no list yet'); });
+  await shot(phone, 'devices');
+  await phone.at('device-end').last().click();
+  await shot(phone, 'devices-question');
+  await phone.at('device-yes').click();
+  await shows(phone.at('devices-status'), /signed out/);
+  await phone.at('devices-close').click();
+  await shot(pc, 'pc-ended');
+  for (const person of people) await person.close();
+}
+
+async function ask(phone) {
+  await phone.at('in-front').click();
+  await phone.at('step-request').waitFor();
+}
+
+/** The scanner's picture has been fetched. */
+async function with_picture(pc) {
+  await number_of(pc);
+  await eventually(async () => {
+    if (!(await pc.at('qr-who').locator('img').evaluate((image) => image.complete && image.naturalWidth > 0))) throw new Error('no picture yet');
+  });
+}
