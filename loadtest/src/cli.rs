@@ -13,6 +13,7 @@ use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
 use crate::history::command::CheckArgs;
 use crate::output::files::Files;
+use crate::qr::QrArgs;
 use crate::room::options::VariantArgs;
 use crate::storm::StormArgs;
 use crate::suite::PerfArgs;
@@ -40,6 +41,8 @@ pub enum Command {
     Churn(ChurnArgs),
     /// All are cut at once and come back at once, to recover what was said meanwhile.
     Storm(StormArgs),
+    /// Whole QR logins at a rate: what each costs, and how soon each push comes.
+    Qr(QrArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
     /// The same load on any two targets, in turn; prints ratios.

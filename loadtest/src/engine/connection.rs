@@ -22,7 +22,7 @@ use crate::history::tap::Tap;
 use crate::target::Target;
 
 /// Most bytes waiting to be written on one connection; a send beyond it is not taken.
-const OUT_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const OUT_BYTES_MAX: usize = 1024 * 1024;
 /// Receive buffer of a connection that will stop reading, bytes; the kernel doubles it. Small, so that it
 /// is soon the server that has to keep what is not read.
 const NARROW_BYTES: usize = 4096;
@@ -48,6 +48,10 @@ pub enum Ended {
 pub(super) enum Phase {
     Connecting(Box<Upgrade>),
     Upgrading(Box<Upgrade>),
+    /// TCP alone, for [`Phase::Http`].
+    Dialing,
+    /// Requests and answers.
+    Http,
     Open,
     /// We sent a close frame.
     Closing,
@@ -66,13 +70,13 @@ pub(super) enum Walk {
 }
 
 /// One connection. Small: buffers are empty unless something is half-way.
-struct Socket {
+pub(super) struct Socket {
     fd: OwnedFd,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// The start of a frame whose rest has not arrived.
     partial: Vec<u8>,
     /// Not written yet.
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     /// Fragments of a message whose end has not arrived.
     fragments: Option<Vec<u8>>,
     /// How far the stream of [`Framing::Stream`] is taken out of its frames.
@@ -149,6 +153,24 @@ impl Io {
         opening: &Opening<'_>,
     ) -> Result<()> {
         let upgrade = Upgrade::new(target, opening, self.rng.random());
+        let stream = (opening.framing == Framing::Stream).then(Stream::default);
+        self.begin(
+            member,
+            target,
+            source,
+            Phase::Connecting(Box::new(upgrade)),
+            stream,
+        )
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        member: usize,
+        target: &Target,
+        source: Option<Ipv4Addr>,
+        phase: Phase,
+        stream: Option<Stream>,
+    ) -> Result<()> {
         let buffer = self.narrow.contains(&member).then_some(NARROW_BYTES);
         let fd = open_narrow(target.addr, source, Mode::NonBlocking, buffer).map_err(|e| Error::Connect {
             member,
@@ -167,11 +189,11 @@ impl Io {
         }
         self.sockets[member] = Some(Socket {
             fd,
-            phase: Phase::Connecting(Box::new(upgrade)),
+            phase,
             partial: Vec::new(),
             out: Vec::new(),
             fragments: None,
-            stream: (opening.framing == Framing::Stream).then(Stream::default),
+            stream,
             dirty: false,
             wants_out: true,
             paused: false,
@@ -271,7 +293,7 @@ impl Io {
     }
 
     pub(super) fn is_connecting(&self, member: usize) -> bool {
-        matches!(self.phase(member), Some(Phase::Connecting(_)))
+        matches!(self.phase(member), Some(Phase::Connecting(_) | Phase::Dialing))
     }
 
     /// TCP is there, or will not be: writes the request.
@@ -285,6 +307,7 @@ impl Io {
                 socket.out = std::mem::take(&mut upgrade.request);
                 socket.phase = Phase::Upgrading(upgrade);
             }
+            Phase::Dialing => socket.phase = Phase::Http,
             other => socket.phase = other,
         }
         self.mark_dirty(member);
@@ -370,7 +393,7 @@ impl Io {
         let socket = self.socket(member)?;
         match socket.phase {
             Phase::Open | Phase::Closing => socket.stream.as_mut(),
-            Phase::Connecting(_) | Phase::Upgrading(_) => None,
+            _ => None,
         }
     }
 
@@ -473,7 +496,7 @@ impl Io {
         }
     }
 
-    fn socket(&mut self, member: usize) -> Option<&mut Socket> {
+    pub(super) fn socket(&mut self, member: usize) -> Option<&mut Socket> {
         self.sockets.get_mut(member)?.as_mut()
     }
 }

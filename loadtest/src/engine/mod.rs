@@ -5,6 +5,7 @@
 //! goes to a [`Handler`]; what a handler wants goes through [`Io`].
 
 mod connection;
+pub mod http;
 pub mod socket;
 mod stream;
 pub mod traffic;
@@ -46,6 +47,10 @@ pub trait Handler {
     fn stream(&mut self, io: &mut Io, member: usize, bytes: &[u8], at: Nanos) -> usize {
         let _ = (io, member, at);
         bytes.len()
+    }
+    /// An answer arrived on a connection opened with [`Io::dial`]. By default it is of no interest.
+    fn answered(&mut self, io: &mut Io, member: usize, response: &http::Response<'_>, at: Nanos) {
+        let _ = (io, member, response, at);
     }
     /// The connection is no more, or never came to be.
     fn ended(&mut self, io: &mut Io, member: usize, how: Ended);
@@ -127,8 +132,15 @@ impl Engine {
 
     fn dispatch<H: Handler>(&mut self, handler: &mut H, member: usize, flags: epoll::EventFlags) {
         if self.io.is_connecting(member) {
-            if let Err(how) = self.io.connected(member) {
-                self.end(handler, member, how);
+            match self.io.connected(member) {
+                Ok(()) if self.io.is_http(member) => {
+                    if let Some(tap) = &mut self.io.tap {
+                        tap.opened(member);
+                    }
+                    handler.opened(&mut self.io, member);
+                }
+                Ok(()) => {}
+                Err(how) => self.end(handler, member, how),
             }
             return;
         }
@@ -171,6 +183,8 @@ impl Engine {
             let full = filled == buffer.len();
             let used = if io.stream(member).is_some() {
                 stream::walk(io, handler, member, &mut buffer[..filled], at)?
+            } else if io.is_http(member) {
+                http::walk(io, handler, member, &buffer[..filled], at)?
             } else {
                 walk(io, handler, member, &mut buffer[..filled], at)?
             };
@@ -241,7 +255,7 @@ fn walk<H: Handler>(
                 Answer::Broken(why) => return Err(Ended::Failed(why.to_owned())),
             },
             // Removed by its handler meanwhile: what remains is nobody's.
-            Some(Phase::Connecting(_)) | None => return Ok(bytes.len()),
+            Some(Phase::Connecting(_) | Phase::Dialing | Phase::Http) | None => return Ok(bytes.len()),
         }
         match io.frame(member, &bytes[used..])? {
             Walk::More => return Ok(used),

@@ -16,6 +16,11 @@ pub struct Traffic {
     pub connecting: Latency,
     /// Text messages handed to a socket.
     pub messages_sent: u64,
+    /// Requests handed to a connection for HTTP, and answers that came whole.
+    #[serde(default)]
+    pub requests: u64,
+    #[serde(default)]
+    pub answers: u64,
     /// Bytes written to and read from sockets: upgrades and frame headers included, TCP not.
     pub bytes_sent: u64,
     pub bytes_received: u64,
@@ -32,6 +37,8 @@ impl Traffic {
             began: clock::now(),
             connecting: Latency::new()?,
             messages_sent: 0,
+            requests: 0,
+            answers: 0,
             bytes_sent: 0,
             bytes_received: 0,
             other_frames: 0,
@@ -43,6 +50,8 @@ impl Traffic {
     pub(crate) fn pool(&mut self, other: &Traffic) -> Result<()> {
         self.began = self.began.min(other.began);
         self.messages_sent += other.messages_sent;
+        self.requests += other.requests;
+        self.answers += other.answers;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.other_frames += other.other_frames;

@@ -82,6 +82,33 @@ pub struct Line<'a> {
     pub messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// The id of a QR login, one of those it has had. It is public.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qr: Option<Text<'a>>,
+    /// Of an event of a QR login: its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Where a QR login stands, by whoever says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Text<'a>>,
+    /// Digest of a claim: shown by a command, or told by the reply to `qr.open`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Text<'a>>,
+    /// Digest of a ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Text<'a>>,
+    /// Digest of a scan token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scan_token: Option<Text<'a>>,
+    /// Digests of the tokens that a redemption brought, or of what they are sealed in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Text<'a>>,
+    /// The session that a redemption opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Text<'a>>,
+    /// Digests of everything in a frame or an answer that has the shape of a secret, under whatever name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Text<'a>>,
     /// Free text: a fault, the type of another push.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<Text<'a>>,

@@ -3,6 +3,7 @@
 //!
 //! [`record`] writes, from the frames themselves, [`tap`] all of an engine's; [`read`] reads; [`check`] decides, without I/O.
 
+pub mod calls;
 pub mod check;
 pub mod command;
 pub mod line;

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::calls::{self, Call};
 use super::line::Line;
 use super::{DIGEST, LINE_BYTES_MAX, VERSION, wire};
 use crate::clock::Nanos;
@@ -25,6 +26,8 @@ pub struct Recorder<W: Write> {
     out: W,
     line: Vec<u8>,
     conns: u64,
+    /// A QR login was recorded: from then on secrets are looked for in all that is received.
+    logins: bool,
     lost: u64,
     failed: Option<std::io::Error>,
 }
@@ -47,6 +50,7 @@ impl<W: Write> Recorder<W> {
             out,
             line: Vec::new(),
             conns: 0,
+            logins: false,
             lost: 0,
             failed: None,
         };
@@ -72,12 +76,29 @@ impl<W: Write> Recorder<W> {
 
     /// A text frame is about to be sent.
     pub fn sent(&mut self, conn: u64, at: Nanos, text: &[u8]) {
-        self.write(&wire::invocation(conn, at, text));
+        let line = wire::invocation(conn, at, text);
+        self.logins |= line.op.as_deref().is_some_and(|op| op.starts_with("qr."));
+        self.write(&line);
+    }
+
+    /// A request about a QR login is about to be sent.
+    pub fn called(&mut self, conn: u64, at: Nanos, call: &Call<'_>) {
+        self.logins = true;
+        self.write(&calls::invocation(conn, at, call));
+    }
+
+    /// The answer to the call with this id was received: status and body.
+    pub fn answered(&mut self, conn: u64, at: Nanos, id: u64, answer: (u16, &[u8])) {
+        self.write(&calls::answer(conn, at, id, answer));
     }
 
     /// A text frame was received.
     pub fn received(&mut self, conn: u64, at: Nanos, text: &[u8]) {
-        self.write(&wire::outcome(conn, at, text));
+        let mut line = wire::outcome(conn, at, text);
+        if self.logins {
+            line.secrets = calls::secrets(text);
+        }
+        self.write(&line);
     }
 
     /// A connection is no more; with the code of the close frame when there was one.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::calls::Call;
 use super::record::{FileRecorder, Recorder};
 use crate::clock;
 use crate::clock::Nanos;
@@ -46,6 +47,20 @@ impl Tap {
     pub(crate) fn received(&mut self, member: usize, text: &[u8], at: Nanos) {
         if let Some(conn) = self.conn(member) {
             self.recorder.received(conn, at, text);
+        }
+    }
+
+    /// A request about a QR login is about to be handed to its connection.
+    pub(crate) fn called(&mut self, member: usize, call: &Call<'_>) {
+        if let Some(conn) = self.conn(member) {
+            self.recorder.called(conn, clock::now(), call);
+        }
+    }
+
+    /// Its answer was read at `at`.
+    pub(crate) fn answered(&mut self, member: usize, id: u64, answer: (u16, &[u8]), at: Nanos) {
+        if let Some(conn) = self.conn(member) {
+            self.recorder.answered(conn, at, id, answer);
         }
     }
 

@@ -41,7 +41,7 @@ impl Body {
 }
 
 /// The first 64 bits of the SHA-1, in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     let hash = Sha1::digest(bytes);
     hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
@@ -67,6 +67,12 @@ struct Command<'a> {
     after: Option<&'a RawValue>,
     #[serde(default)]
     before: Option<u64>,
+    #[serde(default)]
+    qr_id: Option<Text<'a>>,
+    #[serde(default)]
+    claim: Option<Text<'a>>,
+    #[serde(default)]
+    ticket: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -105,14 +111,18 @@ pub(super) fn invocation(conn: u64, at: Nanos, text: &[u8]) -> Line<'_> {
         after_epoch,
         after_offset,
         before_offset: command.before,
+        qr: command.qr_id,
+        claim: command.claim.map(secret),
+        ticket: command.ticket.map(secret),
         ..Line::on("invoke", at, conn)
     }
 }
 
 /// What is read of any frame of the server.
 #[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(rename = "type", borrow)]
+pub(super) struct Frame<'a> {
+    /// The body of an answer over HTTP may have none, or another meaning for it.
+    #[serde(rename = "type", borrow, default)]
     kind: Text<'a>,
     #[serde(default)]
     id: Option<u64>,
@@ -161,6 +171,27 @@ struct Frame<'a> {
     /// Of a reply: the connection is signed in as this user now.
     #[serde(default, borrow)]
     user: Option<&'a RawValue>,
+    #[serde(default)]
+    qr_id: Option<Text<'a>>,
+    #[serde(default)]
+    seq: Option<u64>,
+    /// Of a QR login, or of a session.
+    #[serde(default)]
+    state: Option<Text<'a>>,
+    #[serde(default)]
+    claim: Option<Text<'a>>,
+    #[serde(default)]
+    ticket: Option<Text<'a>>,
+    #[serde(default)]
+    scan_token: Option<Text<'a>>,
+    #[serde(default)]
+    access_token: Option<Text<'a>>,
+    #[serde(default)]
+    refresh_token: Option<Text<'a>>,
+    #[serde(default)]
+    sealed: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    session: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -186,24 +217,15 @@ pub(super) fn outcome(conn: u64, at: Nanos, text: &[u8]) -> Line<'_> {
 
 fn line(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
     match frame.kind.as_ref() {
-        "ok" => Line {
-            id: frame.id,
-            user: user(frame.user),
-            room: frame.room,
-            epoch: frame.epoch,
-            offset: frame.offset,
-            recovered: frame.recovered,
-            duplicate: frame.duplicate,
-            shed: frame.shed,
-            value: frame.value,
-            counts: frame.counts.and_then(|raw| serde_json::from_str(raw.get()).ok()),
-            messages: frame.messages.into_iter().filter_map(message).collect(),
-            ..Line::on("ok", at, conn)
-        },
-        "error" => Line {
-            id: frame.id,
-            code: frame.code,
-            ..Line::on("error", at, conn)
+        "ok" => ok(conn, at, frame),
+        "error" => refused(conn, at, frame),
+        "qr" => Line {
+            qr: frame.qr_id,
+            seq: frame.seq,
+            state: frame.state,
+            ticket: frame.ticket.map(secret),
+            code: frame.reason,
+            ..Line::on("qr", at, conn)
         },
         "message" => pushed(conn, at, frame),
         "gap" => Line {
@@ -236,6 +258,51 @@ fn line(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
             ..Line::on("other", at, conn)
         },
     }
+}
+
+/// A reply, or an answer that is no refusal.
+pub(super) fn ok(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
+    let tokens = [frame.access_token, frame.refresh_token, frame.sealed];
+    Line {
+        id: frame.id,
+        user: user(frame.user),
+        room: frame.room,
+        epoch: frame.epoch,
+        offset: frame.offset,
+        recovered: frame.recovered,
+        duplicate: frame.duplicate,
+        shed: frame.shed,
+        value: frame.value,
+        counts: frame.counts.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+        messages: frame.messages.into_iter().filter_map(message).collect(),
+        qr: frame.qr_id,
+        seq: frame.seq,
+        state: frame.state,
+        claim: frame.claim.map(secret),
+        ticket: frame.ticket.map(secret),
+        scan_token: frame.scan_token.map(secret),
+        tokens: tokens.into_iter().flatten().map(secret).collect(),
+        session: frame
+            .session
+            .and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())
+            .map(Text::from),
+        ..Line::on("ok", at, conn)
+    }
+}
+
+/// A refusal. What has ended already says how.
+pub(super) fn refused(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
+    Line {
+        id: frame.id,
+        code: frame.code,
+        state: frame.state,
+        ..Line::on("error", at, conn)
+    }
+}
+
+/// A secret is never recorded, only its digest.
+fn secret(text: Text<'_>) -> Text<'static> {
+    digest(text.as_bytes()).into()
 }
 
 fn pushed(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {

@@ -6,11 +6,12 @@
     reason = "helpers of tests say what must hold by unwrapping it"
 )]
 
+mod logins;
 mod model;
 mod plant;
 mod real;
 
-use countersign_loadtest::history::check::{Checker, Options, Verdict};
+use countersign_loadtest::history::check::{Checker, Options, Rule, Verdict};
 use countersign_loadtest::history::line::Line;
 use model::{Random, history};
 use plant::FAULTS;
@@ -39,7 +40,14 @@ proptest! {
     fn valid_histories_are_not_accused(seed in any::<u64>(), steps in 1_usize..1_500, files in 1_usize..3) {
         let verdict = decide(&history(seed, steps, files));
         prop_assert!(verdict.passed, "seed {seed}: {}", verdict.text().join("\n"));
-        prop_assert!(verdict.notes.is_empty() && verdict.violations.len() == 9);
+        prop_assert!(verdict.notes.is_empty() && verdict.violations.len() == 10);
+    }
+
+    #[test]
+    fn valid_logins_are_not_accused(seed in any::<u64>(), steps in 1_usize..400) {
+        let verdict = decide(&[logins::logins(seed, steps)]);
+        prop_assert!(verdict.passed, "seed {seed}: {}", verdict.text().join("\n"));
+        prop_assert!(verdict.notes.is_empty() && verdict.not_checked.is_empty());
     }
 
     #[test]
@@ -81,6 +89,33 @@ fn every_fault_is_planted_and_reported_once_at_least() {
         }
         assert!(planted > 0, "{name} found no place");
     }
+}
+
+#[test]
+fn every_fault_of_a_login_is_reported() {
+    let mut sums = [0; 2];
+    for (name, plant) in logins::FAULTS {
+        let mut planted = 0;
+        for seed in 0..30 {
+            let mut file = logins::logins(seed, 150);
+            let summary = decide(std::slice::from_ref(&file)).summary;
+            sums[0] += summary.logins;
+            sums[1] += summary.login_sessions;
+            if !plant(&mut file, &mut Random::new(seed)) {
+                continue;
+            }
+            planted += 1;
+            let verdict = decide(&[file]);
+            assert_eq!(
+                verdict.violated(),
+                [Rule::R9],
+                "seed {seed}: {name}: {}",
+                verdict.text().join("\n")
+            );
+        }
+        assert!(planted > 0, "{name} found no place");
+    }
+    assert!(sums.iter().all(|n| *n > 100), "{sums:?}");
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn what_is_not_judged_is_said() {
         r#"{"e":"connect","at":1,"conn":1,"user":"ann"}"#,
         r#"{"e":"invoke","at":2,"conn":1,"id":1,"op":"join","room":"chat:a"}"#,
         r#"{"e":"ok","at":3,"conn":1,"id":1,"epoch":"e","offset":4,"future":[1]}"#,
-        r#"{"e":"invoke","at":4,"conn":1,"id":2,"op":"redeem","qr":"x"}"#,
+        r#"{"e":"invoke","at":4,"conn":1,"id":2,"op":"orbit"}"#,
         r#"{"e":"ok","at":5,"conn":1,"id":2}"#,
         r#"{"e":"message","at":6,"conn":1,"room":"chat:a","offset":5,"source":"server","body":"b"}"#,
         r#"{"e":"planet","at":7}"#,
@@ -203,7 +203,7 @@ fn what_is_not_judged_is_said() {
     assert_eq!(
         kinds,
         [
-            "command redeem",
+            "command orbit",
             "event planet",
             "frame presence",
             "message of the server API (origin, R1)"

@@ -1,5 +1,6 @@
 //! Invocations and their outcomes.
 
+use super::logins::LoginOp;
 use super::names::mark;
 use super::report::{Place, Rule};
 use super::state::{Asked, Attempt, Join, JoinNo, LikeTry, Outcome, Pending};
@@ -66,12 +67,14 @@ impl Checker {
                 at: line.at,
                 place,
             }),
-            "auth" | "qr.redeem" => {
-                if op == "qr.redeem" {
-                    self.pass_over("command qr.redeem");
-                }
+            "auth" => {
                 self.conns[conn].signing_in = true;
                 Pending::SignIn
+            }
+            op if LoginOp::of(op).is_some() => {
+                // Over a socket it signs the connection in.
+                self.conns[conn].signing_in |= op == "qr.redeem";
+                self.ask_login(conn, op, line, place)?
             }
             "refresh" | "ping" => Pending::Other,
             other => {
@@ -120,6 +123,9 @@ impl Checker {
             });
             return Ok(());
         };
+        if let Pending::Login(asked) = pending {
+            return self.login_answered(conn, asked, line, place);
+        }
         if line.e == "error" {
             self.refused(conn, pending, line.code.as_deref().unwrap_or_default());
             return Ok(());
@@ -147,12 +153,12 @@ impl Checker {
             Pending::Leave { room, join } => self.left_room(conn, room, join),
             Pending::History(asked) => return self.page(asked, line, place),
             Pending::SignIn => self.conns[conn].signing_in = false,
-            Pending::Other => {}
+            Pending::Login(_) | Pending::Other => {}
         }
         Ok(())
     }
 
-    fn signed_in(&mut self, conn: usize, user: &str, place: Place) {
+    pub(super) fn signed_in(&mut self, conn: usize, user: &str, place: Place) {
         let user = self.names.of(user);
         let conn = &mut self.conns[conn];
         let was = *conn.user.get_or_insert(user);
@@ -186,7 +192,7 @@ impl Checker {
                 }
             }
             Pending::SignIn => self.conns[conn].signing_in = false,
-            Pending::History(_) | Pending::Other => {}
+            Pending::History(_) | Pending::Login(_) | Pending::Other => {}
         }
     }
 

@@ -8,8 +8,10 @@ mod commands;
 mod counts;
 mod deliveries;
 mod forged;
+mod logins;
 mod lost;
 mod names;
+mod proofs;
 mod report;
 mod sequence;
 mod state;
@@ -17,6 +19,7 @@ mod stay;
 
 use std::collections::{BTreeMap, HashMap};
 
+use self::logins::Logins;
 use self::names::{Name, Names};
 use self::report::{Place, Reports};
 pub use self::report::{Report, Rule, Shown, Summary, Verdict};
@@ -79,6 +82,7 @@ pub struct Checker {
     values: Vec<Value>,
     /// Values pushed, each once.
     pushed: HashMap<(Life, Name, u64), (Nanos, Place)>,
+    logins: Logins,
 }
 
 impl Checker {
@@ -110,6 +114,7 @@ impl Checker {
             stands: Vec::new(),
             values: Vec::new(),
             pushed: HashMap::new(),
+            logins: Logins::default(),
         }
     }
 
@@ -136,6 +141,7 @@ impl Checker {
             + self.values.len()
             + self.pushed.len()
             + self.stands.len()
+            + self.logins.kept()
     }
 
     /// The last line of the file had no end and was not taken.
@@ -159,6 +165,7 @@ impl Checker {
         if !self.headed {
             return self.head(line);
         }
+        self.notice_secrets(line, place);
         match line.e.as_ref() {
             "connect" => self.connect(line),
             "close" => self.on(line).map(|conn| self.close(conn)),
@@ -168,6 +175,7 @@ impl Checker {
             "gap" => self.on(line).and_then(|conn| self.gap(conn, line, place)),
             "left" => self.on(line).and_then(|conn| self.left(conn, line)),
             "counts" => self.on(line).and_then(|conn| self.counts(conn, line, place)),
+            "qr" => self.on(line).and_then(|conn| self.login_event(conn, line, place)),
             "quiet" => {
                 self.quiet(line, place);
                 Ok(())
@@ -225,6 +233,7 @@ impl Checker {
         self.check_lost(&acked);
         self.check_real_time(&acked);
         self.check_counts();
+        self.check_logins();
         self.reports.verdict(self.summary, self.not_checked, self.notes)
     }
 
@@ -286,6 +295,7 @@ impl Checker {
             closed: false,
             pending: HashMap::new(),
             rooms: HashMap::new(),
+            login: None,
         });
         Ok(())
     }
@@ -326,6 +336,7 @@ impl Checker {
                 }
             }
         }
+        self.quiet_logins(since, place);
         if line.what.as_deref() == Some("counts") {
             self.quiet_counts(place);
         }

@@ -23,13 +23,15 @@ pub enum Rule {
     R7,
     /// Counts.
     R8,
+    /// QR logins.
+    R9,
     /// Authority, as far as joins go.
     R10,
 }
 
 impl Rule {
     /// All that are decided here.
-    pub const ALL: [Rule; 9] = [
+    pub const ALL: [Rule; 10] = [
         Rule::R1,
         Rule::R2,
         Rule::R3,
@@ -38,6 +40,7 @@ impl Rule {
         Rule::R6,
         Rule::R7,
         Rule::R8,
+        Rule::R9,
         Rule::R10,
     ];
 
@@ -52,6 +55,9 @@ impl Rule {
             Rule::R6 => "nothing lost: what was acknowledged is seen, or its loss was told",
             Rule::R7 => "real time: acknowledged before sent or asked means before it in the room",
             Rule::R8 => "counts: likes and viewers are what happened",
+            Rule::R9 => {
+                "QR logins: one confirmation, one session, one end, and secrets for who proved the claim"
+            }
             Rule::R10 => "authority: no message of a room before its join is answered",
         }
     }
@@ -110,6 +116,9 @@ pub struct Summary {
     pub deliveries: u64,
     pub gaps: u64,
     pub likes: u64,
+    /// QR logins that were opened, and sessions that came of them.
+    pub logins: u64,
+    pub login_sessions: u64,
     pub quiet_points: u64,
     pub faults: u64,
 }
@@ -148,8 +157,17 @@ impl Verdict {
                 s.lines, s.connections, s.stays, s.recoveries
             ),
             format!(
-                "  {} sends, {} acknowledged; {} messages, {} deliveries, {} gaps; {} likes; {} faults, {} quiet points",
-                s.sends, s.acknowledged, s.messages, s.deliveries, s.gaps, s.likes, s.faults, s.quiet_points
+                "  {} sends, {} acknowledged; {} messages, {} deliveries, {} gaps; {} likes; {} QR logins, {} sessions; {} faults, {} quiet points",
+                s.sends,
+                s.acknowledged,
+                s.messages,
+                s.deliveries,
+                s.gaps,
+                s.likes,
+                s.logins,
+                s.login_sessions,
+                s.faults,
+                s.quiet_points
             ),
         ];
         for (rule, n) in &self.violations {

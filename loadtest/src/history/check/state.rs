@@ -23,6 +23,8 @@ pub(super) struct Conn {
     pub(super) closed: bool,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) rooms: HashMap<Name, InRoom>,
+    /// The QR login it was told of last: it opened it, or watches it.
+    pub(super) login: Option<Name>,
 }
 
 /// A room as one connection has it.
@@ -50,6 +52,8 @@ pub(super) enum Pending {
         join: Option<JoinNo>,
     },
     History(Asked),
+    /// About a QR login, by its place among those commands.
+    Login(usize),
     /// Nothing is known about this command.
     Other,
 }
