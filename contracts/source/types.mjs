@@ -11,7 +11,7 @@ const names = {
   DeviceKind: { ...one_of('pc', 'web', 'ios', 'android', 'tv', 'other'), description: 'Absent means `other`.' },
   Role: { ...one_of('viewer', 'member', 'moderator', 'owner'), description: '`viewer` is not signed in; this version gives `viewer` and `member`.' },
   Priority: { ...one_of('high', 'normal', 'low'), description: 'What may be dropped first under pressure; absent means `normal`.' },
-  QrId: string('A QR login as its code names it: public, another with each rotation.', { pattern: '^[A-Za-z0-9_-]{22}$' }),
+  QrId: string('A QR login as its code names it: public, another with each rotation. One spelling each.', { pattern: '^[A-Za-z0-9_-]{21}[AQgw]$' }),
   Secret: string('256 random bits in base64url.', { pattern: '^[A-Za-z0-9_-]{43}$' }),
   Digits: string('The two digits of the number match.', { pattern: '^[0-9]{2}$' }),
   DisplayName: string('Normalised; decoration, not identity.', { minLength: 1, maxLength: 64 }),

@@ -30,7 +30,7 @@ export type Role = 'viewer' | 'member' | 'moderator' | 'owner';
  */
 export type Priority = 'high' | 'normal' | 'low';
 /**
- * A QR login as its code names it: public, another with each rotation.
+ * A QR login as its code names it: public, another with each rotation. One spelling each.
  */
 export type QrId = string;
 /**
