@@ -1,10 +1,10 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
-.PHONY: test deps fmt lint build unit ill-mannered browser screenshots soak bench perf perf-check deps-perf memory-qr
+.PHONY: test deps fmt lint build unit ill-mannered browser contracts screenshots soak bench perf perf-check deps-perf memory-qr
 
 SHELL := /bin/bash
 CARGO ?= cargo
 
-test: deps fmt lint build unit ill-mannered browser
+test: deps fmt lint build unit ill-mannered browser contracts
 	@echo "all tests passed"
 
 # Debian and npm packages that the tests need; nothing happens when they are there.
@@ -30,6 +30,11 @@ ill-mannered:
 
 browser:
 	cd tests/browser && npm test
+
+# The documents for machines: what they are, and what the gateway answers, by their validators and by schemathesis.
+contracts:
+	cd contracts && npm test
+	cd contracts && npm run --silent fuzz
 
 # The pictures of the documentation, from a gateway of their own, into docs/screenshots.
 screenshots:

@@ -256,7 +256,15 @@ fn paths_in_the_texts_exist() {
         "docs/metrics.md",
         "docs/qr-login.md",
     ];
-    let folders = ["src/", "protocol/", "tests/", "web/", "docs/", "loadtest/"];
+    let folders = [
+        "src/",
+        "protocol/",
+        "tests/",
+        "web/",
+        "docs/",
+        "loadtest/",
+        "contracts/",
+    ];
     let mut gone = Vec::new();
     for name in names {
         for word in document(name).split('`').skip(1).step_by(2) {

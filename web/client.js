@@ -137,7 +137,14 @@ export class Client extends Emitter {
     this.#connection.nudge();
   }
 
-  /** Sends any command of the protocol. @returns {Promise<object>} the reply */
+  /**
+   * Sends any command of the protocol.
+   * @template {keyof import('./client/countersign').Commands} T
+   * @param {T} type
+   * @param {Omit<import('./client/countersign').Commands[T], 'id' | 'type'>} [fields]
+   * @param {{onReply?: (reply: object) => void}} [more] `onReply` runs before any push that comes after the reply
+   * @returns {Promise<import('./client/countersign').Replies[T]>} the reply
+   */
   call(type, fields, more) {
     return this.#connection.call(type, fields, more);
   }

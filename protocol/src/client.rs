@@ -87,6 +87,15 @@ commands! {
     History = "history" (History<'a>);
 }
 
+/// `null` for a field that may be absent means absent.
+pub(crate) fn null_is_default<'de, D, T>(d: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(d).map(Option::unwrap_or_default)
+}
+
 /// A command without fields of its own.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Empty {}
@@ -119,7 +128,7 @@ pub struct Device<'a> {
     pub id: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub kind: DeviceKind,
 }
 
@@ -260,7 +269,7 @@ pub struct Send<'a> {
     /// Chosen by the client so that a retry counts once; at most [`limits::CID_BYTES_MAX`] bytes.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub cid: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub priority: Priority,
 }
 

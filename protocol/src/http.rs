@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::DeviceKind;
+use crate::client::{DeviceKind, null_is_default};
 use crate::server::{Profile, PublicDevice, QrMatch, QrState};
 
 /// Header that names the device a token is used on.
@@ -33,7 +33,7 @@ pub struct DeviceBody {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub kind: DeviceKind,
 }
 

@@ -68,6 +68,10 @@ impl FromRequest<Arc<Node>> for JsonBytes {
 
 impl Unread {
     pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, HttpError> {
+        // The reader would take a list for an object, its values in the order of the fields.
+        if self.0.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Refusal::bad_request("the body is a JSON object").into());
+        }
         match serde_json::from_slice(&self.0) {
             Ok(value) => Ok(value),
             // The position would quote the body in logs of those who print errors; the rule is enough.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod assets;
+mod documents;
 mod error;
 mod extract;
 mod layers;
@@ -50,6 +51,9 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/", get(assets::index))
         .route("/q/{qr_id}", get(assets::confirm))
         .route("/assets/{*path}", get(assets::asset))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/asyncapi.json", get(documents::asyncapi))
+        .route("/schema.json", get(documents::schema))
         .route("/v1/accounts", post(accounts::register))
         .route("/v1/login", post(accounts::login))
         .route("/v1/refresh", post(accounts::refresh))
@@ -62,7 +66,12 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/v1/sessions/{id}", delete(accounts::end_session))
         .route("/.well-known/jwks.json", get(accounts::jwks))
         .route("/v1/qr", post(qr_pc::open))
-        .route("/v1/qr/{qr_id}", get(qr_pc::look).delete(qr_pc::cancel))
+        .route(
+            "/v1/qr/{qr_id}",
+            get(qr_pc::look)
+                .delete(qr_pc::cancel)
+                .fallback(qr_pc::other_method),
+        )
         // Its deadline is that of its beginning; what streams afterwards is no part of it.
         .route("/v1/qr/{qr_id}/events", get(qr_pc::events))
         .route("/v1/qr/{qr_id}/answer", post(qr_pc::answer))

@@ -55,6 +55,21 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, [NO_STORE], axum::Json(opened)).into_response())
 }
 
+/// A QR id and an ending: the picture of its code.
+fn is_picture(node: &Node, name: &str) -> bool {
+    name.split_once('.')
+        .is_some_and(|(id, _)| node.qr_url(id).is_ok())
+}
+
+/// Neither read nor cancelled. Of a picture, there is nothing to cancel either.
+pub(super) async fn other_method(State(node): State<Arc<Node>>, Segment(name): Segment) -> Response {
+    if is_picture(&node, &name) {
+        ([(header::ALLOW, "GET,HEAD")], method_not_allowed().await).into_response()
+    } else {
+        method_not_allowed().await.into_response()
+    }
+}
+
 /// How it stands, for the holder of the claim; with an ending it is the picture of the code, for anybody.
 pub(super) async fn look(
     State(node): State<Arc<Node>>,
@@ -169,9 +184,12 @@ pub(super) async fn redeem(
 
 pub(super) async fn cancel(
     State(node): State<Arc<Node>>,
-    Segment(qr_id): Segment,
-    claimant: Claimant,
+    Segment(name): Segment,
+    claimant: Result<Claimant, HttpError>,
 ) -> Result<Response, HttpError> {
-    node.cancel_qr(claimant.of(&qr_id)).await?;
+    if is_picture(&node, &name) {
+        return Ok(other_method(State(node), Segment(name)).await);
+    }
+    node.cancel_qr(claimant?.of(&name)).await?;
     Ok((StatusCode::NO_CONTENT, [NO_STORE]).into_response())
 }

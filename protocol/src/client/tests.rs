@@ -95,3 +95,25 @@ fn what_is_not_json_is_told_apart() {
 fn unknown_fields_are_ignored() {
     assert!(parse(r#"{"id":1,"type":"leave","room":"a","from":"eve","later":{}}"#).is_ok());
 }
+
+#[test]
+fn null_for_what_may_be_absent_means_absent() {
+    let send = r#"{"id":1,"type":"send","room":"a","body":null,"cid":null,"priority":null}"#;
+    let Ok(Frame {
+        command: Command::Send(send),
+        ..
+    }) = parse(send)
+    else {
+        panic!("it is a send");
+    };
+    assert_eq!((send.cid, send.priority), (None, Priority::Normal));
+    let open = r#"{"id":1,"type":"qr.open","device":{"id":"pc","name":null,"kind":null},"public_key":null}"#;
+    let Ok(Frame {
+        command: Command::QrOpen(open),
+        ..
+    }) = parse(open)
+    else {
+        panic!("it is a qr.open");
+    };
+    assert_eq!(open.device.kind, DeviceKind::Other);
+}
