@@ -13,6 +13,7 @@ use crate::counts::CountsArgs;
 use crate::fleet::Dialect;
 use crate::history::command::CheckArgs;
 use crate::output::files::Files;
+use crate::poll::PollArgs;
 use crate::qr::QrArgs;
 use crate::room::options::VariantArgs;
 use crate::storm::StormArgs;
@@ -43,6 +44,8 @@ pub enum Command {
     Storm(StormArgs),
     /// Whole QR logins at a rate: what each costs, and how soon each push comes.
     Qr(QrArgs),
+    /// PCs that wait for a QR login, told by push and asking by polling, in turn; prints ratios.
+    Poll(PollArgs),
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
     /// The same load on any two targets, in turn; prints ratios.

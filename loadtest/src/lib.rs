@@ -28,6 +28,7 @@ pub mod login;
 pub mod metric;
 pub mod order;
 pub mod output;
+pub mod poll;
 pub mod qr;
 pub mod ratio;
 pub mod report;

@@ -20,6 +20,7 @@ use crate::idle::{self, IdlePlan, IdleResult};
 use crate::metric::Metrics;
 use crate::output::files::Trace;
 use crate::output::{Document, Progress};
+use crate::poll;
 use crate::qr;
 use crate::ratio::{self, RatioPlan, RatioResult};
 use crate::room::{self, Load, Records, RoomPlan, RoomResult, Stage, Variant};
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> Result<Verdict> {
         Command::Churn(args) => churn::command(&args),
         Command::Storm(args) => storm::command(&args),
         Command::Qr(args) => qr::command(&args),
+        Command::Poll(args) => poll::command(&args),
         Command::Ratio(args) => ratio(&args),
         Command::Versus(args) => versus::command::run(&args),
         Command::Compare(args) => Ok(if compare::run(&args)? {

@@ -1,6 +1,7 @@
 //! The paths that are counted.
 
 mod fanout;
+mod logins;
 mod messages;
 mod outbox;
 mod parse;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Path> {
         tokens::paths(),
         outbox::paths(),
         rooms::paths(),
+        logins::paths(),
     ]
     .into_iter()
     .flatten()

@@ -99,12 +99,13 @@ mod tests {
             assert_eq!(secrets(text.as_bytes()), [own.as_str()], "{text}");
         }
         assert!(secrets(br#"{"qr_id":"AbCdEfGhIjKlMnOpQrStUv","session":"s_0123"}"#).is_empty());
+        let body = format!(r#"{{"ticket":"{TICKET}"}}"#);
         let call = Call {
             op: "redeem",
             id: 7,
             qr: "q",
             claim: Some(TICKET),
-            body: format!(r#"{{"ticket":"{TICKET}"}}"#).as_bytes(),
+            body: body.as_bytes(),
         };
         let line = invocation(1, 5, &call);
         assert_eq!(

@@ -112,8 +112,8 @@ pub(super) fn invocation(conn: u64, at: Nanos, text: &[u8]) -> Line<'_> {
         after_offset,
         before_offset: command.before,
         qr: command.qr_id,
-        claim: command.claim.map(secret),
-        ticket: command.ticket.map(secret),
+        claim: command.claim.as_ref().map(secret),
+        ticket: command.ticket.as_ref().map(secret),
         ..Line::on("invoke", at, conn)
     }
 }
@@ -223,7 +223,7 @@ fn line(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
             qr: frame.qr_id,
             seq: frame.seq,
             state: frame.state,
-            ticket: frame.ticket.map(secret),
+            ticket: frame.ticket.as_ref().map(secret),
             code: frame.reason,
             ..Line::on("qr", at, conn)
         },
@@ -278,10 +278,10 @@ pub(super) fn ok(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
         qr: frame.qr_id,
         seq: frame.seq,
         state: frame.state,
-        claim: frame.claim.map(secret),
-        ticket: frame.ticket.map(secret),
-        scan_token: frame.scan_token.map(secret),
-        tokens: tokens.into_iter().flatten().map(secret).collect(),
+        claim: frame.claim.as_ref().map(secret),
+        ticket: frame.ticket.as_ref().map(secret),
+        scan_token: frame.scan_token.as_ref().map(secret),
+        tokens: tokens.iter().flatten().map(secret).collect(),
         session: frame
             .session
             .and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())
@@ -301,7 +301,7 @@ pub(super) fn refused(conn: u64, at: Nanos, frame: Frame<'_>) -> Line<'_> {
 }
 
 /// A secret is never recorded, only its digest.
-fn secret(text: Text<'_>) -> Text<'static> {
+fn secret(text: &Text<'_>) -> Text<'static> {
     digest(text.as_bytes()).into()
 }
 

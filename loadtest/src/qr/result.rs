@@ -90,7 +90,7 @@ impl QrResult {
         self.push = pushes.percentiles();
         let enough = self.scanned.count > 0 && self.confirmed.count > 0 && self.echo.count > 0;
         let slower = self.scanned.p99_us.max(self.confirmed.p99_us);
-        self.push_over_echo_p99_us = enough.then(|| slower - self.echo.p99_us);
+        self.push_over_echo_p99_us = enough.then_some(slower - self.echo.p99_us);
         self.cpu_us_per_attempt = self.usage.server_us_per(self.completed_in_window);
         self.attempts_per_core = self.cpu_us_per_attempt.map(|us| 1e6 / us.max(1e-9));
         self.tally = driver.tally;

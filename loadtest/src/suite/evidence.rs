@@ -94,7 +94,7 @@ impl Evidence {
         }
     }
 
-    /// From the documents of repeated `idle` runs.
+    /// From the documents of repeated runs.
     pub fn of_runs(documents: &[Value], span: Span, wanted: usize) -> Evidence {
         let valid: Vec<&Value> = documents.iter().filter(|d| span_is_valid(d, span)).collect();
         let mut lists: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -150,18 +150,19 @@ impl Evidence {
     }
 }
 
-/// Whether a `room` run counts.
+/// Whether a run of a scenario with one measured span counts.
 pub fn run_is_valid(document: &Value) -> bool {
     let metrics = metrics(document);
     let at_most = |name: &str, most: f64| metrics.get(name).is_some_and(|share| *share <= most);
     at_most("steal", STEAL_SHARE) && at_most("tester", SATURATED_SHARE)
 }
 
-/// Whether that span of an `idle` run counts, at all of its stops.
+/// Whether that span of a run counts; of `idle` at all of its stops.
 pub fn span_is_valid(document: &Value, span: Span) -> bool {
     let name = match span {
         Span::Ramp => "ramp",
         Span::Quiet => "quiet",
+        Span::Measured => return run_is_valid(document),
     };
     let result = &document["result"];
     let stops = result["stops"].as_array().map_or(&[][..], Vec::as_slice);

@@ -6,6 +6,10 @@ use super::Setup;
 const RUNS: usize = 12;
 /// The same where one run takes minutes; then each of them must meet the target.
 const LONG_RUNS: usize = 3;
+/// Pairs of push and polling, A B B A: a side takes a minute.
+const POLLING_PAIRS: usize = 4;
+/// Bringing up and ending one side of these, seconds; only for telling how long a run takes.
+const SIDE_SECONDS: f64 = 15.0;
 /// Warm-up before each measured span, seconds.
 const WARMUP: f64 = 1.0;
 /// Connecting and closing one connection, both sides, seconds; only for telling how long a run takes.
@@ -14,6 +18,11 @@ const CONNECT_SECONDS: f64 = 250e-6;
 const ACCOUNT_SECONDS: f64 = 2e-3;
 /// Starting processes and draining, per run, seconds; the same.
 const OVERHEAD_SECONDS: f64 = 0.4;
+
+/// Phones beside PCs that wait.
+const WAITING_PHONES: usize = 20;
+/// Shortest span of these when scaled, seconds: a PC that polls learns what its phone did within three.
+const WAITING_SECONDS_LEAST: f64 = 5.0;
 
 /// Accounts are made before anything is measured, so their passwords may cost little. Everything else is as
 /// it comes.
@@ -56,6 +65,19 @@ pub enum Load {
         /// New connections per second; none: as fast as it goes.
         connect_rate: Option<f64>,
     },
+    /// Whole QR logins.
+    Logins {
+        pcs: usize,
+        per_second: f64,
+        seconds: f64,
+    },
+    /// PCs that wait for one.
+    Waiting {
+        pcs: usize,
+        /// A connection for each poll.
+        connect: bool,
+        seconds: f64,
+    },
 }
 
 /// The span of a run that steal and a saturated tester make void.
@@ -65,6 +87,8 @@ pub enum Span {
     Ramp,
     /// The quiet one.
     Quiet,
+    /// The one that is measured, of a scenario that has one.
+    Measured,
 }
 
 /// How figures come about.
@@ -76,7 +100,9 @@ pub enum How {
     Workers,
     /// Pairs with another server: the command `versus` on one gateway.
     Rival(&'static str),
-    /// The command `idle`, each time on a fresh gateway.
+    /// Pairs of push and polling: the command `poll` on one gateway.
+    Polling { pairs: usize },
+    /// The command of the load, `idle` or `qr`, each time on a fresh gateway.
     Repeated { runs: usize, span: Span },
 }
 
@@ -139,8 +165,21 @@ const MEMORY_LARGE: Load = Load::Idle {
     connect_rate: None,
 };
 
+/// PCs that wait, and how long they are looked at: one rotation of each code and two heartbeats.
+const fn waiting(name: &'static str, connect: bool) -> Measurement {
+    pairs(
+        name,
+        How::Polling { pairs: POLLING_PAIRS },
+        Load::Waiting {
+            pcs: 10_000,
+            connect,
+            seconds: 50.0,
+        },
+    )
+}
+
 /// All measurements, in the order they are made.
-pub const MEASUREMENTS: [Measurement; 18] = [
+pub const MEASUREMENTS: [Measurement; 21] = [
     Measurement {
         // Two workers, as deployed: each has its own arenas.
         pinned: false,
@@ -206,6 +245,17 @@ pub const MEASUREMENTS: [Measurement; 18] = [
             connect_rate: None,
         },
     ),
+    pairs(
+        "qr",
+        repeated(RUNS, Span::Measured),
+        Load::Logins {
+            pcs: 200,
+            per_second: 1_000.0,
+            seconds: 10.0,
+        },
+    ),
+    waiting("qr-poll", false),
+    waiting("qr-poll-connect", true),
     pairs("ws-paced", How::Rival("ws"), RIVAL_PACED),
     pairs("ws-burst", How::Rival("ws"), BURST),
     pairs("nats-paced", How::Rival("nats"), RIVAL_PACED),
@@ -230,8 +280,10 @@ impl Measurement {
     /// Pairs or runs wanted.
     pub fn wanted(&self, setup: &Setup) -> usize {
         match self.how {
-            How::Repeated { runs, .. } if setup.indication => runs.min(setup.pairs).max(1),
-            How::Repeated { runs, .. } => runs,
+            How::Repeated { runs, .. } | How::Polling { pairs: runs } if setup.indication => {
+                runs.min(setup.pairs).max(1)
+            }
+            How::Repeated { runs, .. } | How::Polling { pairs: runs } => runs,
             _ => setup.pairs,
         }
     }
@@ -246,6 +298,8 @@ impl Measurement {
         match self.load {
             Load::Rooms { rooms, members, .. } => setup.scaled(rooms, 1) * setup.scaled(members, 2),
             Load::Idle { connections, .. } => setup.scaled(connections, 20),
+            Load::Logins { pcs, .. } => 2 * setup.scaled(pcs, 10),
+            Load::Waiting { pcs, .. } => setup.scaled(pcs, 20) + WAITING_PHONES,
         }
     }
 
@@ -264,6 +318,10 @@ impl Measurement {
                 let accounts = connections * ACCOUNT_SECONDS;
                 wanted * (connecting * stops + quiet + accounts)
             }
+            (_, Load::Logins { seconds, .. }) => {
+                wanted * (connecting + WARMUP + setup.shortened(seconds) + connections * ACCOUNT_SECONDS)
+            }
+            (_, Load::Waiting { seconds, .. }) => 2.0 * wanted * (SIDE_SECONDS + setup.shortened(seconds)),
             _ => (2.0 * wanted + 1.0) * (WARMUP + setup.seconds + connecting),
         }
     }
@@ -284,8 +342,15 @@ impl Measurement {
                     .option("b", name)
                     .option("pairs", setup.pairs);
             }
+            How::Polling { .. } => {
+                line.word("poll").option("pairs", self.wanted(setup));
+            }
             How::Repeated { .. } => {
-                line.word("idle");
+                line.word(if matches!(self.load, Load::Logins { .. }) {
+                    "qr"
+                } else {
+                    "idle"
+                });
             }
         }
         if !matches!(self.how, How::Rival(_)) {
@@ -313,6 +378,18 @@ impl Measurement {
     /// What must hold besides the target: a gateway that loses messages is not fast.
     fn musts(&self) -> &'static [&'static str] {
         match self.how {
+            How::Repeated {
+                span: Span::Measured, ..
+            } => &[
+                "failed==0",
+                "no_slot==0",
+                "unfinished==0",
+                "stray==0",
+                "out_of_order==0",
+                "wrong_user==0",
+                "closed==0",
+            ],
+            How::Polling { .. } => &["failed==0", "unlearned==0", "closed==0"],
             How::Repeated { .. } => &["lost==0", "unexpected==0", "closed==0"],
             // What the other server loses is in its document; ours must not.
             How::Rival(_) => &["a_lost==0", "a_duplicated==0", "a_out_of_order==0"],
@@ -362,6 +439,28 @@ impl Measurement {
                 }
                 if let Some(rate) = connect_rate {
                     line.option("connect-rate", rate);
+                }
+            }
+            Load::Logins {
+                pcs,
+                per_second,
+                seconds,
+            } => {
+                line.option("pcs", setup.scaled(pcs, 10))
+                    .option("rate", (per_second * setup.scale).max(1.0))
+                    .option("seconds", setup.shortened(seconds).max(setup.seconds))
+                    .option("warmup", WARMUP);
+            }
+            Load::Waiting {
+                pcs,
+                connect,
+                seconds,
+            } => {
+                line.option("pcs", setup.scaled(pcs, 20))
+                    .option("phones", WAITING_PHONES)
+                    .option("seconds", setup.shortened(seconds).max(WAITING_SECONDS_LEAST));
+                if connect {
+                    line.word("--connect");
                 }
             }
         }

@@ -27,7 +27,7 @@ pub struct RowResult {
     #[serde(skip)]
     pub shown_in: Unit,
     pub figure: Option<Figure>,
-    /// Microseconds of both sides of a ratio.
+    /// Microseconds of both sides of a ratio, or of a difference.
     pub sides_us: Option<(f64, f64)>,
     pub valid: usize,
     pub void: usize,
@@ -132,7 +132,14 @@ impl RowResult {
         };
         let value = show(figure.value, self.shown_in);
         match self.sides_us {
-            Some((a, b)) => format!("{value} ({} ÷ {})", show(a, Unit::Micros), show(b, Unit::Micros)),
+            Some((a, b)) => {
+                let sign = if self.shown_in == Unit::Ratio { '÷' } else { '−' };
+                format!(
+                    "{value} ({} {sign} {})",
+                    show(a, Unit::Micros),
+                    show(b, Unit::Micros)
+                )
+            }
             None => value,
         }
     }

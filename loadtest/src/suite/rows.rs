@@ -67,6 +67,26 @@ const fn rival(name: &'static str, texts: (&'static str, &'static str)) -> Row {
     between(("a_cpu_us", "b_cpu_us"), ratio(name, name, None, texts))
 }
 
+/// Push divided by polling: name, then measurement, figure and the most it may be.
+const fn polling(
+    name: &'static str,
+    (measurement, figure, target): (&'static str, &'static str, f64),
+    (what, method): (&'static str, &'static str),
+) -> Row {
+    Row {
+        name,
+        what,
+        target: Some(target),
+        goal: None,
+        unit: Unit::Ratio,
+        measurement,
+        figure,
+        rule: Rule::Each,
+        sides: None,
+        method,
+    }
+}
+
 const fn goal(goal: f64, row: Row) -> Row {
     Row {
         goal: Some(goal),
@@ -78,7 +98,7 @@ const fn goal(goal: f64, row: Row) -> Row {
 const GROWTH: Option<f64> = Some(1.3);
 
 /// All rows, in the order of the table.
-pub const ROWS: [Row; 21] = [
+pub const ROWS: [Row; 28] = [
     Row {
         name: "memory",
         what: "memory per connection: signed in, in one room, one message of 1 KiB sent and ten received",
@@ -256,6 +276,81 @@ pub const ROWS: [Row; 21] = [
         rule: Rule::Each,
         sides: None,
         method: "100 s that begin 10 s after the last joined, pings every 25 s",
+    },
+    Row {
+        name: "qr-attempts",
+        what: "a QR login, open, scan, confirm, redeem: CPU, so that one core does 2,000 in a second",
+        target: Some(500.0),
+        goal: None,
+        unit: Unit::Micros,
+        measurement: "qr",
+        figure: "cpu_us_per_attempt",
+        rule: Rule::Narrow,
+        sides: None,
+        method: "200 PCs on open sockets, 200 phones on kept connections, each call with a token that is verified; 1,000 \
+                 attempts a second for 10 s, 500 echoes a second beside, whose cost is in it; 12 runs, each on a fresh \
+                 gateway",
+    },
+    Row {
+        name: "qr-push-latency",
+        what: "from the phone's request to the push it causes: p99 less that of an echo in the same run",
+        target: Some(1_000.0),
+        goal: None,
+        unit: Unit::Micros,
+        measurement: "qr",
+        figure: "push_over_echo_p99",
+        rule: Rule::Pooled,
+        sides: Some(("push_p99", "echo_p99")),
+        method: "the runs of qr-attempts; the slower of scanned and confirmed, median of 12 runs",
+    },
+    polling(
+        "qr-poll-cpu",
+        ("qr-poll", "cpu_ratio", 1.0 / 20.0),
+        (
+            "10,000 waiting PCs: CPU of push ÷ polling on kept connections",
+            "one question a second each; heartbeats and rotation on; 50 s a side, 4 pairs; what polling could not ask \
+             for lack of processor time is not added",
+        ),
+    ),
+    polling(
+        "qr-poll-bytes",
+        ("qr-poll", "bytes_ratio", 1.0 / 50.0),
+        (
+            "the same: bytes on the sockets, both directions",
+            "the runs of qr-poll-cpu; without the headers of TCP and IP, and with the fewest headers of HTTP that do",
+        ),
+    ),
+    Row {
+        sides: Some(("push_lateness_p50", "poll_lateness_p50")),
+        ..polling(
+            "qr-poll-lateness",
+            ("qr-poll", "lateness_ratio", 1.0 / 100.0),
+            (
+                "the same: how late a PC learns, median",
+                "the runs of qr-poll-cpu; from the phone's request until its PC knows, two logins a second",
+            ),
+        )
+    },
+    polling(
+        "qr-poll-connect",
+        ("qr-poll-connect", "cpu_ratio", 1.0 / 75.0),
+        (
+            "10,000 waiting PCs: CPU of push ÷ polling with a connection for each question",
+            "as qr-poll-cpu",
+        ),
+    ),
+    Row {
+        name: "watch-memory",
+        what: "memory per PC that watches a QR login, login included",
+        target: Some(5_120.0),
+        goal: None,
+        unit: Unit::Bytes,
+        measurement: "qr-poll",
+        figure: "bytes_per_waiting",
+        rule: Rule::Pooled,
+        sides: None,
+        method: "growth of resident memory of a fresh gateway from before the first of 10,000 PCs until all wait; what a \
+                 first connection needs once is in it",
     },
     rival(
         "ws-paced",

@@ -56,7 +56,7 @@ impl Runner<'_> {
         let mut trail = Trail::default();
         let wanted = what.wanted(self.setup);
         let evidence = match what.how {
-            How::Floor | How::Rival(_) => {
+            How::Floor | How::Rival(_) | How::Polling { .. } => {
                 let gateway = self.start(what, what.name, what.pinned, &mut trail)?;
                 let document = self.call(what, &gateway, what.name, what.pinned, (&mut trail, tick))?;
                 Evidence::of_pairs(&document, wanted)

@@ -211,6 +211,19 @@ fn every_command_is_taken_by_the_real_command_line() {
                 (How::Workers, Command::Room(args)) => {
                     assert_eq!(args.common.pin_tester, Some(setup.tester_cpu));
                 }
+                (How::Polling { .. }, Command::Poll(args)) => {
+                    assert_eq!(args.pairs, m.wanted(&setup));
+                    assert_eq!(args.connect, m.name.ends_with("connect"));
+                }
+                (
+                    How::Repeated {
+                        span: Span::Measured, ..
+                    },
+                    Command::Qr(args),
+                ) => {
+                    assert!(args.pcs >= 10 && args.rate >= 1.0);
+                    assert_eq!(args.common.profile, "bench");
+                }
                 (How::Repeated { .. }, Command::Idle(args)) => {
                     assert_eq!(args.common.users, Some(args.connections), "a token for each");
                     assert!(args.slope_from.unwrap() < args.connections);
@@ -290,6 +303,11 @@ fn runs_whose_span_was_disturbed_do_not_count() {
     then["result"]["then"] = json!({ "quiet": { "steal": 0.5, "tester_share": 0.1 } });
     assert_eq!(Evidence::of_runs(&[then], Span::Quiet, 1).valid, 0);
     assert_eq!(Evidence::of_runs(&[json!({})], Span::Quiet, 1).valid, 0);
+    // A scenario with one measured span has these among its metrics.
+    let run =
+        |steal: f64| json!({ "metrics": { "steal": steal, "tester": 0.5, "p99": 1.0 }, "assertions": [] });
+    let found = Evidence::of_runs(&[run(0.0), run(0.06), json!({})], Span::Measured, 1);
+    assert_eq!((found.valid, found.void), (1, 2));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod desk;
 pub(crate) mod fake;
 pub(crate) mod lively;
 pub(crate) mod relay;

@@ -1,0 +1,184 @@
+//! The load tester's scenarios about QR logins, on the gateway itself: what it does is not accused, and everything is
+//! accounted for.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what must hold")]
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::TestServer;
+use countersign::config::{Config, Profile};
+use countersign_loadtest::accounts::{self, AccountPlan, Session};
+use countersign_loadtest::clock::{self, MILLI, SECOND};
+use countersign_loadtest::fleet::{Dialect, Pace};
+use countersign_loadtest::history::check::Options;
+use countersign_loadtest::history::read;
+use countersign_loadtest::history::tap::Tap;
+use countersign_loadtest::metric::Metrics;
+use countersign_loadtest::output::Progress;
+use countersign_loadtest::poll::{self, Mode, PollPlan};
+use countersign_loadtest::qr::{self, QrPlan};
+use countersign_loadtest::room::Stage;
+use countersign_loadtest::target::{Remote, Sources, Target};
+
+fn bench(config: &mut Config) {
+    config.limits_profile = Profile::Bench;
+}
+
+/// Drives a gateway with so many accounts from a thread of its own.
+async fn drive<T: Send + 'static>(
+    addr: SocketAddr,
+    users: usize,
+    scenario: impl FnOnce(&Stage<'_>) -> T + Send + 'static,
+) -> T {
+    let task = tokio::task::spawn_blocking(move || {
+        let target = Target::parse(&format!("ws://{addr}"), Remote::Refused).unwrap();
+        let mut stage = Stage {
+            target: &target,
+            dialect: Dialect::Countersign,
+            sources: Sources::new(&target, 150),
+            pace: Pace {
+                in_flight: 20,
+                per_second: 0.0,
+            },
+            sessions: &[],
+            anonymous: false,
+            pid: Some(std::process::id()),
+            namespace: "default",
+            run: 0x00c0_ffee,
+            until: clock::now() + 600 * SECOND,
+            progress: Progress::hidden(),
+        };
+        let plan = AccountPlan {
+            users,
+            at_once: 2,
+            until: stage.until,
+        };
+        let (sessions, _): (Vec<Session>, _) =
+            accounts::make(&target, stage.sources, stage.run, &plan, &stage.progress).unwrap();
+        stage.sessions = &sessions;
+        scenario(&stage)
+    });
+    task.await.unwrap()
+}
+
+fn value(metrics: &Metrics, name: &str) -> f64 {
+    metrics.named(name).unwrap().value.unwrap()
+}
+
+fn zero(metrics: &Metrics, names: &[&str]) {
+    for name in names {
+        let found = value(metrics, name);
+        assert!(found.abs() < 0.5, "{name} is {found}: {metrics:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_logins_are_accounted_for_and_their_history_holds() {
+    let server = TestServer::start(bench).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.jsonl");
+    let history = path.clone();
+    let plan = QrPlan {
+        pcs: 6,
+        per_second: 40.0,
+        echo_sockets: 2,
+        echoes_per_second: 50.0,
+        warmup: 100 * MILLI,
+        window: 600 * MILLI,
+        drain: 60 * SECOND,
+    };
+    let result = drive(server.addr, plan.pcs, move |stage| {
+        let tap = Tap::create(&history).unwrap();
+        qr::run(&plan, stage, Some(Box::new(tap))).unwrap()
+    })
+    .await;
+    let metrics = result.metrics();
+    zero(
+        &metrics,
+        &[
+            "failed",
+            "unfinished",
+            "stray",
+            "out_of_order",
+            "malformed",
+            "wrong_user",
+            "closed",
+            "echoes_refused",
+            "echoes_unanswered",
+        ],
+    );
+    let tally = &result.tally;
+    assert!(
+        tally.completed > 6 && tally.completed + tally.no_slot == tally.due,
+        "{tally:?}"
+    );
+    // Each login is two calls of its phone.
+    assert_eq!(
+        (result.requests, result.answers),
+        (2 * tally.completed, 2 * tally.completed)
+    );
+    for name in [
+        "p99",
+        "push_p99",
+        "echo_p99",
+        "redeem_p99",
+        "cpu_us_per_attempt",
+        "rss",
+    ] {
+        assert!(value(&metrics, name) > 0.0, "{name}: {metrics:?}");
+    }
+    assert_eq!(result.scanned.count, result.confirmed.count);
+
+    let verdict = read::files(&[path], Options::default()).unwrap();
+    assert!(
+        verdict.passed && verdict.notes.is_empty(),
+        "{}",
+        verdict.text().join("\n")
+    );
+    let summary = &verdict.summary;
+    assert_eq!(
+        (summary.logins, summary.login_sessions),
+        (tally.completed, tally.completed)
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_learns_of_every_login_by_push_and_by_polling() {
+    let server = TestServer::start(bench).await;
+    for method in [Mode::KeepAlive, Mode::Connect] {
+        let plan = PollPlan {
+            pcs: 12,
+            method,
+            pairs: 1,
+            interval: 50 * MILLI,
+            heartbeat: 100 * MILLI,
+            logins_per_second: 10.0,
+            phones: 3,
+            settle: 10 * MILLI,
+            window: 800 * MILLI,
+            drain: 60 * SECOND,
+        };
+        let result = drive(server.addr, plan.phones, move |stage| {
+            poll::run(&plan, stage).unwrap()
+        })
+        .await;
+        let pair = &result.pairs[0];
+        for side in [&pair.push, &pair.poll] {
+            let counts = &side.counts;
+            let refused = |what: &&String| what.as_str() != "no phone is free";
+            assert_eq!(counts.failed.keys().find(refused), None, "{side:?}");
+            assert!(counts.ended.is_empty() && side.unlearned == 0, "{side:?}");
+            assert!(counts.learned > 0 && counts.learned == counts.logins, "{side:?}");
+            // Of each login a PC learns two things.
+            assert_eq!(side.lateness.count, 2 * counts.learned);
+        }
+        assert!(pair.push.counts.pings > 0 && pair.push.polls == 0, "{pair:?}");
+        assert!(pair.poll.polls > 12 && pair.poll.counts.pings == 0, "{pair:?}");
+        assert!(pair.poll.requests >= pair.poll.polls, "{pair:?}");
+        assert!(pair.push.bytes_sent > 0 && pair.bytes_ratio < 1.0, "{pair:?}");
+    }
+    server.stop().await;
+}
