@@ -14,11 +14,11 @@ const NOBODY = 'AAAAAAAAAAAAAAAAAAAAAA';
 const example = (path) => path.replace('{path}', 'client.js').replace(/\{\w+\}/, NOBODY);
 
 function gateway(config, top) {
-  const on = { url: null };
+  const on = { url: null, operator: null };
   let running;
   before(async () => {
     running = await start_gateway(config, top);
-    on.url = running.url;
+    [on.url, on.operator] = [running.url, running.operator];
   });
   after(async () => { await running?.stop(); });
   on.person = (name, device) => Person.come(recorder, on.url, name, device);
@@ -66,6 +66,8 @@ describe('a gateway as it comes', () => {
     const [phone, other] = [await on.person('bob'), await on.person('carol')];
     const pc = await on.pc();
     await pc.gets(200, 'GET', '.svg', { headers: { Authorization: '' } });
+    await pc.gets(200, 'GET', '.png?size=256', { headers: { Authorization: '' } });
+    await pc.gets(400, 'GET', '.png?size=1', { headers: { Authorization: '' }, sound: false });
     await pc.gets(409, 'POST', '/redeem', { body: { ticket: pc.opened.claim } });
     await pc.gets(409, 'POST', '/answer', { body: { code: '00' } });
     const { scan_token } = await scan(phone, pc);
@@ -147,6 +149,13 @@ describe('a gateway as it comes', () => {
     }
   });
 
+  test('what changes something is refused to pages from elsewhere', async () => {
+    for (const { path, method, operation } of operations.filter(({ method: m }) => m !== 'get')) {
+      const { status, body } = await on.ask(method, example(path), { headers: { Origin: 'https://evil.example' }, body: operation.requestBody && {} });
+      assert.deepEqual([status, body.code], [403, 'origin_rejected'], operation.operationId);
+    }
+  });
+
   test('bodies that are none, or too long', async () => {
     const erin = await on.person('erin');
     for (const { path, method, operation } of operations.filter(({ operation: o }) => o.requestBody)) {
@@ -221,6 +230,22 @@ describe('a gateway whose PC types, and whose phones give the password', () => {
     await pc.gets(409, 'POST', '/answer', { body: { code: match.code } });
     await pc.gets(204, 'DELETE', '');
     await phone.gets(409, 'POST', `${pc.path}/scan`);
+  });
+});
+
+describe('a gateway whose operator locks accounts', () => {
+  const key = 'the operator of this gateway';
+  const on = gateway('', `operator_key = "${key}"\n`);
+
+  test('a locked account is told so, on every route that knows it', async () => {
+    const alice = await on.person('alice');
+    const locked = await fetch(`${on.operator}/users/alice/lock`, { method: 'POST', headers: { Authorization: `Bearer ${key}` } });
+    assert.equal(locked.status, 200);
+    await alice.gets(403, 'POST', '/v1/login', { body: { user_id: 'alice', password: 'correct horse', device: { id: 'x' } } });
+    for (const { path, method, operation } of operations.filter(({ operation: o, path: p }) => p !== '/v1/ws' && o.security.some((one) => 'bearer' in one))) {
+      const { status, body } = await alice.ask(method, example(path), { body: operation.requestBody && {}, sound: false });
+      assert.deepEqual([status, body.code], [403, 'account_locked'], operation.operationId);
+    }
   });
 });
 

@@ -1,7 +1,10 @@
+/** What changes something is refused to pages of a foreign origin. */
+const changes = (route) => (route.method === 'get' ? route : { ...route, errors: [...route.errors, 'origin_rejected'] });
+
 /** Any route may answer with these. */
 const ALWAYS = ['bad_request', 'rate_limited', 'internal', 'unavailable'];
 const PROMPT = [...ALWAYS, 'timeout'];
-const TOKEN = ['unauthenticated', 'invalid_token', 'device_mismatch'];
+const TOKEN = ['unauthenticated', 'invalid_token', 'device_mismatch', 'account_locked'];
 const ENDED = ['already_final', 'already_final@410'];
 
 const NO_STORE = 'no-store';
@@ -16,10 +19,10 @@ const html = { type: 'text/html', ...PAGE };
  * A picture of the code. Another kind is another line in the table below.
  * @param {string} ending @param {string} type its media type
  */
-const picture = (ending, type) => ({
+const picture = (ending, type, more = {}) => ({
   method: 'get', path: `/v1/qr/{qr_id}.${ending}`, id: `qr_code_${ending}`, tag: 'qr, anybody',
   summary: `The code as a picture (${ending}), with its quiet zone. The same for every well-formed id, known or not.`,
-  path_parameters: [qr_id], answers: { 200: { type, cache: NO_STORE } }, errors: [...PROMPT, 'not_found'],
+  path_parameters: [qr_id], ...more, answers: { 200: { type, cache: NO_STORE } }, errors: [...PROMPT, 'not_found'],
 });
 
 /** A page or document for anybody. */
@@ -52,7 +55,7 @@ export const routes = [
   account('/v1/accounts', 'register', 'Makes an account; does not sign in.', {
     body: 'NewAccount', answers: { 201: json('AccountCreated') }, errors: ['registration_closed', 'user_exists'],
   }),
-  account('/v1/login', 'login', 'Signs a device in with a password.', { body: 'Login', answers: { 200: json('Tokens') }, errors: ['invalid_token'] }),
+  account('/v1/login', 'login', 'Signs a device in with a password.', { body: 'Login', answers: { 200: json('Tokens') }, errors: ['invalid_token', 'account_locked'] }),
   account('/v1/refresh', 'refresh', 'Exchanges a refresh token; each works once.', {
     auth: 'device', body: 'RefreshRequest', answers: { 200: json('Tokens') }, errors: ['invalid_token'],
   }),
@@ -82,9 +85,12 @@ export const routes = [
     errors: ['too_large', 'conflict', 'already_confirmed', 'match_required', 'match_failed', ...ENDED],
   }),
   pc('post', '/redeem', 'qr_redeem', 'Exchanges the ticket for the PC\'s own tokens.', {
-    body: 'QrRedeemRequest', answers: { 200: json('QrRedeemed') }, errors: ['too_large', 'conflict', ...ENDED],
+    body: 'QrRedeemRequest', answers: { 200: json('QrRedeemed') }, errors: ['too_large', 'conflict', 'account_locked', ...ENDED],
   }),
   picture('svg', 'image/svg+xml'),
+  picture('png', 'image/png', {
+    query: [{ name: 'size', schema: { type: 'integer', minimum: 128, maximum: 1024, default: 512 }, description: 'Width and height, pixels.' }],
+  }),
   phone('post', 'scan', 'qr_scan', 'The phone saw the code.', {
     answers: { 200: json('QrScan') }, errors: ['already_scanned', 'already_confirmed', ...ENDED],
   }),
@@ -101,7 +107,7 @@ export const routes = [
     method: 'get', path: '/v1/ws', id: 'socket', tag: 'the socket', auth: 'maybe',
     summary: 'The WebSocket, which asyncapi.json describes. Anything but a handshake of RFC 6455 is refused.',
     answers: { 101: { says: 'It is a WebSocket from here on.' } },
-    errors: [...PROMPT, 'bad_request@426', 'too_large@431', 'origin_rejected', 'invalid_token', 'device_mismatch'],
+    errors: [...PROMPT, 'bad_request@426', 'too_large@431', 'origin_rejected', 'invalid_token', 'device_mismatch', 'account_locked'],
   },
 
   open('/.well-known/jwks.json', 'jwks', 'The public keys of access tokens.', json('Jwks', 'public, max-age=300')),
@@ -115,4 +121,4 @@ export const routes = [
   open('/assets/{path}', 'asset', 'Scripts, styles and pictures of the pages, and the JavaScript client.', { types: ['text/javascript', 'text/css', 'text/html', 'image/svg+xml'], ...PAGE, anybody: true }, {
     path_parameters: [{ name: 'path', description: 'A file; slashes in it stay as they are.' }], errors: [...PROMPT, 'not_found'],
   }),
-];
+].map(changes);

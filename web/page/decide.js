@@ -97,7 +97,7 @@ export class Decide {
 /** What is known about the device that asks, as terms and descriptions. */
 function facts(request) {
   const words = text.confirm;
-  const fact = (name, value, testid) => [make('dt', { text: name }), make('dd', { text: value, 'data-testid': testid })];
+  const fact = (name, value, testid, more) => [make('dt', { text: name }), make('dd', { text: value, 'data-testid': testid, ...more })];
   const kind = words.kinds[request.device?.kind] ?? words.kinds.other;
   return [
     ...(request.client ? fact(words.client, request.client.name ?? String(request.client), 'fact-client') : []),
@@ -105,6 +105,7 @@ function facts(request) {
     ...fact(words.ip, request.ip ?? words.unknown, 'fact-ip'),
     ...fact(words.network, request.same_network ? words.sameNetwork : words.otherNetwork, 'fact-network'),
     ...fact(words.age, words.ageAgo(Math.round((request.age_ms ?? 0) / 1000)), 'fact-age'),
-    ...fact(words.agent, request.user_agent || words.unknown, 'fact-agent'),
+    // It scrolls when it is long, by keyboard too.
+    ...fact(words.agent, request.user_agent || words.unknown, 'fact-agent', { tabindex: 0 }),
   ];
 }
