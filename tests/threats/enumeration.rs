@@ -25,7 +25,12 @@ fn timeless(answer: &Answer) -> String {
 }
 
 async fn guesses(count: u64) {
-    let server = TestServer::start(unhurried).await;
+    let server = TestServer::start(|c| {
+        unhurried(c);
+        // What is to be found stays what it is, however long it is looked for.
+        (c.qr.lifetime_ms, c.qr.rotate_ms) = (3_600_000, 3_600_000);
+    })
+    .await;
     let mallory = server.user("mallory").await;
     // There is something to be found, in every live state.
     let mut waiting = Vec::new();
