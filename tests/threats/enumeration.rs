@@ -28,7 +28,7 @@ async fn guesses(count: u64) {
     let server = TestServer::start(|c| {
         unhurried(c);
         // What is to be found stays what it is, however long it is looked for.
-        (c.qr.lifetime_ms, c.qr.rotate_ms) = (3_600_000, 3_600_000);
+        (c.qr.lifetime_ms, c.qr.rotate_ms, c.qr.idle_ms) = (3_600_000, 3_600_000, 3_600_000);
     })
     .await;
     let mallory = server.user("mallory").await;
