@@ -49,7 +49,10 @@ pub struct Named {
 impl Frame<'_> {
     /// Reads one; none when it is no JSON of this shape.
     pub fn read(bytes: &[u8]) -> Option<Frame<'_>> {
-        serde_json::from_slice(bytes).ok()
+        // A list would be read as an object's fields in their order.
+        bytes
+            .starts_with(b"{")
+            .then(|| serde_json::from_slice(bytes).ok())?
     }
 
     /// Where the login stands.
