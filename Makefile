@@ -1,6 +1,9 @@
 # `make test` is the whole truth: it installs what is missing, and runs everything.
 .PHONY: test deps fmt lint build unit ill-mannered browser contracts screenshots soak bench perf perf-check deps-perf memory-qr
 
+# One target after the other, also with -j: later ones use what earlier ones built.
+.NOTPARALLEL:
+
 SHELL := /bin/bash
 CARGO ?= cargo
 

@@ -35,6 +35,8 @@ use countersign_protocol::server::MatchMode;
 /// Rates out of the way; the digits stay.
 fn unhurried(config: &mut Config) {
     config.limits_profile = Profile::Bench;
+    // Long runs outlast a token.
+    config.tokens.access_ms = 86_400_000;
 }
 
 /// Without digits: what is attacked is something else.

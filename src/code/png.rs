@@ -21,21 +21,25 @@ impl Code {
         let pixels = pixels.clamp(PNG_PIXELS_MIN, PNG_PIXELS_MAX).max(self.side());
         let module = pixels / self.side();
         let before = (pixels - module * self.side()) / 2;
-        let dark = |x: usize, y: usize| match (x.checked_sub(before), y.checked_sub(before)) {
-            (Some(x), Some(y)) => self.dark(x / module, y / module),
-            _ => false,
-        };
         let row_bytes = pixels.div_ceil(8);
-        let mut rows = vec![0xff_u8; row_bytes * pixels];
-        for (y, row) in rows.chunks_exact_mut(row_bytes).enumerate() {
-            for (at, byte) in row.iter_mut().enumerate() {
-                for bit in 0..8 {
-                    if dark(at * 8 + bit, y) {
-                        *byte &= !(0x80 >> bit);
+        let white = vec![0xff_u8; row_bytes];
+        let mut rows = white.repeat(before);
+        for y in 0..self.side() {
+            // Drawn once for all the rows of pixels that a module is high.
+            let mut row = white.clone();
+            for x in (0..self.side()).filter(|x| self.dark(*x, y)) {
+                let from = before + x * module;
+                for pixel in from..from + module {
+                    if let Some(byte) = row.get_mut(pixel / 8) {
+                        *byte &= !(0x80 >> (pixel % 8));
                     }
                 }
             }
+            for _ in 0..module {
+                rows.extend_from_slice(&row);
+            }
         }
+        rows.resize(row_bytes * pixels, 0xff);
         write(&rows, pixels).map_err(|_| CodeError::Unwritten)
     }
 }

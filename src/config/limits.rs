@@ -197,6 +197,8 @@ limits! {
     qr_phone_rate: RateLimit = RateLimit::new(20, 120_000, 20), rate;
     /// Questions of a polling PC, per QR login.
     qr_poll_rate: RateLimit = RateLimit::new(1, 1_000, 3), rate;
+    /// Pictures of codes drawn for one address.
+    qr_picture_rate: RateLimit = RateLimit::new(20, 1_000, 400), rate;
     /// Interval of the comments that show that an event stream lives, ms.
     event_comment_ms: u64 = 15_000;
     /// Wrong codes that end a QR login.
@@ -276,6 +278,7 @@ impl Limits {
             ("qr_open_rate", self.qr_open_rate),
             ("qr_phone_rate", self.qr_phone_rate),
             ("qr_poll_rate", self.qr_poll_rate),
+            ("qr_picture_rate", self.qr_picture_rate),
             ("login_account_rate", self.login_account_rate),
             ("login_address_rate", self.login_address_rate),
         ] {

@@ -1,6 +1,7 @@
 //! Configuration: one tree. `Default` is the documentation of what runs without any; `validate` returns
 //! everything that is wrong at once. Durations are milliseconds and end in `_ms`.
 
+mod file;
 pub mod limits;
 pub mod operator;
 pub mod proxies;
@@ -276,7 +277,7 @@ impl Config {
     /// # Errors
     /// A sentence with file, line and what was expected.
     pub fn from_toml(text: &str) -> Result<Self, String> {
-        let mut config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let mut config: Self = toml::from_str(text).map_err(|e| file::problem(text, &e))?;
         // A file that names one namespace has not forbidden the others.
         for (name, namespace) in default_namespaces() {
             config.namespaces.entry(name).or_insert(namespace);
@@ -494,6 +495,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_errors() {
         assert!(Config::from_toml("lisen = 1").unwrap_err().contains("lisen"));
-        assert!(Config::from_toml("[qr]\nlife = 1").unwrap_err().contains("life"));
+        let told = Config::from_toml("[qr]\nlife = 1").unwrap_err();
+        assert!(told.starts_with("line 2: ") && told.contains("life"), "{told}");
     }
 }

@@ -6,7 +6,8 @@
 //! was dropped is told in its place: messages by `gap`, presence by `reset`.
 //!
 //! Memory: an empty outbox owns no heap. A full one keeps at most `bytes_max` bytes of frames and, because
-//! batches are shared whole, pins at most four times that ([`Outbox`] copies out of batches it uses less of).
+//! batches are shared whole, pins at most eight times that ([`Outbox`] copies out of batches it uses
+//! less than a quarter of, and a batch grew by doubling).
 
 use std::collections::VecDeque;
 use std::fmt;

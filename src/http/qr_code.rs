@@ -1,5 +1,7 @@
 //! The code of a QR login as a picture.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Query};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -49,13 +51,13 @@ fn bad_size() -> Refusal {
 
 /// `<qr_id>.svg` or `<qr_id>.png`. It says nothing that its reader does not know: the same for every well-formed id,
 /// known or not.
-pub(super) fn picture(node: &Node, name: &str, size: &Size) -> Result<Response, HttpError> {
+pub(super) fn picture(node: &Node, name: &str, size: &Size, address: IpAddr) -> Result<Response, HttpError> {
     let not_found = || Refusal::new(ErrorCode::NotFound, "no such QR login");
     let (qr_id, kind) = name.rsplit_once('.').ok_or_else(not_found)?;
     if !["svg", "png"].contains(&kind) {
         return Err(not_found().into());
     }
-    let url = node.qr_url(qr_id)?;
+    let url = node.qr_picture_url(qr_id, address)?;
     let internal = |_| Refusal::new(ErrorCode::Internal, "the code could not be drawn");
     let code = Code::of(&url).map_err(internal)?;
     if kind == "svg" {

@@ -76,9 +76,10 @@ pub(super) async fn look(
     Segment(name): Segment,
     claimant: Result<Claimant, HttpError>,
     size: Result<Size, HttpError>,
+    Anyone(caller): Anyone,
 ) -> Result<Response, HttpError> {
     if name.contains('.') {
-        return picture(&node, &name, &size?);
+        return picture(&node, &name, &size?, caller.address);
     }
     let push = node.poll_qr(claimant?.of(&name)).await?;
     Ok(([NO_STORE], axum::Json(push)).into_response())

@@ -60,6 +60,9 @@ impl ReasonablyRealtime for LimiterClock {}
 type Store<K> =
     RateLimiter<K, DashMapStateStore<K>, LimiterClock, governor::middleware::NoOpMiddleware<Instant>>;
 
+/// How long whoever comes to a full table of busy keys is told to wait, ms.
+const FULL_MS: u64 = 1_000;
+
 /// A rate per key.
 #[derive(Debug)]
 pub struct Keyed<K: Hash + Eq + Clone> {
@@ -68,7 +71,8 @@ pub struct Keyed<K: Hash + Eq + Clone> {
     keys_max: usize,
     /// Calls until the keys have to be counted again: each brings one more at most.
     uncounted: AtomicUsize,
-    counting: Mutex<()>,
+    /// When a full table may be swept again: a sweep looks at every key.
+    sweep_from: Mutex<Instant>,
     what: &'static str,
 }
 
@@ -81,7 +85,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
             clock,
             keys_max,
             uncounted: AtomicUsize::new(keys_max),
-            counting: Mutex::new(()),
+            sweep_from: Mutex::new(Instant(0)),
             what,
         }
     }
@@ -92,7 +96,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     /// `rate_limited` with `after_ms`; also when the table of keys is full of busy ones.
     pub fn check(&self, key: &K) -> Result<(), Refusal> {
         if !self.has_room() {
-            return Err(Refusal::rate_limited("too many callers at once", 1_000));
+            return Err(Refusal::rate_limited("too many callers at once", FULL_MS));
         }
         self.limiter.check_key(key).map_err(|until: NotUntil<Instant>| {
             let wait = until.wait_time_from(self.clock.now());
@@ -106,13 +110,18 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         if self.spend() {
             return true;
         }
-        let _alone = self.counting.lock();
+        let mut sweep_from = self.sweep_from.lock();
         // Somebody else may have counted meanwhile.
         if self.spend() {
             return true;
         }
         if self.limiter.len() >= self.keys_max {
+            let now = governor::clock::Clock::now(&self.clock);
+            if now < *sweep_from {
+                return false;
+            }
             self.sweep();
+            *sweep_from = Instant(now.0.saturating_add(FULL_MS));
         }
         let free = self.keys_max.saturating_sub(self.limiter.len());
         // This call is one of those there is room for.
@@ -142,6 +151,7 @@ pub struct Limiters {
     pub qr_phone: Keyed<UserId>,
     /// By attempt, once its claim has been proved.
     pub qr_poll: Keyed<AttemptKey>,
+    pub qr_picture: Keyed<IpAddr>,
     pub message: Keyed<UserId>,
     /// By account and network: whoever guesses from elsewhere does not lock the owner out.
     pub login_account: Keyed<(UserId, IpAddr)>,
@@ -171,6 +181,12 @@ impl Limiters {
                 clock,
                 "questions about this QR login",
             ),
+            qr_picture: Keyed::new(
+                limits.qr_picture_rate,
+                keys,
+                clock,
+                "pictures drawn for this address",
+            ),
             message: Keyed::new(limits.message_rate_per_user, keys, clock, "messages of this user"),
             login_account: Keyed::new(
                 limits.login_account_rate,
@@ -192,6 +208,7 @@ impl Limiters {
         self.qr_open.sweep();
         self.qr_phone.sweep();
         self.qr_poll.sweep();
+        self.qr_picture.sweep();
         self.message.sweep();
         self.login_account.sweep();
         self.login_address.sweep();

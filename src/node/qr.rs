@@ -9,6 +9,8 @@ mod record;
 mod redeem;
 mod watch;
 
+use std::net::IpAddr;
+
 use countersign_protocol::server::QrState;
 use countersign_protocol::{DeviceId, ErrorCode};
 
@@ -16,6 +18,7 @@ pub use events::EventStream;
 pub use open::QrRequest;
 pub use redeem::Redeemed;
 
+use super::limiters::network_of;
 use super::refusal::Refusal;
 use super::{Node, qr_policy};
 use crate::auth::device::DeviceDigest;
@@ -152,6 +155,16 @@ impl Node {
             .step
             .outcome?;
         Ok(())
+    }
+
+    /// The address in a code, for the picture that `address` asks for. Drawing is work that anybody may ask for.
+    ///
+    /// # Errors
+    /// `not_found`: no well-formed id; `rate_limited`.
+    pub fn qr_picture_url(&self, qr_id: &str, address: IpAddr) -> Result<String, Refusal> {
+        let url = self.qr_url(qr_id)?;
+        self.limiters.qr_picture.check(&network_of(address))?;
+        Ok(url)
     }
 
     /// The address in a code and whether it is one.

@@ -62,7 +62,7 @@ async fn tick(node: Weak<Node>) {
         guarded("timers", node.deal_with_due()).await;
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(SWEEP_EVERY_TICKS) {
-            node.sweep();
+            guarded("a sweep", async { node.sweep() }).await;
         }
     }
 }
@@ -96,8 +96,9 @@ async fn repair(node: Weak<Node>) {
 }
 
 impl Node {
-    /// What has come due now: all of the rooms', and of QR logins as many as one tick takes. Counts and rooms are
-    /// settled by the engine, attempts by a tick. Other tasks have their turn in between.
+    /// What has come due now, rooms and QR logins half and half where there are many of both, until a tick's QR logins
+    /// are dealt with. Counts and rooms are settled by the engine, attempts by a tick. Other tasks have their turn
+    /// in between.
     pub async fn deal_with_due(&self) {
         let mut attempts = 0;
         loop {

@@ -262,7 +262,7 @@ async fn each_change_has_one_record_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("countersign.toml");
     let text = "[accounts]\nargon2_memory_kib = 8\nargon2_iterations = 1\n[drain]\ngrace_ms = 0\nspread_ms = 10\n\
-        [qr]\nlifetime_ms = 120000\nrotate_ms = 7500\nidle_ms = 5000\n[limits]\n\
+        [qr]\nlifetime_ms = 120000\nrotate_ms = 30000\nidle_ms = 20000\n[limits]\n\
         qr_phone_rate = { count = 1000, period_ms = 1000, burst = 1000 }\n";
     std::fs::write(&config, text).unwrap();
     let process = Process::start(&config);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use countersign::ops::metrics::catalog::{ALL, Kind, Metric};
 
-use crate::common::request;
+use crate::common::{request, within};
 
 /// Every sample by its name and labels, as written.
 pub(crate) struct Exposition(BTreeMap<String, f64>);
@@ -19,6 +19,19 @@ impl Exposition {
             Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
         );
         Self::parse(&answer.text())
+    }
+
+    /// When all is counted that `counted` waits for: what is told to a PC is counted right after it, not before.
+    pub(crate) async fn when(operator: SocketAddr, counted: impl Fn(&Self) -> bool) -> Self {
+        within("what happened is counted", async {
+            loop {
+                let now = Self::read(operator).await;
+                if counted(&now) {
+                    return now;
+                }
+            }
+        })
+        .await
     }
 
     /// A sample, such as `countersign_qr_live{state="waiting"}`.

@@ -39,7 +39,7 @@ pub use http::{Answer, request};
 pub use ill_mannered::{IllMannered, Manners};
 
 /// A condition that does not come true within this has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway of this test's own.
 pub struct TestServer {

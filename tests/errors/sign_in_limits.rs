@@ -15,6 +15,7 @@ pub(crate) fn table() -> Vec<Case> {
         story(limited, "codes opened from an address", || {
             Box::pin(codes_opened())
         }),
+        story(limited, "pictures for an address", || Box::pin(pictures())),
         story(limited, "scans of an account", || Box::pin(scans())),
         story(limited, "sign-ins to an account", || Box::pin(sign_ins())),
         story(unavailable, "codes of the node and of an address", || {
@@ -39,6 +40,26 @@ async fn codes_opened() {
     assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
     assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
     stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+/// Drawing is work, and nobody has to show anything for it.
+async fn pictures() {
+    let mut stage = Stage::set(|c| c.limits.qr_picture_rate = rare(2)).await;
+    let opened = stage.nobody.ok("qr.open", open("pc-1")).await;
+    let path = format!("/v1/qr/{}", opened["qr_id"].as_str().unwrap());
+    for ending in ["svg", "png"] {
+        let drawn = request(stage.server.addr, "GET", &format!("{path}.{ending}"));
+        assert_eq!(drawn.send().await.status, 200);
+    }
+    for ending in ["svg", "png?size=1024"] {
+        let drawn = request(stage.server.addr, "GET", &format!("{path}.{ending}"));
+        assert_problem(&drawn.send().await, 429, ErrorCode::RateLimited);
+    }
+    // The code itself is as it was.
+    let scanned = stage.alice.request("POST", &format!("{path}/scan")).send().await;
+    assert_eq!(scanned.status, 200);
     stage.everybody_is_as_before().await;
     stage.strike().await;
 }
