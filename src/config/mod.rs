@@ -320,6 +320,25 @@ impl Config {
                 ),
             );
         }
+        for origin in self.public_origin.iter().chain(&self.allowed_origins) {
+            if let Some(without) = without_default_port(origin) {
+                check(
+                    false,
+                    format!(
+                        "{origin:?} matches no page, as browsers leave the usual port out: write {without:?}"
+                    ),
+                );
+            }
+        }
+        for host in &self.operator_hosts {
+            check(
+                operator::is_host(host),
+                format!(
+                    "operator_hosts: {host:?} is no host: write name or name:port in lower case, such as \
+                     ops.example:9090, without a scheme or a path"
+                ),
+            );
+        }
         if let Some(problem) = self.operator_key.as_ref().and_then(OperatorKey::problem) {
             check(false, problem);
         }
@@ -436,9 +455,53 @@ pub fn is_origin(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
 }
 
+/// The origin as browsers send it, where `text` names the port that its scheme has anyhow.
+fn without_default_port(text: &str) -> Option<&str> {
+    match text.split_once("://")? {
+        ("http", _) => text.strip_suffix(":80"),
+        ("https", _) => text.strip_suffix(":443"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_match_nothing_is_refused() {
+        let problems = |text: &str| {
+            let refused = Config::from_toml(text).unwrap().validate();
+            refused.err().unwrap_or_default().join("\n")
+        };
+        for (text, part) in [
+            (
+                "public_origin = \"https://login.example:443\"",
+                "write \"https://login.example\"",
+            ),
+            (
+                "public_origin = \"http://login.example:80\"",
+                "write \"http://login.example\"",
+            ),
+            (
+                "allowed_origins = [\"https://[::1]:443\"]",
+                "write \"https://[::1]\"",
+            ),
+            ("operator_hosts = [\"OPS.example\"]", "lower case"),
+            ("operator_hosts = [\"http://ops.example\"]", "without a scheme"),
+            ("trusted_proxies = [\"::ffff:10.0.0.0/104\"]", "write 10.0.0.0/8"),
+        ] {
+            assert!(problems(text).contains(part), "{text}: {}", problems(text));
+        }
+        for sound in [
+            "public_origin = \"http://login.example:443\"",
+            "public_origin = \"https://login.example:80\"",
+            "allowed_origins = [\"https://login.example:8443\", \"https://login.example\"]",
+            "operator_hosts = [\"ops.example:9090\", \"ops\"]",
+        ] {
+            assert_eq!(problems(sound), "", "{sound}");
+        }
+    }
 
     #[test]
     fn the_default_is_sound() {
