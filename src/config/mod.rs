@@ -3,6 +3,7 @@
 
 pub mod limits;
 pub mod operator;
+mod origins;
 pub mod proxies;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use limits::{Limits, Profile};
 pub use operator::OperatorKey;
+pub use origins::is_origin;
 pub use proxies::ForwardingHeader;
 
 /// Everything that can be set.
@@ -312,33 +314,6 @@ impl Config {
                 self.listen.port()
             ),
         );
-        for origin in self.public_origin.iter().chain(&self.allowed_origins) {
-            check(
-                is_origin(origin),
-                format!(
-                    "{origin:?} is no origin: write scheme://host or scheme://host:port in lower case, without a path"
-                ),
-            );
-        }
-        for origin in self.public_origin.iter().chain(&self.allowed_origins) {
-            if let Some(without) = without_default_port(origin) {
-                check(
-                    false,
-                    format!(
-                        "{origin:?} matches no page, as browsers leave the usual port out: write {without:?}"
-                    ),
-                );
-            }
-        }
-        for host in &self.operator_hosts {
-            check(
-                operator::is_host(host),
-                format!(
-                    "operator_hosts: {host:?} is no host: write name or name:port in lower case, such as \
-                     ops.example:9090, without a scheme or a path"
-                ),
-            );
-        }
         if let Some(problem) = self.operator_key.as_ref().and_then(OperatorKey::problem) {
             check(false, problem);
         }
@@ -373,6 +348,17 @@ impl Config {
                 ),
             );
         }
+        problems.extend(
+            self.public_origin
+                .iter()
+                .chain(&self.allowed_origins)
+                .filter_map(|o| origins::problem(o)),
+        );
+        problems.extend(
+            self.operator_hosts
+                .iter()
+                .filter_map(|host| operator::host_problem(host)),
+        );
         problems.extend(proxies::problems(&self.trusted_proxies));
         problems.extend(self.limits.problems());
         if problems.is_empty() {
@@ -443,65 +429,9 @@ pub const COUNTERS_MAX: usize = 16;
 /// Longest name of a counter, bytes.
 pub const COUNTER_BYTES_MAX: usize = 32;
 
-/// Whether `text` is an origin as browsers send it.
-pub fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else {
-        return false;
-    };
-    matches!(scheme, "http" | "https")
-        && !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
-}
-
-/// The origin as browsers send it, where `text` names the port that its scheme has anyhow.
-fn without_default_port(text: &str) -> Option<&str> {
-    match text.split_once("://")? {
-        ("http", _) => text.strip_suffix(":80"),
-        ("https", _) => text.strip_suffix(":443"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_would_match_nothing_is_refused() {
-        let problems = |text: &str| {
-            let refused = Config::from_toml(text).unwrap().validate();
-            refused.err().unwrap_or_default().join("\n")
-        };
-        for (text, part) in [
-            (
-                "public_origin = \"https://login.example:443\"",
-                "write \"https://login.example\"",
-            ),
-            (
-                "public_origin = \"http://login.example:80\"",
-                "write \"http://login.example\"",
-            ),
-            (
-                "allowed_origins = [\"https://[::1]:443\"]",
-                "write \"https://[::1]\"",
-            ),
-            ("operator_hosts = [\"OPS.example\"]", "lower case"),
-            ("operator_hosts = [\"http://ops.example\"]", "without a scheme"),
-            ("trusted_proxies = [\"::ffff:10.0.0.0/104\"]", "write 10.0.0.0/8"),
-        ] {
-            assert!(problems(text).contains(part), "{text}: {}", problems(text));
-        }
-        for sound in [
-            "public_origin = \"http://login.example:443\"",
-            "public_origin = \"https://login.example:80\"",
-            "allowed_origins = [\"https://login.example:8443\", \"https://login.example\"]",
-            "operator_hosts = [\"ops.example:9090\", \"ops\"]",
-        ] {
-            assert_eq!(problems(sound), "", "{sound}");
-        }
-    }
 
     #[test]
     fn the_default_is_sound() {

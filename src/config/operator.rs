@@ -43,9 +43,19 @@ impl fmt::Debug for OperatorKey {
     }
 }
 
+/// What is wrong with an entry of `operator_hosts`, as a sentence that says what to write.
+pub(super) fn host_problem(host: &str) -> Option<String> {
+    (!is_host(host)).then(|| {
+        format!(
+            "operator_hosts: {host:?} is no host: write name or name:port in lower case, such as ops.example:9090, \
+             without a scheme or a path"
+        )
+    })
+}
+
 /// Whether `text` is a `Host` header as it is sent for a name in lower case: `name`, `name:port`, or an address with
 /// brackets around an IPv6 one.
-pub(super) fn is_host(text: &str) -> bool {
+fn is_host(text: &str) -> bool {
     let name_end = if text.starts_with('[') {
         text.find(']').map(|at| at + 1)
     } else {
