@@ -4,6 +4,7 @@
 mod file;
 pub mod limits;
 pub mod operator;
+mod origins;
 pub mod proxies;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 pub use limits::{Limits, Profile};
 pub use operator::OperatorKey;
+pub use origins::is_origin;
 pub use proxies::ForwardingHeader;
 
 /// Everything that can be set.
@@ -313,14 +315,6 @@ impl Config {
                 self.listen.port()
             ),
         );
-        for origin in self.public_origin.iter().chain(&self.allowed_origins) {
-            check(
-                is_origin(origin),
-                format!(
-                    "{origin:?} is no origin: write scheme://host or scheme://host:port in lower case, without a path"
-                ),
-            );
-        }
         if let Some(problem) = self.operator_key.as_ref().and_then(OperatorKey::problem) {
             check(false, problem);
         }
@@ -355,6 +349,17 @@ impl Config {
                 ),
             );
         }
+        problems.extend(
+            self.public_origin
+                .iter()
+                .chain(&self.allowed_origins)
+                .filter_map(|o| origins::problem(o)),
+        );
+        problems.extend(
+            self.operator_hosts
+                .iter()
+                .filter_map(|host| operator::host_problem(host)),
+        );
         problems.extend(proxies::problems(&self.trusted_proxies));
         problems.extend(self.limits.problems());
         if problems.is_empty() {
@@ -424,18 +429,6 @@ pub const QR_ROTATIONS_MAX: u64 = crate::core::attempt::IDS_MAX as u64;
 pub const COUNTERS_MAX: usize = 16;
 /// Longest name of a counter, bytes.
 pub const COUNTER_BYTES_MAX: usize = 32;
-
-/// Whether `text` is an origin as browsers send it.
-pub fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else {
-        return false;
-    };
-    matches!(scheme, "http" | "https")
-        && !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b))
-}
 
 #[cfg(test)]
 mod tests {

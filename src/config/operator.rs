@@ -43,9 +43,71 @@ impl fmt::Debug for OperatorKey {
     }
 }
 
+/// What is wrong with an entry of `operator_hosts`, as a sentence that says what to write.
+pub(super) fn host_problem(host: &str) -> Option<String> {
+    (!is_host(host)).then(|| {
+        format!(
+            "operator_hosts: {host:?} is no host: write name or name:port in lower case, such as ops.example:9090, \
+             without a scheme or a path"
+        )
+    })
+}
+
+/// Whether `text` is a `Host` header as it is sent for a name in lower case: `name`, `name:port`, or an address with
+/// brackets around an IPv6 one.
+fn is_host(text: &str) -> bool {
+    let name_end = if text.starts_with('[') {
+        text.find(']').map(|at| at + 1)
+    } else {
+        text.find(':')
+    };
+    let (name, port) = text.split_at(name_end.unwrap_or(text.len()));
+    let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+    let named = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.bytes().all(known),
+    };
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    named && (port.is_empty() || port.strip_prefix(':').is_some_and(digits))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_a_name_and_perhaps_a_port() {
+        for good in [
+            "ops",
+            "ops.example",
+            "ops.example:9090",
+            "192.0.2.7:80",
+            "[2001:db8::1]",
+            "[::1]:9090",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "Ops",
+            "ops.example:",
+            "ops:99999",
+            "ops:+1",
+            "http://ops",
+            "ops/",
+            "ops ",
+            "a,b",
+            "2001:db8::1",
+            "[::1",
+            "[ops]",
+            "[::1]x",
+            "*.example",
+            "u@ops",
+        ] {
+            assert!(!is_host(bad), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_key_is_long_enough_and_can_be_sent() {

@@ -10,8 +10,8 @@ pub const TRUSTED_PROXIES_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardingHeader {
-    /// Whichever is there. When both are and name different clients, neither is believed: a proxy that writes one
-    /// passes the other on as the caller wrote it.
+    /// Whichever is there. When both are and do not name the same client the request is refused: a proxy that writes
+    /// one passes the other on as the caller wrote it.
     #[default]
     Any,
     XForwardedFor,
@@ -52,7 +52,23 @@ pub fn network(text: &str) -> Result<IpNet, String> {
             "trusted_proxies: {text} believes anybody about where they come from: name the proxies' own addresses"
         ));
     }
+    if let Some(problem) = mapped(network) {
+        return Err(problem);
+    }
     Ok(network)
+}
+
+/// A network of IPv4 addresses written as IPv6 ones: peers are compared by their IPv4 addresses, so it would match nobody.
+fn mapped(network: IpNet) -> Option<String> {
+    let IpNet::V6(v6) = network else { return None };
+    let inner = v6.addr().to_ipv4_mapped()?;
+    let write = match v6.prefix_len().checked_sub(96) {
+        None | Some(0) => "the proxies' own addresses".to_owned(),
+        Some(prefix) => IpNet::new(inner.into(), prefix).ok()?.trunc().to_string(),
+    };
+    Some(format!(
+        "trusted_proxies: {network} is a network of IPv4 addresses written as IPv6 ones, and matches nobody: write {write}"
+    ))
 }
 
 /// What is wrong with a list, one sentence each.
@@ -94,6 +110,15 @@ mod tests {
         }
         for text in ["0.0.0.0/0", "::/0"] {
             assert!(network(text).is_err_and(|e| e.contains("anybody")), "{text}");
+        }
+        for (text, write) in [
+            ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
+            ("::ffff:192.0.2.7/128", "write 192.0.2.7/32"),
+            ("::ffff:192.0.2.7/120", "write 192.0.2.0/24"),
+            ("::ffff:0:0/96", "write the proxies' own addresses"),
+            ("::ffff:10.0.0.0/90", "write the proxies' own addresses"),
+        ] {
+            assert!(network(text).is_err_and(|e| e.ends_with(write)), "{text}");
         }
     }
 

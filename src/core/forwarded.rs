@@ -39,8 +39,16 @@ pub fn client_address<'a>(
     None
 }
 
-/// The value of `for=` in one element, without its quotes. Addresses hold no comma, so an element never does.
+/// The value of `for=` in one element, without its quotes.
+///
+/// Elements are cut at every comma, also at one within a quotation, as a caller may have left open what its proxy then
+/// adds to. So the last piece of a quotation that holds commas may read like an element: its quotes are odd in number.
+/// An escaped one would hide that, and no address needs it.
 fn for_of(element: &[u8]) -> Option<&[u8]> {
+    let quotes = element.iter().filter(|byte| **byte == b'"').count();
+    if quotes % 2 == 1 || element.contains(&b'\\') {
+        return None;
+    }
     let mut found = None;
     for pair in element.split(|byte| *byte == b';') {
         if pair.trim_ascii().is_empty() {

@@ -28,16 +28,9 @@ pub(super) async fn deadline(State(node): State<Arc<Node>>, request: Request, ne
 /// Answers cross-origin questions, and refuses what a page of a foreign origin wants changed: that the page could not
 /// read the answer would not undo it.
 pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let api = request.uri().path().starts_with("/v1/");
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let foreign = |o: &HeaderValue| !o.to_str().is_ok_and(|o| node.origins.allows(o));
-    let refused = api && !request.method().is_safe() && origin.as_ref().is_some_and(foreign);
-    let allowed = origin.filter(|o| !foreign(o));
-    let preflight = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if api && preflight {
+    let page = Page::of(&node, request.method(), request.uri().path(), request.headers());
+    let refused = page.api && !request.method().is_safe() && page.foreign;
+    let mut response = if page.api && page.preflight {
         StatusCode::NO_CONTENT.into_response()
     } else if refused {
         HttpError(Refusal::new(
@@ -48,25 +41,56 @@ pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next:
     } else {
         next.run(request).await
     };
-    let headers = response.headers_mut();
-    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    if api {
-        set(headers, header::VARY, "Origin");
-        if let Some(origin) = allowed {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-            if preflight {
-                set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-                set(
-                    headers,
-                    header::ACCESS_CONTROL_ALLOW_METHODS,
-                    "GET, POST, PATCH, DELETE",
-                );
-                set(headers, header::ACCESS_CONTROL_MAX_AGE, "600");
-            }
+    page.allow(response.headers_mut());
+    response
+}
+
+/// The page that a request comes from, as far as its answer's headers depend on it.
+#[derive(Debug)]
+pub struct Page {
+    api: bool,
+    preflight: bool,
+    /// It is of an origin that is not on the list.
+    foreign: bool,
+    /// Its origin, which is on the list.
+    allowed: Option<HeaderValue>,
+}
+
+impl Page {
+    /// That of a request.
+    pub fn of(node: &Node, method: &Method, path: &str, headers: &HeaderMap) -> Self {
+        let origin = headers.get(header::ORIGIN);
+        let listed = |o: &&HeaderValue| o.to_str().is_ok_and(|o| node.origins.allows(o));
+        let allowed = origin.filter(listed).cloned();
+        Self {
+            api: path.starts_with("/v1/"),
+            preflight: *method == Method::OPTIONS
+                && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
+            foreign: origin.is_some() && allowed.is_none(),
+            allowed,
         }
     }
-    response
+
+    /// Puts into an answer what belongs on every one, and what lets a page of a listed origin read it.
+    pub fn allow(self, headers: &mut HeaderMap) {
+        set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        if !self.api {
+            return;
+        }
+        set(headers, header::VARY, "Origin");
+        let Some(origin) = self.allowed else { return };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        if self.preflight {
+            set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+            set(
+                headers,
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                "GET, POST, PATCH, DELETE",
+            );
+            set(headers, header::ACCESS_CONTROL_MAX_AGE, "600");
+        }
+    }
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {

@@ -22,6 +22,7 @@ use countersign_protocol::limits::HTTP_BODY_BYTES_MAX;
 
 pub use error::HttpError;
 pub use extract::{bearer, device, forwarding, user_agent};
+pub use layers::Page;
 pub use operator::operator_router;
 
 use crate::node::{Admission, Node};
@@ -43,6 +44,11 @@ pub struct Streams;
 /// the last of its connection.
 pub fn waits(path: &str) -> bool {
     path.starts_with("/v1/qr/") && path.ends_with("/outcome")
+}
+
+/// Whether what a request asks for may go on for long: a wait, or an event stream.
+pub fn lasts(path: &str) -> bool {
+    waits(path) || (path.starts_with("/v1/qr/") && path.ends_with("/events"))
 }
 
 /// Everything on the public port but the WebSocket.

@@ -31,6 +31,15 @@ pub struct Door {
     accepted: Mutex<Gcra>,
 }
 
+/// How long a request over a proxy's socket may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Until it is answered.
+    Brief,
+    /// For as long as somebody wants: a WebSocket, an event stream, a wait.
+    Long,
+}
+
 /// One address, or one IPv6 /64.
 #[derive(Debug, Default)]
 struct Network {
@@ -87,7 +96,7 @@ impl Door {
 
     fn place(self: &Arc<Self>, network: Option<IpAddr>, now: u64) -> Option<Admission> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
-        let (here, hurried) = network.map_or((0, None), |network| self.enter(network, now));
+        let (here, hurried) = network.map_or((0, None), |network| self.enter(network, Stay::Long, now));
         let mut admission = Admission {
             door: Arc::clone(self),
             network: Mutex::new(network),
@@ -116,11 +125,15 @@ impl Door {
         Some(admission)
     }
 
-    /// One more of a network: how many there are, and how long it would have had to wait.
-    fn enter(&self, network: IpAddr, now: u64) -> (usize, Option<u64>) {
+    /// One more of a network: how many there are, and how long it would have had to wait. What is brief need not wait.
+    fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> (usize, Option<u64>) {
         let mut known = self.addresses.entry(network).or_default();
         known.held += 1;
-        (known.held, known.accepted.check(&self.address_rate, now, 1).err())
+        let checked = match stay {
+            Stay::Brief => Ok(()),
+            Stay::Long => known.accepted.check(&self.address_rate, now, 1),
+        };
+        (known.held, checked.err())
     }
 
     fn leave(&self, network: IpAddr) {
@@ -160,13 +173,15 @@ impl Admission {
         self.refusal.as_deref()
     }
 
-    /// From here on a proxy's socket counts under this address, as a new connection of its: what a proxy opens for
-    /// each request and what it keeps and shares are then the same. Any other socket counts as before.
+    /// From here on a proxy's socket counts under this address, as a connection of its: what a proxy opens for each
+    /// request and what it keeps and shares are then the same. As a new one it counts if the stay is long: a browser
+    /// without a proxy would send the brief requests of a page over a few connections. Any other socket counts as
+    /// before.
     ///
     /// # Errors
     /// `rate_limited` as for a socket of that address; `unavailable` when too many addresses are known. Then it counts
     /// under none.
-    pub fn count_for(&self, address: IpAddr, now: u64) -> Result<(), Refusal> {
+    pub fn count_for(&self, address: IpAddr, stay: Stay, now: u64) -> Result<(), Refusal> {
         if !self.of_a_proxy {
             return Ok(());
         }
@@ -175,7 +190,7 @@ impl Admission {
             return Err(Refusal::unavailable("too many addresses at once", 1_000));
         }
         let network = network_of(address);
-        let (here, hurried) = self.door.enter(network, now);
+        let (here, hurried) = self.door.enter(network, stay, now);
         *self.network.lock() = Some(network);
         let checked = self.door.check(here, hurried);
         if checked.is_err() {
@@ -307,19 +322,30 @@ mod tests {
         let held: Vec<_> = (0..10).map(|_| door.admit_proxy(0).unwrap()).collect();
         assert!(held.iter().all(|place| place.refusal().is_none()));
         assert_eq!((door.total(), door.addresses.len()), (10, 0));
-        assert!(held[0].count_for(alice, 0).is_ok() && held[1].count_for(alice, 0).is_ok());
-        let refused = held[2].count_for(alice, 0).unwrap_err();
+        assert!(
+            held[0].count_for(alice, Stay::Long, 0).is_ok()
+                && held[1].count_for(alice, Stay::Long, 0).is_ok()
+        );
+        let refused = held[2].count_for(alice, Stay::Long, 0).unwrap_err();
         assert_eq!(refused.code, countersign_protocol::ErrorCode::RateLimited);
-        assert!(held[2].count_for(bob, 0).is_ok(), "another is not concerned");
+        assert!(
+            held[2].count_for(bob, Stay::Long, 0).is_ok(),
+            "another is not concerned"
+        );
         let own = door.admit(alice, 0).unwrap();
         assert!(own.refusal().is_some(), "with a proxy or without: one bound");
         drop(own);
         // The same socket for somebody else, and an answer that has been given, make room.
-        assert!(held[1].count_for(bob, 0).is_ok() && held[3].count_for(alice, 0).is_ok());
+        assert!(
+            held[1].count_for(bob, Stay::Long, 0).is_ok() && held[3].count_for(alice, Stay::Long, 0).is_ok()
+        );
         held[3].count_for_nobody();
-        assert!(held[4].count_for(alice, 0).is_ok());
+        assert!(held[4].count_for(alice, Stay::Long, 0).is_ok());
         let own = door.admit("192.0.2.9".parse().unwrap(), 0).unwrap();
-        assert!(own.count_for(bob, 0).is_ok(), "who is no proxy speaks for nobody");
+        assert!(
+            own.count_for(bob, Stay::Long, 0).is_ok(),
+            "who is no proxy speaks for nobody"
+        );
         drop((held, own));
         door.sweep(10_000);
         assert_eq!((door.total(), door.addresses.len()), (0, 0));
@@ -330,12 +356,42 @@ mod tests {
         let door = door_with(1_000, 1_000, (1_000, 1));
         let proxy = door.admit_proxy(0).unwrap();
         for last in 0..50 {
-            assert!(proxy.count_for(IpAddr::from([192, 0, 2, last]), 0).is_ok());
+            assert!(
+                proxy
+                    .count_for(IpAddr::from([192, 0, 2, last]), Stay::Long, 0)
+                    .is_ok()
+            );
         }
-        assert!(proxy.count_for(IpAddr::from([192, 0, 2, 99]), 0).is_err());
         assert!(
-            proxy.count_for(IpAddr::from([192, 0, 2, 99]), 10_000).is_ok(),
+            proxy
+                .count_for(IpAddr::from([192, 0, 2, 99]), Stay::Long, 0)
+                .is_err()
+        );
+        assert!(
+            proxy
+                .count_for(IpAddr::from([192, 0, 2, 99]), Stay::Long, 10_000)
+                .is_ok(),
             "idle ones go"
         );
+    }
+
+    #[test]
+    fn only_what_lasts_counts_as_new_over_a_proxys_socket() {
+        let door = door_with(1_000, 2, (1_000, 3));
+        let alice: IpAddr = "192.0.2.1".parse().unwrap();
+        let places: Vec<_> = (0..3).map(|_| door.admit_proxy(0).unwrap()).collect();
+        for _ in 0..1_000 {
+            assert!(places[0].count_for(alice, Stay::Brief, 0).is_ok());
+        }
+        assert!(places[1].count_for(alice, Stay::Brief, 0).is_ok());
+        let held = places[2].count_for(alice, Stay::Brief, 0).unwrap_err();
+        assert!(held.message.contains("too many connections"), "{}", held.message);
+        places[1].count_for_nobody();
+        for _ in 0..3 {
+            assert!(places[0].count_for(alice, Stay::Long, 0).is_ok());
+        }
+        let hurried = places[0].count_for(alice, Stay::Long, 0).unwrap_err();
+        assert!(hurried.message.contains("too many new"), "{}", hurried.message);
+        assert!(places[0].count_for(alice, Stay::Brief, 0).is_ok());
     }
 }

@@ -23,10 +23,10 @@ use tokio::sync::mpsc;
 
 use crate::refusal;
 pub use crate::refusal::Refusal;
-pub use admission::Admission;
+pub use admission::{Admission, Stay};
 pub use lock::Locked;
 pub use presence::Presence;
-pub use proxies::{Forwarding, STRANGERS_MAX};
+pub use proxies::{Forwarding, STRANGER_MS, STRANGERS_MAX};
 pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
@@ -233,15 +233,17 @@ impl Node {
     /// socket, which `place` is, it counts as a connection of that address.
     ///
     /// # Errors
-    /// `rate_limited` and `unavailable`, as for a socket of that address.
+    /// `rate_limited` and `unavailable`, as for a socket of that address; `bad_request` when a proxy names two.
     pub fn client_of(
         &self,
         peer: IpAddr,
         said: &Forwarding<'_>,
         place: &Admission,
+        stay: Stay,
     ) -> Result<IpAddr, Refusal> {
-        let client = self.proxies.client_of(peer, said);
-        place.count_for(client, self.clock.now())?;
+        let now = self.clock.now();
+        let client = self.proxies.client_of(peer, said, now)?;
+        place.count_for(client, stay, now)?;
         Ok(client)
     }
 

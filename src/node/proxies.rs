@@ -1,18 +1,22 @@
 //! Where a request comes from when proxies stand in between.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use super::limiters::network_of;
+use super::refusal::Refusal;
 use crate::config::{Config, ForwardingHeader, proxies};
 use crate::core::forwarded::{Notation, client_address};
 
-/// Unlisted peers that are remembered for having sent a forwarding header, each warned of once. Whoever comes after
-/// them is as little believed, without a warning.
+/// Networks of unlisted peers that are remembered for having sent a forwarding header; one more takes the place of the
+/// one that was silent for longest. As many are warned of in a process's life.
 pub const STRANGERS_MAX: usize = 64;
+/// How long one is remembered after such a header, ms: an hour.
+pub const STRANGER_MS: u64 = 3_600_000;
 
 /// The lines of a request's forwarding headers, in the order they came.
 #[derive(Debug, Default)]
@@ -26,7 +30,37 @@ pub struct Forwarding<'a> {
 pub(super) struct Proxies {
     listed: Vec<IpNet>,
     header: ForwardingHeader,
-    strangers: Mutex<HashSet<IpAddr>>,
+    strangers: Mutex<Strangers>,
+    disagreed: AtomicBool,
+}
+
+/// Unlisted peers that behave as proxies.
+#[derive(Debug, Default)]
+struct Strangers {
+    /// Their networks and when they last did, the most recent last.
+    seen: VecDeque<(IpAddr, u64)>,
+    warned: usize,
+}
+
+impl Strangers {
+    /// Whether this one is worth a warning.
+    fn saw(&mut self, network: IpAddr, now: u64) -> bool {
+        let known = self.seen.iter().position(|(seen, _)| *seen == network);
+        if let Some(at) = known {
+            self.seen.remove(at);
+        } else if self.seen.len() >= STRANGERS_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((network, now));
+        let warn = known.is_none() && self.warned < STRANGERS_MAX;
+        self.warned += usize::from(warn);
+        warn
+    }
+
+    fn knows(&self, network: IpAddr, now: u64) -> bool {
+        let lately = |at: u64| now.saturating_sub(at) < STRANGER_MS;
+        self.seen.iter().any(|(seen, at)| *seen == network && lately(*at))
+    }
 }
 
 impl Proxies {
@@ -37,6 +71,7 @@ impl Proxies {
             listed: networks.filter_map(|text| proxies::network(text).ok()).collect(),
             header: config.forwarding_header,
             strangers: Mutex::default(),
+            disagreed: AtomicBool::new(false),
         }
     }
 
@@ -46,21 +81,25 @@ impl Proxies {
         self.listed.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether many callers may share this address: a listed proxy, or a peer that behaves as one.
-    pub(super) fn may_be_one(&self, address: IpAddr) -> bool {
-        self.is_listed(address) || self.strangers.lock().contains(&network_of(address))
+    /// Whether many callers may share this address: a listed proxy, or a peer that lately behaved as one.
+    pub(super) fn may_be_one(&self, address: IpAddr, now: u64) -> bool {
+        self.is_listed(address) || self.strangers.lock().knows(network_of(address), now)
     }
 
     /// Whose request it is: what a listed peer says, counted from the right; the peer itself when it is not listed, or
     /// when what it says names no client.
-    pub(super) fn client_of(&self, peer: IpAddr, said: &Forwarding<'_>) -> IpAddr {
+    ///
+    /// # Errors
+    /// `bad_request` when its two headers do not name the same client and none is configured: one of them may be the
+    /// caller's own, and neither believing it nor counting the caller as the proxy would be right.
+    pub(super) fn client_of(&self, peer: IpAddr, said: &Forwarding<'_>, now: u64) -> Result<IpAddr, Refusal> {
         let peer = peer.to_canonical();
         if said.x_forwarded_for.is_empty() && said.forwarded.is_empty() {
-            return peer;
+            return Ok(peer);
         }
         if !self.is_listed(peer) {
-            self.warn_of(peer);
-            return peer;
+            self.saw_stranger(peer, now);
+            return Ok(peer);
         }
         let read = |notation, lines: &[&[u8]]| {
             client_address(notation, lines.iter().copied(), |address| self.is_listed(address))
@@ -72,16 +111,35 @@ impl Proxies {
             ForwardingHeader::Forwarded => forwarded(),
             ForwardingHeader::Any if said.forwarded.is_empty() => x(),
             ForwardingHeader::Any if said.x_forwarded_for.is_empty() => forwarded(),
-            ForwardingHeader::Any => x().filter(|client| forwarded() == Some(*client)),
+            ForwardingHeader::Any => {
+                let client = x();
+                if client != forwarded() {
+                    return Err(self.disagreement(peer));
+                }
+                client
+            }
         };
-        client.unwrap_or(peer)
+        Ok(client.unwrap_or(peer))
     }
 
-    fn warn_of(&self, peer: IpAddr) {
-        let mut strangers = self.strangers.lock();
-        let known = strangers.len() >= STRANGERS_MAX || !strangers.insert(network_of(peer));
-        drop(strangers);
-        if !known {
+    /// Warned of once in a process's life: callers can bring it about.
+    fn disagreement(&self, peer: IpAddr) -> Refusal {
+        if !self.disagreed.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "a listed proxy sent X-Forwarded-For and Forwarded that name different clients, and the request was \
+                 refused: set forwarding_header to the one it writes"
+            );
+        }
+        Refusal::bad_request(
+            "X-Forwarded-For and Forwarded do not name the same client: whoever runs this gateway has to set \
+             forwarding_header to the one that the proxy writes",
+        )
+    }
+
+    fn saw_stranger(&self, peer: IpAddr, now: u64) {
+        let warn = self.strangers.lock().saw(network_of(peer), now);
+        if warn {
             tracing::warn!(
                 %peer,
                 "a forwarding header came from a peer that is not listed, and is not believed: \
@@ -108,7 +166,10 @@ mod tests {
             x_forwarded_for: x.iter().map(|line| line.as_bytes()).collect(),
             forwarded: forwarded.iter().map(|line| line.as_bytes()).collect(),
         };
-        proxies.client_of(peer.parse().unwrap(), &said).to_string()
+        match proxies.client_of(peer.parse().unwrap(), &said, 0) {
+            Ok(client) => client.to_string(),
+            Err(refusal) => refusal.status().to_string(),
+        }
     }
 
     #[test]
@@ -126,12 +187,11 @@ mod tests {
         }
         assert_eq!(client(&proxies, "10.0.0.1", &[], &[]), "10.0.0.1");
         assert_eq!(client(&proxies, "10.0.0.1", &["rubbish"], &[]), "10.0.0.1");
-        assert!(proxies.may_be_one("10.2.0.1".parse().unwrap()));
-        assert!(
-            proxies.may_be_one("198.51.100.1".parse().unwrap()),
-            "it behaves as one"
-        );
-        assert!(!proxies.may_be_one("203.0.113.9".parse().unwrap()));
+        let may_be_one = |address: &str, now| proxies.may_be_one(address.parse().unwrap(), now);
+        assert!(may_be_one("10.2.0.1", 0) && may_be_one("10.2.0.1", STRANGER_MS));
+        assert!(may_be_one("198.51.100.1", STRANGER_MS - 1), "it behaved as one");
+        assert!(!may_be_one("198.51.100.1", STRANGER_MS), "that was long ago");
+        assert!(!may_be_one("203.0.113.9", 0));
     }
 
     #[test]
@@ -140,8 +200,15 @@ mod tests {
             |header, x: &str, forwarded: &str| client(&proxies(header), "10.0.0.1", &[x], &[forwarded]);
         let (ours, forged) = ("203.0.113.9", "for=198.51.100.1");
         assert_eq!(both(ForwardingHeader::Any, ours, "for=203.0.113.9"), ours);
-        assert_eq!(both(ForwardingHeader::Any, ours, forged), "10.0.0.1");
-        assert_eq!(both(ForwardingHeader::Any, ours, "rubbish"), "10.0.0.1");
+        // A caller that the proxy passes one header on for does not become the proxy by writing there.
+        for unread in [forged, "x", "", "for=unknown", "for=10.0.0.9"] {
+            assert_eq!(both(ForwardingHeader::Any, ours, unread), "400", "{unread}");
+        }
+        assert_eq!(both(ForwardingHeader::Any, "rubbish", forged), "400");
+        assert_eq!(
+            both(ForwardingHeader::Any, "10.0.0.7", "for=10.0.0.7"),
+            "10.0.0.1"
+        );
         assert_eq!(both(ForwardingHeader::XForwardedFor, ours, forged), ours);
         assert_eq!(both(ForwardingHeader::Forwarded, ours, forged), "198.51.100.1");
         let alone = proxies(ForwardingHeader::Forwarded);
@@ -153,14 +220,23 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_remembered_up_to_a_bound() {
+    fn strangers_are_remembered_up_to_a_bound_and_the_last_ones() {
         let proxies = proxies(ForwardingHeader::Any);
+        let known = |last| proxies.may_be_one(IpAddr::from([198, 51, 100, last]), 0);
         for _ in 0..2 {
             for last in 0..=255 {
-                let peer = format!("198.51.100.{last}");
-                assert_eq!(client(&proxies, &peer, &["203.0.113.9"], &[]), peer);
+                // The first one goes on sending, so it stays.
+                for peer in ["198.51.100.0".to_owned(), format!("198.51.100.{last}")] {
+                    assert_eq!(client(&proxies, &peer, &["203.0.113.9"], &[]), peer);
+                }
+                assert!(known(0) && known(last));
             }
         }
-        assert_eq!(proxies.strangers.lock().len(), STRANGERS_MAX);
+        assert!(known(255 - 62) && !known(255 - 63));
+        let strangers = proxies.strangers.lock();
+        assert_eq!(
+            (strangers.seen.len(), strangers.warned),
+            (STRANGERS_MAX, STRANGERS_MAX)
+        );
     }
 }

@@ -13,8 +13,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CONNECTION, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    ALLOW, CONNECTION, HOST, HeaderValue, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
+use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -35,8 +36,8 @@ use super::open::{self, Arrival};
 use super::stream::{Answering, HttpStream, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use crate::http::{ClientAddress, HttpError, Place, Streams, forwarding, waits};
-use crate::node::{Admission, Node, Refusal};
+use crate::http::{ClientAddress, HttpError, Page, Place, Streams, forwarding, lasts, waits};
+use crate::node::{Admission, Node, Refusal, Stay};
 
 /// Where the socket is.
 const SOCKET_PATH: &str = "/v1/ws";
@@ -279,18 +280,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        // An old probe of a load balancer names no host; on the operator's port there is nothing to mistake.
-        let plain = self.shared.face == Face::Operator
-            && parts.version == Version::HTTP_10
-            && !parts.headers.contains_key(HOST);
-        let unsound = || upgrade::check_host(&parts).err().filter(|_| !plain);
-        let refusal = self.refusal.clone().or_else(unsound);
-        if let Some(refusal) = refusal {
-            return last(HttpError(refusal).into_response());
-        }
-        let address = match self.client_of(&parts.headers) {
+        let address = match self.receive(&parts) {
             Ok(address) => address,
-            Err(refusal) => return last(HttpError(refusal).into_response()),
+            Err(refusal) => return self.turn_away(&parts, refusal),
         };
         let node = &self.shared.node;
         if self.shared.face == Face::Public && parts.uri.path() == SOCKET_PATH {
@@ -338,14 +330,44 @@ impl Desk {
 }
 
 impl Desk {
+    /// What holds before anything is served: answers whose request it is.
+    fn receive(&self, parts: &Parts) -> Result<IpAddr, Refusal> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        // An old probe of a load balancer names no host; on the operator's port there is nothing to mistake.
+        let plain = self.shared.face == Face::Operator
+            && parts.version == Version::HTTP_10
+            && !parts.headers.contains_key(HOST);
+        if !plain {
+            upgrade::check_host(parts)?;
+        }
+        self.client_of(parts)
+    }
+
+    /// An answer that does not come from the router, which would have let pages of listed origins read it.
+    fn turn_away(&self, parts: &Parts, refusal: Refusal) -> Response<Body> {
+        let mut response = HttpError(refusal).into_response();
+        if self.shared.face == Face::Public {
+            let page = Page::of(&self.shared.node, &parts.method, parts.uri.path(), &parts.headers);
+            page.allow(response.headers_mut());
+        }
+        last(response)
+    }
+
     /// Whose request it is. What a proxy's socket is used for counts under that address until it is `answered`; a
     /// WebSocket and an event stream count for as long as they last.
-    fn client_of(&self, headers: &HeaderMap) -> Result<IpAddr, Refusal> {
+    fn client_of(&self, parts: &Parts) -> Result<IpAddr, Refusal> {
         let peer = self.peer.ip();
-        match &self.place {
-            Some(place) => self.shared.node.client_of(peer, &forwarding(headers), place),
-            None => Ok(peer),
-        }
+        let Some(place) = &self.place else { return Ok(peer) };
+        let path = parts.uri.path();
+        let stay = if path == SOCKET_PATH || lasts(path) {
+            Stay::Long
+        } else {
+            Stay::Brief
+        };
+        let said = forwarding(&parts.headers);
+        self.shared.node.client_of(peer, &said, place, stay)
     }
 
     fn answered(&self) {

@@ -81,6 +81,13 @@ fn an_element_says_for_whom() {
         // A quotation that its writer left open swallows nothing that was added behind it.
         ("for=\"198.51.100.1, for=203.0.113.9", Some("203.0.113.9")),
         ("for=198.51.100.1;host=\"a, for=203.0.113.9", Some("203.0.113.9")),
+        // A comma within the proxy's own quotation begins no element.
+        ("for=9.9.9.9;host=\"a,for=1.2.3.4;x=\"", None),
+        ("for=9.9.9.9;host=\"a,for=1.2.3.4;x=\\\"\"", None),
+        ("for=9.9.9.9;host=\"a,for=1.2.3.4;x=\", for=10.0.0.1", None),
+        ("for=9.9.9.9;host=\"a,for=1.2.3.4;x=\";y=\"b,c\"", None),
+        ("for=203.0.113.9;host=\"a.example:80\"", Some("203.0.113.9")),
+        ("for=203.0.113.9;host=\"a.example", None),
         ("for=_hidden", None),
         ("for=unknown", None),
         ("for=203.0.113.9, for=unknown", None),

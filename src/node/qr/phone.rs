@@ -41,7 +41,7 @@ impl Node {
             return Err(unexpected());
         };
         // Everybody behind a proxy has its address.
-        scanned.request.same_network &= !self.proxies.may_be_one(caller.address);
+        scanned.request.same_network &= !self.proxies.may_be_one(caller.address, now);
         self.end_if_signed_out(session).await?;
         Ok(Scanned {
             scan_token,
