@@ -327,3 +327,78 @@ describe('the socket comes back', () => {
     assert.equal(login.client.state, 'connected');
   });
 });
+
+describe('somebody signs in with a password instead', () => {
+  const by_password = (world) => world.answer('/v1/login', { body: TOKENS });
+
+  test('without a socket: the code is cancelled over HTTP, and not taken up by the next socket', async () => {
+    let stream;
+    const { world, login } = await around((world) => { stream = make_stream(world); });
+    await stream.say();
+    assert.equal(login.client.transport, 'events');
+    by_password(world);
+    await login.client.login({ user_id: 'alice', password: 'secret' });
+    const [cancel] = asked(world, 'DELETE', '/v1/qr/q1');
+    assert.equal(cancel.headers.Authorization, 'Claim c1');
+    assert.deepEqual([stream.aborted, login.client.transport], [true, null]);
+    await world.clock.advance(2_000);
+    await world.greet();
+    await world.socket.ok('auth');
+    assert.deepEqual([login.client.state, world.socket.asked('qr.watch')], ['connected', undefined]);
+    world.socket.say(CONFIRMED);
+    await settle();
+    assert.equal(world.socket.asked('qr.redeem'), undefined);
+    login.client.close();
+    assert.equal(world.clock.waiting, 0);
+  });
+
+  test('while the code is asked for: it is cancelled when it comes', async () => {
+    let give;
+    const { world, login } = await around((world) => {
+      world.answer('/v1/qr', () => new Promise((resolve) => { give = resolve; }));
+      make_stream(world);
+    });
+    by_password(world);
+    await login.client.login({ user_id: 'alice', password: 'secret' });
+    give({ status: 201, body: OPENED });
+    for (let n = 0; n < 5; n += 1) await settle();
+    assert.equal(asked(world, 'DELETE', '/v1/qr/q1').length, 1);
+    await world.clock.advance(2_000);
+    await world.greet();
+    await world.socket.ok('auth');
+    assert.deepEqual([login.client.state, world.socket.asked('qr.watch')], ['connected', undefined]);
+    login.client.close();
+  });
+
+  test('while it redeems: the session that is there stays', async () => {
+    let stream;
+    let give;
+    const { world, login } = await around((world) => {
+      stream = make_stream(world);
+      world.answer('/v1/qr/q1/redeem', () => new Promise((resolve) => { give = resolve; }));
+    });
+    await stream.say(CONFIRMED);
+    by_password(world);
+    await login.client.login({ user_id: 'alice', password: 'secret' });
+    give({ body: { ...TOKENS, access_token: 'access-2', user: { id: 'mallory' } } });
+    for (let n = 0; n < 5; n += 1) await settle();
+    assert.deepEqual([login.client.user.id, login.client.session.access_token], ['alice', 'access-1']);
+    login.client.close();
+  });
+
+  test('with a socket: the code is cancelled there, once', async () => {
+    const world = await make_world().connected();
+    const opened = world.client.openAttempt();
+    await world.socket.ok('qr.open', OPENED);
+    await opened;
+    by_password(world);
+    const entered = world.client.login({ user_id: 'alice', password: 'secret' });
+    for (let n = 0; n < 5; n += 1) await settle();
+    await world.socket.ok('auth');
+    await entered;
+    const cancel = await world.socket.ok('qr.cancel');
+    assert.deepEqual([cancel.qr_id, cancel.claim, world.socket.asked('qr.cancel')], ['q1', 'c1', undefined]);
+    assert.equal(world.client.transport, 'websocket');
+    world.client.close();
+  });
+});

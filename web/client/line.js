@@ -71,6 +71,8 @@ export class Line extends Emitter {
     this.#attempt = null;
     this.#streamed = false;
     this.#halt();
+    // Of HTTP nothing is seen any more.
+    if (this.transport !== 'websocket') this.#prove(null);
   }
 
   // What the socket does.
