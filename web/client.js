@@ -84,9 +84,11 @@ export class Client extends Emitter {
     this.#connection.on('lost', (detail) => this.#lost(detail));
     this.#connection.on('push', (frame) => this.#push(frame));
     this.#session.on('change', (saved, why) => {
+      const entered = saved && why !== 'refreshed';
       if (!saved) this.#nobody(why);
-      else if (why !== 'refreshed') this.#line.done();
+      if (entered) this.#drop_attempt();
       this.emit('session', saved, why);
+      if (entered) this.#line.done();
     });
   }
 
@@ -195,24 +197,42 @@ export class Client extends Emitter {
    */
   async openAttempt() {
     this.#line.want();
-    const onReply = (opened) => this.#follow(this.#watch(opened));
+    const nobody = !this.#session.current;
+    let attempt;
+    const onReply = (opened) => {
+      attempt = this.#watch(opened);
+      this.#follow(attempt);
+      if (!nobody || !this.#session.current) return;
+      // Somebody signed in while it was asked for.
+      this.#drop_attempt();
+      this.#line.done();
+    };
     await this.#line.call('qr.open', { device: this.#device }, { onReply });
-    return this.#attempt;
+    return attempt;
   }
 
   /** Goes on with an attempt kept from before a reload. @returns {Promise<Attempt | null>} null when it is over */
   async resumeAttempt(kept) {
     this.#line.want();
-    this.#attempt = this.#watch(kept);
-    const attempt = this.#attempt;
+    const attempt = this.#watch(kept);
+    this.#attempt = attempt;
     if (!(await attempt.resume())) return null;
-    this.#follow(attempt);
+    // Else somebody signed in meanwhile, and it is cancelled.
+    if (attempt === this.#attempt) this.#follow(attempt);
     return attempt;
   }
 
   #follow(attempt) {
     this.#attempt = attempt;
     this.#line.follow(attempt);
+  }
+
+  /** Somebody is signed in: who confirmed a code that still hangs about would take their place. */
+  #drop_attempt() {
+    const attempt = this.#attempt;
+    this.#attempt = null;
+    // Not told, the gateway ends it by itself soon.
+    if (attempt && !attempt.final) attempt.cancel().catch(() => {});
   }
 
   #watch(opened) {
@@ -224,7 +244,12 @@ export class Client extends Emitter {
       },
       device: this.#device.id,
       // A socket that redeemed is signed in; one that came while that went over HTTP is not.
-      signed_in: (reply) => (by_socket ? this.#session.adopt(reply, 'qr') : this.#enter(reply, 'qr')),
+      signed_in: (reply) => {
+        // Dropped for another session while it redeemed.
+        if (!this.#attempt) return;
+        if (by_socket) this.#session.adopt(reply, 'qr');
+        else this.#enter(reply, 'qr');
+      },
       clock: this.#clock,
     });
   }
@@ -248,7 +273,7 @@ export class Client extends Emitter {
     this.#line.socket_greeted();
     if (as) await this.#authenticate();
     const attempt = this.#attempt;
-    if (attempt && !attempt.over) {
+    if (attempt && !attempt.over && !this.#session.current) {
       this.#line.follow(attempt);
       await attempt.resume();
     }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { behind, goes_by, LONG_MS, phone_of, room_comes_back, signs_in } from './support/behind.mjs';
+import { behind, climbs, goes_by, LONG_MS, phone_of, room_comes_back, signs_in } from './support/behind.mjs';
 import { fresh } from './support/browser.mjs';
 import { shows } from './support/eventually.mjs';
 import { listen } from './support/said.mjs';
 import { code_of, joined, number_of, scan, stage, type_number } from './support/stage.mjs';
 
-const on = stage();
+/** A code that stays: what is looked at is the way, and each new code fetches a picture. */
+const on = stage('[qr]\nrotate_ms = 300_000\n');
 
 describe('the way changes in the middle', () => {
   test('the socket is cut for good while the code waits: goes on without, nothing lost', async (t) => {
@@ -43,8 +44,7 @@ describe('the way changes in the middle', () => {
     await goes_by(pc, 'events', LONG_MS);
     const { url, qr_id } = await code_of(pc);
     const phone = await (await on.somebody()).tab(on.reach(url));
-    proxy.upgrade = 'pass';
-    await goes_by(pc, 'websocket', LONG_MS);
+    await climbs(pc, proxy);
     await shows(pc.at('connection'), 'Connected');
     assert.equal((await code_of(pc)).qr_id, qr_id);
     const before = proxy.asked.length;
@@ -61,8 +61,7 @@ describe('the way changes in the middle', () => {
     const phone = await phone_of(on, pc);
     await scan(phone, fresh('moving'), 'Moving');
     const number = await number_of(pc);
-    proxy.upgrade = 'pass';
-    await goes_by(pc, 'websocket', LONG_MS);
+    await climbs(pc, proxy);
     proxy.upgrade = 400;
     proxy.events = 'pass';
     proxy.cut_sockets();

@@ -169,6 +169,37 @@ describe('without a socket', () => {
   });
 });
 
+describe('an answer that is not whole', () => {
+  const cut = (body) => new Response(body, { headers: { 'Content-Type': 'application/json' } });
+
+  test('of redeem: asked for again with the same ticket, and nobody is signed in before', async () => {
+    let stream;
+    const { world, login, last } = await around((world) => { stream = make_stream(world); });
+    const bodies = [cut('{"access_token":"acc'), cut('<h1>Please pay for the network</h1>'), cut('{}'), cut(JSON.stringify(TOKENS))];
+    world.answer('/v1/qr/q1/redeem', () => bodies.shift());
+    await stream.say(CONFIRMED);
+    assert.deepEqual([login.client.session, last().state], [null, 'confirmed']);
+    await world.clock.advance(5_000);
+    assert.equal((await login.session).access_token, 'access-1');
+    assert.deepEqual(asked(world, 'POST', '/v1/qr/q1/redeem').map(({ body }) => body.ticket), ['t1', 't1', 't1', 't1']);
+    login.client.close();
+  });
+
+  test('of a code, a watch or a poll: the way does not work, and is tried again', async () => {
+    const bodies = ['<h1>Welcome</h1>', '{}', '{"qr_id":"q1"}', JSON.stringify(OPENED)];
+    const polls = ['<h1>Welcome</h1>', '{}', JSON.stringify({ ...SCANNED })];
+    const { world, last, login } = await around((world) => {
+      world.answer('/v1/qr', () => cut(bodies.shift()));
+      world.answer('/v1/qr/q1/events', { status: 502, body: null });
+      world.answer('/v1/qr/q1', () => cut(polls.shift() ?? JSON.stringify(SCANNED)));
+    });
+    assert.deepEqual([last().state, last().connected], ['opening', false]);
+    await world.clock.advance(20_000);
+    assert.deepEqual([bodies.length, last().state, last().transport], [0, 'scanned', 'polling']);
+    login.cancel();
+  });
+});
+
 describe('the socket comes back', () => {
   test('it watches after the last event, the stream is let go, and later it makes sure of the watch', async () => {
     let stream;
@@ -205,6 +236,78 @@ describe('the socket comes back', () => {
     assert.equal(world.socket.asked('qr.open'), undefined);
   });
 
+  test('while a code is asked for over HTTP in vain: it is asked for by the socket', async () => {
+    let fail;
+    const { world, last, login } = await around((world) => {
+      world.answer('/v1/qr', () => new Promise((_, reject) => { fail = reject; }));
+    });
+    await world.clock.advance(2_000);
+    await world.greet();
+    assert.equal(world.socket.asked('qr.open'), undefined, 'one at a time');
+    fail(DEAD);
+    for (let n = 0; n < 5; n += 1) await settle();
+    await world.socket.ok('qr.open', OPENED);
+    assert.deepEqual([last().state, last().transport], ['waiting', 'websocket']);
+    login.cancel();
+  });
+
+  test('while a proxy holds that: before the gateway closes a socket that says nothing', async (t) => {
+    let clock;
+    t.mock.method(AbortSignal, 'timeout', (ms) => {
+      const abort = new AbortController();
+      clock?.set(() => abort.abort(new DOMException('late', 'TimeoutError')), ms);
+      return abort.signal;
+    });
+    const { world, last, login } = await around((world) => {
+      clock = world.clock;
+      world.answer('/v1/qr', ({ signal }) => new Promise((_, reject) => { signal.addEventListener('abort', () => reject(signal.reason)); }));
+    });
+    await world.clock.advance(2_000);
+    await world.greet();
+    await world.clock.advance(9_000);
+    await world.socket.ok('qr.open', OPENED);
+    assert.equal(last().state, 'waiting');
+    login.cancel();
+  });
+
+  test('and is lost before it answered: asked for again over HTTP', async () => {
+    let fail;
+    const { world, last, login } = await around((world) => {
+      make_stream(world);
+      world.answer('/v1/qr', () => new Promise((_, reject) => { fail = reject; }));
+    });
+    await world.clock.advance(2_000);
+    await world.greet();
+    fail(DEAD);
+    for (let n = 0; n < 5; n += 1) await settle();
+    assert.ok(world.socket.asked('qr.open'));
+    world.answer('/v1/qr', { status: 201, body: OPENED });
+    await world.socket.drop();
+    await world.clock.advance(BOUNDS.socket_patience_ms);
+    for (let n = 0; n < 5; n += 1) await settle();
+    assert.equal(last().state, 'waiting');
+    login.cancel();
+  });
+
+  test('after a reload, while the kept code is watched over HTTP in vain: it is taken up by the socket', async () => {
+    const world = make_world();
+    let fail;
+    world.answer('/v1/qr/q1', () => new Promise((_, reject) => { fail = reject; }));
+    world.client.open().catch(() => {});
+    const reachable = new Promise((resolve) => { world.client.on('reachable', resolve); });
+    await assert.rejects(world.client.resumeAttempt({ qr_id: 'q1', claim: 'c1' }), { code: 'disconnected' });
+    await world.clock.advance(BOUNDS.socket_patience_ms);
+    await reachable;
+    const resumed = world.client.resumeAttempt({ qr_id: 'q1', claim: 'c1' });
+    await world.greet();
+    await world.socket.ok('qr.watch', { state: 'waiting', expires_in_ms: 300_000 });
+    fail(DEAD);
+    for (let n = 0; n < 5; n += 1) await settle();
+    await world.socket.ok('qr.watch', { state: 'waiting', expires_in_ms: 300_000 });
+    assert.equal((await resumed).qr_id, 'q1');
+    world.client.close();
+  });
+
   test('while it redeems over HTTP: the socket is signed in as well', async () => {
     let stream;
     let give;
@@ -222,5 +325,80 @@ describe('the socket comes back', () => {
     assert.equal((await world.socket.ok('auth')).token, 'access-1');
     assert.equal((await login.session).session, 's_1');
     assert.equal(login.client.state, 'connected');
+  });
+});
+
+describe('somebody signs in with a password instead', () => {
+  const by_password = (world) => world.answer('/v1/login', { body: TOKENS });
+
+  test('without a socket: the code is cancelled over HTTP, and not taken up by the next socket', async () => {
+    let stream;
+    const { world, login } = await around((world) => { stream = make_stream(world); });
+    await stream.say();
+    assert.equal(login.client.transport, 'events');
+    by_password(world);
+    await login.client.login({ user_id: 'alice', password: 'secret' });
+    const [cancel] = asked(world, 'DELETE', '/v1/qr/q1');
+    assert.equal(cancel.headers.Authorization, 'Claim c1');
+    assert.deepEqual([stream.aborted, login.client.transport], [true, null]);
+    await world.clock.advance(2_000);
+    await world.greet();
+    await world.socket.ok('auth');
+    assert.deepEqual([login.client.state, world.socket.asked('qr.watch')], ['connected', undefined]);
+    world.socket.say(CONFIRMED);
+    await settle();
+    assert.equal(world.socket.asked('qr.redeem'), undefined);
+    login.client.close();
+    assert.equal(world.clock.waiting, 0);
+  });
+
+  test('while the code is asked for: it is cancelled when it comes', async () => {
+    let give;
+    const { world, login } = await around((world) => {
+      world.answer('/v1/qr', () => new Promise((resolve) => { give = resolve; }));
+      make_stream(world);
+    });
+    by_password(world);
+    await login.client.login({ user_id: 'alice', password: 'secret' });
+    give({ status: 201, body: OPENED });
+    for (let n = 0; n < 5; n += 1) await settle();
+    assert.equal(asked(world, 'DELETE', '/v1/qr/q1').length, 1);
+    await world.clock.advance(2_000);
+    await world.greet();
+    await world.socket.ok('auth');
+    assert.deepEqual([login.client.state, world.socket.asked('qr.watch')], ['connected', undefined]);
+    login.client.close();
+  });
+
+  test('while it redeems: the session that is there stays', async () => {
+    let stream;
+    let give;
+    const { world, login } = await around((world) => {
+      stream = make_stream(world);
+      world.answer('/v1/qr/q1/redeem', () => new Promise((resolve) => { give = resolve; }));
+    });
+    await stream.say(CONFIRMED);
+    by_password(world);
+    await login.client.login({ user_id: 'alice', password: 'secret' });
+    give({ body: { ...TOKENS, access_token: 'access-2', user: { id: 'mallory' } } });
+    for (let n = 0; n < 5; n += 1) await settle();
+    assert.deepEqual([login.client.user.id, login.client.session.access_token], ['alice', 'access-1']);
+    login.client.close();
+  });
+
+  test('with a socket: the code is cancelled there, once', async () => {
+    const world = await make_world().connected();
+    const opened = world.client.openAttempt();
+    await world.socket.ok('qr.open', OPENED);
+    await opened;
+    by_password(world);
+    const entered = world.client.login({ user_id: 'alice', password: 'secret' });
+    for (let n = 0; n < 5; n += 1) await settle();
+    await world.socket.ok('auth');
+    await entered;
+    const cancel = await world.socket.ok('qr.cancel');
+    assert.deepEqual([cancel.qr_id, cancel.claim, world.socket.asked('qr.cancel')], ['q1', 'c1', undefined]);
+    assert.equal(world.client.transport, 'websocket');
+    world.client.close();
   });
 });

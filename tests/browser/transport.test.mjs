@@ -68,7 +68,7 @@ describe('which way', () => {
       assert.ok(at - 100 >= 1_000 && at - 100 < 1_200, `${at}`);
     }
     assert.equal(choose(transport.poll_refused(polling, 100, 7_000), 100).at, 7_100);
-    assert.equal(choose(transport.poll_refused(polling, 100), 100).at, 1_100);
+    for (const after_ms of [undefined, 0, -5]) assert.equal(choose(transport.poll_refused(polling, 100, after_ms), 100).at, 1_100);
   });
 
   test('while nothing gets through: later and later, up to a bound; then a stream is tried first', () => {

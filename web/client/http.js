@@ -20,11 +20,15 @@ export class Http {
    * @param {string} path
    * @param {{body?: object, token?: string, claim?: string, timeout_ms?: number}} [more] `token` of a user or `claim` of a QR
    *   login; `timeout_ms` for what the gateway waits with
-   * @returns {Promise<any>} the parsed answer, null when there is none
+   * @returns {Promise<any>} the parsed answer, null when there is none (204). Rejects with `unreachable` also for a success that
+   *   cannot be read: cut on its way, or not the gateway's
    */
   async request(method, path, { timeout_ms = REQUEST_MS, ...more } = {}) {
     const response = await this.#send(method, path, more, AbortSignal.timeout(timeout_ms));
-    return response.json().catch(() => null);
+    if (response.status === 204) return null;
+    return response.json().catch((cause) => {
+      throw new CountersignError('unreachable', { message: String(cause), retry: true });
+    });
   }
 
   /**

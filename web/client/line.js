@@ -6,6 +6,9 @@ import * as transport from './transport.js';
 const { BOUNDS } = transport;
 /** A poll without an answer is given up after this time. */
 const POLL_MS = 10_000;
+/** So is a code that is asked for. A socket that comes meanwhile is closed by the gateway when it says nothing for 10 s: the rest
+ * of them is left to ask there instead. */
+const ASK_MS = 8_000;
 /** After the climb from a stream to the socket, the socket asks for the watch once more: the stream's request may still
  * have been on its way when it asked first, and have taken the watch from it. */
 const AGAIN_MS = 3_000;
@@ -68,6 +71,8 @@ export class Line extends Emitter {
     this.#attempt = null;
     this.#streamed = false;
     this.#halt();
+    // Of HTTP nothing is seen any more.
+    if (this.transport !== 'websocket') this.#prove(null);
   }
 
   // What the socket does.
@@ -115,24 +120,40 @@ export class Line extends Emitter {
   }
 
   async #carry(type, fields, more) {
-    const reply = await this.#over_http(type, fields);
+    let reply;
+    try {
+      reply = await this.#over_http(type, fields);
+    } catch (error) {
+      if (error.code !== 'disconnected' || !this.#wanted || !this.#state.up) throw error;
+      return this.#over_socket(type, fields, more);
+    }
     more?.onReply?.(reply);
     // The socket came while this was under way, and does not know of it.
     if (type === 'qr.open' && this.#state.up) this.#attempt?.resume().catch(() => {});
     return reply;
   }
 
+  /** The socket that came while this was asked over HTTP in vain has told `reachable` already, to somebody who was busy. */
+  async #over_socket(type, fields, more) {
+    try {
+      return await this.#connection.call(type, fields, more);
+    } catch (error) {
+      if (error.code === 'disconnected') this.#failed(error);
+      throw error;
+    }
+  }
+
   async #over_http(type, { qr_id, claim, device, ...body }) {
     const path = `/v1/qr/${encodeURIComponent(qr_id ?? '')}`;
     const ask = {
-      'qr.open': () => this.#http.request('POST', '/v1/qr', { body: { device, ...body } }),
-      'qr.watch': () => this.#http.request('GET', path, { claim }),
+      'qr.open': () => this.#http.request('POST', '/v1/qr', { body: { device, ...body }, timeout_ms: ASK_MS }),
+      'qr.watch': () => this.#http.request('GET', path, { claim, timeout_ms: ASK_MS }),
       'qr.answer': () => this.#http.request('POST', `${path}/answer`, { claim, body: { code: body.code } }),
       'qr.redeem': () => this.#http.request('POST', `${path}/redeem`, { claim, body: { ticket: body.ticket } }),
       'qr.cancel': () => this.#http.request('DELETE', path, { claim }),
     }[type];
     try {
-      return (await ask()) ?? {};
+      return whole(type, (await ask()) ?? {});
     } catch (error) {
       if (answered(error)) throw error;
       if (type !== 'qr.open' && type !== 'qr.watch') throw new CountersignError(error.code, { ...error, message: error.message, retry: true });
@@ -201,9 +222,8 @@ export class Line extends Emitter {
     const turn = this.#begin();
     try {
       const { path, claim } = attempt.over_http();
-      const frame = await this.#http.request('GET', path, { claim, timeout_ms: POLL_MS });
+      const frame = whole('qr.watch', await this.#http.request('GET', path, { claim, timeout_ms: POLL_MS }));
       if (turn !== this.#turn) return;
-      if (typeof frame?.seq !== 'number') throw new CountersignError('unreachable', { message: 'no answer of the gateway' });
       this.#state = transport.poll_answered(this.#state, this.#clock.now(), this.#random());
       this.#prove('polling');
       attempt.push(frame);
@@ -262,6 +282,19 @@ export class Line extends Emitter {
     if (this.#timer !== null) this.#clock.clear(this.#timer);
     this.#timer = null;
   }
+}
+
+/** What a success cannot be without. */
+const ESSENTIAL = {
+  'qr.open': (reply) => reply?.qr_id && reply?.claim,
+  'qr.watch': (reply) => typeof reply?.seq === 'number',
+  'qr.redeem': (reply) => reply?.access_token || reply?.sealed,
+};
+
+/** Takes no answer for the gateway's that somebody else on the way gave. */
+function whole(type, reply) {
+  if (!ESSENTIAL[type] || ESSENTIAL[type](reply)) return reply;
+  throw new CountersignError('unreachable', { message: 'no answer of the gateway', retry: true });
 }
 
 /** The gateway itself said so, and not what stands before it. */

@@ -89,8 +89,8 @@ export const poll_answered = (state, now, chance) => ({
   ...state, http_failures: 0, http_at: now + BOUNDS.poll_ms * (1 + 0.2 * chance),
 });
 
-/** Asked too often: `after_ms` is the gateway's word. */
-export const poll_refused = (state, now, after_ms = BOUNDS.poll_ms) => ({ ...state, http_at: now + after_ms });
+/** Asked too often: `after_ms` is the gateway's word, or a proxy's, and no leave to ask faster. */
+export const poll_refused = (state, now, after_ms = 0) => ({ ...state, http_at: now + Math.max(after_ms, BOUNDS.poll_ms) });
 
 /** A call over HTTP got no answer of the gateway's. Then nothing gets through, which is no word about streams. */
 export function http_failed(state, now, chance, after_ms = 0) {

@@ -44,19 +44,17 @@ export class SignIn {
     this.#start();
   }
 
-  /** Hides the card. A code that is still good is of no use any more. */
+  /** Hides the card. A code that is still good is of no use any more; the client cancels it. */
   hide() {
     this.#shown = false;
     by_id('sign-in').hidden = true;
     by_id('password-card').open = false;
     clearInterval(this.#ticker);
     this.#ticker = null;
-    const attempt = this.#attempt;
     this.#attempt = null;
     this.#pictured = null;
     by_id('qr-picture').replaceChildren();
     save_attempt(null);
-    if (attempt && !attempt.final) attempt.cancel().catch(() => {});
   }
 
   async #start() {

@@ -32,6 +32,16 @@ export const goes_by = (pc, transport, ms) => eventually(async () => {
   assert.equal(await pc.at('qr').getAttribute('data-transport', { timeout: 1_000 }), transport);
 }, ms);
 
+/** The proxy lets WebSockets through, and the browser says that the network came back until one stands: one that was under way
+ * may still have been refused, and the page would wait out its own backoff. */
+export function climbs(pc, proxy) {
+  proxy.upgrade = 'pass';
+  return eventually(async () => {
+    await pc.page.evaluate(() => dispatchEvent(new Event('online')));
+    assert.equal(await pc.at('qr').getAttribute('data-transport', { timeout: 1_000 }), 'websocket');
+  }, LONG_MS);
+}
+
 /** Scan, a wrong number and the right one on the phone; the PC ends signed in. */
 export async function signs_in(pc, phone, word) {
   const user_id = fresh(word);
@@ -50,8 +60,7 @@ export async function signs_in(pc, phone, word) {
 export async function room_comes_back(pc, proxy) {
   await pc.at('room-unreached').waitFor({ timeout: LONG_MS });
   await shows(pc.at('connection'), 'Reconnecting…');
-  proxy.upgrade = 'pass';
-  await pc.page.evaluate(() => dispatchEvent(new Event('online')));
+  await climbs(pc, proxy);
   await joined(pc);
   await pc.at('room-unreached').waitFor({ state: 'hidden' });
   await shows(pc.at('connection'), 'Connected');
