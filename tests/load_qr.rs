@@ -111,8 +111,9 @@ async fn whole_logins_are_accounted_for_and_their_history_holds() {
         ],
     );
     let tally = &result.tally;
+    // All PCs log in, at least once: after a stall all attempts are due together.
     assert!(
-        tally.completed > 6 && tally.completed + tally.no_slot == tally.due,
+        tally.completed >= 6 && tally.completed + tally.no_slot == tally.due,
         "{tally:?}"
     );
     // Each login is two calls of its phone.

@@ -105,9 +105,10 @@ impl<'a> Driver<'a> {
         (self.attempts, self.echoes) = (None, None);
     }
 
-    /// Whether nothing is under way any more.
-    pub(super) fn settled(&self) -> bool {
-        self.unfinished() == 0 && self.echoing.iter().all(VecDeque::is_empty)
+    /// Whether no phone and no echo waits for an answer.
+    pub(super) fn quiet(&self) -> bool {
+        let mut phones = 0..self.pcs.len();
+        !phones.any(|pc| self.phones.is_busy(pc)) && self.echoing.iter().all(VecDeque::is_empty)
     }
 
     /// Attempts under way.

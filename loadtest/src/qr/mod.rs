@@ -58,6 +58,17 @@ impl QrPlan {
 /// Connects, logs in for the warm-up and the measured span, waits for what is under way, and counts. `tap` records a
 /// history.
 pub fn run(plan: &QrPlan, stage: &Stage<'_>, tap: Option<Box<Tap>>) -> Result<QrResult> {
+    run_until(plan, stage, tap, |unfinished| unfinished == 0)
+}
+
+/// As [`run`], for who knows that some attempts never end: at the end it waits until `settled` says so of the number that
+/// are under way.
+pub fn run_until(
+    plan: &QrPlan,
+    stage: &Stage<'_>,
+    tap: Option<Box<Tap>>,
+    settled: impl Fn(u64) -> bool,
+) -> Result<QrResult> {
     speaks(stage.dialect)?;
     check(stage, plan.lasts())?;
     if stage.sessions.len() < plan.pcs {
@@ -93,7 +104,9 @@ pub fn run(plan: &QrPlan, stage: &Stage<'_>, tap: Option<Box<Tap>>) -> Result<Qr
     driver.stop();
     driver.phase(Phase::Draining);
     let until = clock::now() + plan.drain;
-    drive_until(&mut engine, &mut driver, until, |d, _| d.settled())?;
+    drive_until(&mut engine, &mut driver, until, |d, _| {
+        d.quiet() && settled(d.unfinished())
+    })?;
     if let Some(mut tap) = engine.io.tap.take() {
         tap.quiet(clock::now());
         tap.finish()?;

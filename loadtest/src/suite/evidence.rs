@@ -19,6 +19,8 @@ pub struct Figure {
     pub high: f64,
     /// Half their distance, as a share of the median; none for a single figure.
     pub half_width: Option<f64>,
+    /// 90 % confidence interval of the true median, when it is known; for information.
+    pub median_interval: Option<(f64, f64)>,
     /// The largest of all.
     pub worst: f64,
 }
@@ -44,6 +46,7 @@ impl Figure {
             low: value,
             high: value,
             half_width: None,
+            median_interval: None,
             worst: value,
         }
     }
@@ -55,6 +58,7 @@ impl Figure {
             low: interval.low,
             high: interval.high,
             half_width: Some(interval.half_width),
+            median_interval: Some((interval.median_low, interval.median_high)),
             worst: figures.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         })
     }
@@ -79,6 +83,7 @@ impl Evidence {
                     low,
                     high,
                     half_width,
+                    median_interval: part("median_low").zip(part("median_high")),
                     worst: high,
                 },
                 _ => Figure::single(*value),

@@ -41,6 +41,7 @@ fn evidence(name: &str, value: f64, half_width: Option<f64>) -> Evidence {
         low: value - half,
         high: value + half,
         half_width,
+        median_interval: None,
         worst: value + half,
     };
     Evidence {
@@ -248,7 +249,7 @@ fn ratio_document() -> Value {
     json!({
         "metrics": {
             "pairs": 12.0, "pairs_void": 2.0, "cpu_ratio": 1.1, "cpu_ratio_low": 1.05, "cpu_ratio_high": 1.16,
-            "cpu_ratio_half_width": 0.05, "product_cpu_us": 5.5, "floor_cpu_us": 5.0, "p99_ratio": 1.2,
+            "cpu_ratio_half_width": 0.05, "cpu_ratio_median_low": 1.08, "cpu_ratio_median_high": 1.12, "product_cpu_us": 5.5, "floor_cpu_us": 5.0, "p99_ratio": 1.2,
             "send_cost": null,
         },
         "assertions": [
@@ -386,7 +387,8 @@ fn a_report_is_written_for_people_and_programs() {
     assert_eq!(document["rows"][1]["verdict"], "not_run");
 
     let markdown = read("perf.md");
-    let line = "| ≤ 1.250 (1.150) | 1.100 (5.50 µs ÷ 5.00 µs) | 1.050 … 1.160 (±5.0 %) | met, and the goal |";
+    let line = "| ≤ 1.250 (1.150) | 1.100 (5.50 µs ÷ 5.00 µs) | 1.050 … 1.160 (±5.0 %); median 1.080 … 1.120 | met, and \
+                the goal |";
     assert!(markdown.contains(line), "{markdown}");
     assert!(markdown.contains("not run: node is missing"), "{markdown}");
     assert!(

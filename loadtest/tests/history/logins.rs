@@ -308,11 +308,13 @@ impl World {
 /// A fault, and how it is planted. False: this history has no place for it.
 type Fault = (&'static str, fn(&mut File, &mut Random) -> bool);
 
-pub(crate) const FAULTS: [Fault; 11] = [
+pub(crate) const FAULTS: [Fault; 13] = [
     ("a double confirmation", confirm_twice),
     ("a second ticket", second_ticket),
     ("a double session", second_session),
     ("other tokens when asked again", other_tokens),
+    ("a session without a confirmation", unconfirmed_session),
+    ("a session of another user", another_users_session),
     ("an event after the end", left_its_end),
     ("a scan that succeeds after the end", scanned_after_the_end),
     ("two ends", two_ends),
@@ -390,6 +392,52 @@ fn other_tokens(file: &mut File, random: &mut Random) -> bool {
     repeat(file, answer, |line| {
         line.tokens[0] = "another".into();
     });
+    true
+}
+
+/// The login of a command, whichever of its ids it was named by.
+fn login_of(line: &Line<'_>) -> Option<String> {
+    let (login, _) = line.qr.as_deref()?.split_once('-')?;
+    Some(login.to_owned())
+}
+
+/// Answers `ok` to this command about the login that one of them, at random, is about.
+fn all_answered(file: &File, random: &mut Random, op: &str) -> Option<(String, Vec<usize>)> {
+    let login = login_of(asked(file, answered(file, random, op)?))?;
+    let of_it = |i: &usize| {
+        let (line, to) = (&file[*i], |i| asked(file, i));
+        line.e == "ok" && to(*i).op.as_deref() == Some(op) && login_of(to(*i)).as_ref() == Some(&login)
+    };
+    let answers = (0..file.len()).filter(of_it).collect();
+    Some((login, answers))
+}
+
+/// Nobody confirmed the login, nor was told so.
+fn unconfirmed_session(file: &mut File, random: &mut Random) -> bool {
+    let Some((login, answers)) = all_answered(file, random, "qr.redeem") else {
+        return false;
+    };
+    let sessions: Vec<_> = answers.iter().map(|i| file[*i].id).collect();
+    let confirmed: Vec<_> = (0..file.len())
+        .filter(|i| file[*i].e == "ok" && file[*i].state.as_deref() == Some("confirmed"))
+        .filter(|i| login_of(asked(file, *i)).as_ref() == Some(&login))
+        .map(|i| file[i].id)
+        .collect();
+    file.retain(|line| {
+        let told = line.e == "qr" && line.state.as_deref() == Some("confirmed");
+        let called = line.id.is_some() && confirmed.contains(&line.id);
+        !(called || told && login_of(line).as_ref() == Some(&login))
+    });
+    sessions.iter().all(|id| file.iter().any(|line| line.id == *id))
+}
+
+fn another_users_session(file: &mut File, random: &mut Random) -> bool {
+    let Some((_, answers)) = all_answered(file, random, "qr.redeem") else {
+        return false;
+    };
+    for answer in answers {
+        file[answer].user = Some("another".into());
+    }
     true
 }
 

@@ -1,5 +1,5 @@
 //! R9: of each QR login at most one confirmation and one session, nothing after its end, an answer for everybody who asked;
-//! and, in [`super::proofs`], its secrets only for who proved the claim.
+//! in [`super::sessions`] the session of who confirmed it, and in [`super::proofs`] its secrets only for who proved the claim.
 //!
 //! What is kept is one record for each command, event and secret; logins are put together at the end, since the phone may
 //! be in another file than the PC.
@@ -109,32 +109,34 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Told {
     qr: Name,
-    state: State,
+    pub(super) state: State,
     /// Number of the event; none in an answer.
     seq: Option<u64>,
     /// When it was asked; none for an event, which may have been on its way for long.
-    asked_at: Option<Nanos>,
-    op: Option<LoginOp>,
-    conn: usize,
+    pub(super) asked_at: Option<Nanos>,
+    pub(super) op: Option<LoginOp>,
+    pub(super) conn: usize,
     ticket: u64,
-    at: Nanos,
-    place: Place,
+    pub(super) at: Nanos,
+    pub(super) place: Place,
 }
 
 /// A redemption that succeeded.
 #[derive(Debug)]
 pub(super) struct Session {
-    qr: Name,
-    session: u64,
+    pub(super) qr: Name,
+    pub(super) session: u64,
+    pub(super) user: Option<Name>,
     pub(super) tokens: Vec<u64>,
-    place: Place,
+    pub(super) at: Nanos,
+    pub(super) place: Place,
 }
 
 /// Everything about QR logins, as it came.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
     pub(super) asked: Vec<Asked>,
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
     pub(super) sessions: Vec<Session>,
     /// Claims as they were told by the reply to `open`: login, digest, connection.
     pub(super) opened: Vec<(Name, u64, usize)>,
@@ -246,7 +248,9 @@ impl Checker {
                 self.logins.sessions.push(Session {
                     qr,
                     session: mark(line.session.as_deref()),
+                    user: line.user.as_deref().map(|user| self.names.of(user)),
                     tokens: line.tokens.iter().map(|t| mark(Some(t))).collect(),
+                    at: line.at,
                     place,
                 });
                 if let Some(user) = line.user.as_deref().filter(|_| signs_in) {
@@ -350,18 +354,19 @@ impl Checker {
         for (i, told) in self.logins.told.iter().enumerate() {
             by_login.entry(self.logins.first(told.qr)).or_default().push(i);
         }
-        for (login, mut told) in by_login {
+        for (&login, told) in &mut by_login {
             told.sort_by_key(|i| (self.logins.told[*i].at, self.logins.told[*i].place));
-            self.check_confirmed(login, &told);
-            self.check_events(login, &told);
-            self.check_ends(login, &told);
-            self.check_scanners(login, &told);
+            self.check_confirmed(login, told);
+            self.check_events(login, told);
+            self.check_ends(login, told);
+            self.check_scanners(login, told);
         }
+        self.check_signed_in(&by_login);
         self.check_sessions();
         self.check_secrets();
     }
 
-    fn accuse(&mut self, places: &[Place], login: Name, what: &str) {
+    pub(super) fn accuse(&mut self, places: &[Place], login: Name, what: &str) {
         let names = &self.names;
         self.reports.add(Rule::R9, places, || {
             format!("QR login {}: {what}", names.text(login))
@@ -453,47 +458,6 @@ impl Checker {
             }
         }
         for (places, what) in wrong {
-            self.accuse(&places, login, what);
-        }
-    }
-
-    /// One account scans it: everybody else is refused.
-    fn check_scanners(&mut self, login: Name, told: &[usize]) {
-        let mut first: Option<(Name, Place)> = None;
-        let mut wrong = Vec::new();
-        for t in told.iter().map(|i| &self.logins.told[*i]) {
-            let user = self.conns[t.conn].user.filter(|_| t.op == Some(LoginOp::Scan));
-            let Some(user) = user else { continue };
-            let (scanner, place) = *first.get_or_insert((user, t.place));
-            if scanner != user {
-                wrong.push(vec![place, t.place]);
-            }
-        }
-        for places in wrong {
-            self.accuse(&places, login, "was scanned by two");
-        }
-    }
-
-    /// At most one session, whose tokens are the same however often they are asked for.
-    fn check_sessions(&mut self) {
-        let mut first: HashMap<Name, usize> = HashMap::new();
-        let mut wrong = Vec::new();
-        for (i, session) in self.logins.sessions.iter().enumerate() {
-            let login = self.logins.first(session.qr);
-            let one = &self.logins.sessions[*first.entry(login).or_insert(i)];
-            if one.session != session.session {
-                wrong.push((
-                    login,
-                    vec![one.place, session.place],
-                    "became more than one session",
-                ));
-            } else if one.tokens != session.tokens {
-                let what = "gave other tokens when its redemption was repeated";
-                wrong.push((login, vec![one.place, session.place], what));
-            }
-        }
-        self.summary.login_sessions = first.len() as u64;
-        for (login, places, what) in wrong {
             self.accuse(&places, login, what);
         }
     }

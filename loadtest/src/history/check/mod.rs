@@ -14,6 +14,7 @@ mod names;
 mod proofs;
 mod report;
 mod sequence;
+mod sessions;
 mod state;
 mod stay;
 

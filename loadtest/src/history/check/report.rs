@@ -56,7 +56,7 @@ impl Rule {
             Rule::R7 => "real time: acknowledged before sent or asked means before it in the room",
             Rule::R8 => "counts: likes and viewers are what happened",
             Rule::R9 => {
-                "QR logins: one confirmation, one session, one end, and secrets for who proved the claim"
+                "QR logins: one confirmation, one session of who confirmed, one end, and secrets for who proved the claim"
             }
             Rule::R10 => "authority: no message of a room before its join is answered",
         }
