@@ -234,7 +234,7 @@ describe('a gateway whose PC types, and whose phones give the password', () => {
 });
 
 describe('a gateway whose operator locks accounts', () => {
-  const key = 'the operator of this gateway';
+  const key = 'the-operator-of-this-gateway';
   const on = gateway('', `operator_key = "${key}"\n`);
 
   test('a locked account is told so, on every route that knows it', async () => {

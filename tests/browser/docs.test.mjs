@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { fresh, start_browser, somebody } from './support/browser.mjs';
 import { eventually, shows } from './support/eventually.mjs';
@@ -33,13 +34,35 @@ async function start_site() {
   return { url, files, stop };
 }
 
+/** An address of the gateway that is known before it runs: its pages are of that origin for the phone. */
+async function start_door() {
+  const sockets = new Set();
+  const door = { to: null };
+  const server = net.createServer((near) => {
+    const far = net.connect(Number(new URL(door.to).port), '127.0.0.1');
+    for (const [one, other] of [[near, far], [far, near]]) {
+      sockets.add(one);
+      one.on('error', () => other.destroy()).on('close', () => { sockets.delete(one); other.destroy(); }).pipe(other);
+    }
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => { server.once('listening', resolve); });
+  door.url = `http://127.0.0.1:${server.address().port}`;
+  door.stop = () => new Promise((resolve) => {
+    server.close(resolve);
+    for (const socket of sockets) socket.destroy();
+  });
+  return door;
+}
+
 /** Gateway, site and browser; the gateway's address takes the place of the one in the document. */
 function documented(config, { allowed = true, html = HTML, script = SCRIPT } = {}) {
   const on = {};
   before(async () => {
     on.site = await start_site();
-    const origins = allowed ? `allowed_origins = ["${on.site.url}"]\n` : '';
-    on.gateway = await start_gateway(`${config}`, `public_origin = "${PUBLIC}"\n${origins}`);
+    on.door = await start_door();
+    const origins = [on.door.url, ...(allowed ? [on.site.url] : [])];
+    on.gateway = await start_gateway(`${config}`, `public_origin = "${PUBLIC}"\nallowed_origins = ${JSON.stringify(origins)}\n`);
+    on.door.to = on.gateway.url;
     const here = (text) => text.replaceAll(PUBLIC, on.gateway.url).replaceAll(PUBLIC.replace('https', 'wss'), on.gateway.url.replace('http', 'ws'));
     on.site.files['/'] = { type: 'text/html', text: here(html) };
     on.site.files['/login.js'] = { type: 'text/javascript', text: here(script) };
@@ -50,6 +73,7 @@ function documented(config, { allowed = true, html = HTML, script = SCRIPT } = {
   after(async () => {
     await on.browser?.close();
     await on.gateway?.stop();
+    await on.door?.stop();
     await on.site?.stop();
   });
   return on;
@@ -63,7 +87,7 @@ async function page_and_phone(on) {
   await shows(at('status'), 'Scan the code');
   await eventually(async () => assert.ok(await at('code').evaluate((image) => image.complete && image.naturalWidth > 0)));
   const qr_id = /\/v1\/qr\/([\w-]{22})\.svg$/.exec(await at('code').getAttribute('src'))[1];
-  const phone = await person.tab(`${on.gateway.url}/q/${qr_id}`);
+  const phone = await person.tab(`${on.door.url}/q/${qr_id}`);
   return { at, shop, phone };
 }
 
