@@ -13,6 +13,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
+use crate::ops::batches::Batches;
+
 /// Environment variable with levels per module, such as `info,countersign::node=debug`.
 pub const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
@@ -62,7 +64,7 @@ fn writer(to: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard
         .lossy(true)
         .buffered_lines_limit(LINES_WAITING_MAX)
         .thread_name("log")
-        .finish(to)
+        .finish(Batches::new(to))
 }
 
 impl Logs {
@@ -116,13 +118,32 @@ mod tests {
         }
     }
 
-    /// A reader that has stopped: each write waits until `open`.
-    struct Stopped(Arc<(Mutex<bool>, std::sync::Condvar)>);
+    /// A reader that has stopped: each write waits until it is open.
+    #[derive(Clone, Default)]
+    struct Stopped(Arc<(Mutex<Gate>, std::sync::Condvar)>);
+
+    #[derive(Default)]
+    struct Gate {
+        reached: bool,
+        open: bool,
+    }
+
+    impl Stopped {
+        fn change(&self, change: impl FnOnce(&mut Gate)) {
+            change(&mut self.0.0.lock().unwrap());
+            self.0.1.notify_all();
+        }
+
+        fn wait_until(&self, there: impl Fn(&Gate) -> bool) {
+            let gate = self.0.0.lock().unwrap();
+            let _there = self.0.1.wait_while(gate, |gate| !there(gate)).unwrap();
+        }
+    }
 
     impl std::io::Write for Stopped {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let (open, changed) = &*self.0;
-            let _open = changed.wait_while(open.lock().unwrap(), |open| !*open).unwrap();
+            self.change(|gate| gate.reached = true);
+            self.wait_until(|gate| gate.open);
             Ok(bytes.len())
         }
 
@@ -134,16 +155,15 @@ mod tests {
     #[test]
     fn a_reader_that_has_stopped_costs_lines_and_nothing_else() {
         use std::io::Write;
-        let gate = Arc::new((Mutex::new(false), std::sync::Condvar::new()));
-        let (mut log, guard) = writer(Stopped(Arc::clone(&gate)));
-        // One may be with the writer already.
+        let stopped = Stopped::default();
+        let (mut log, guard) = writer(stopped.clone());
+        log.write_all(b"the line that is being written\n").unwrap();
+        stopped.wait_until(|gate| gate.reached);
         for _ in 0..LINES_WAITING_MAX + 11 {
             log.write_all(b"a line\n").unwrap();
         }
-        let dropped = log.error_counter().dropped_lines();
-        assert!((10..=11).contains(&dropped), "{dropped}");
-        *gate.0.lock().unwrap() = true;
-        gate.1.notify_all();
+        assert_eq!(log.error_counter().dropped_lines(), 11);
+        stopped.change(|gate| gate.open = true);
         drop(guard);
     }
 

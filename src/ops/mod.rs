@@ -1,5 +1,6 @@
 //! What an operator needs of a process.
 
+pub mod batches;
 pub mod descriptors;
 pub mod logging;
 pub mod machine;
