@@ -77,6 +77,8 @@ struct Owner {
     bad_tokens: u8,
     /// Something was queued that no room's flusher takes along.
     unsent: bool,
+    /// A command was carried out in this wake: what it queued is kept until the end of it.
+    corked: bool,
     /// Bytes that are to have left before more is read.
     resume_at: u64,
     /// Last: commands end before the connection departs.
@@ -96,6 +98,7 @@ impl Owner {
             refusals: 0,
             bad_tokens: 0,
             unsent: false,
+            corked: false,
             resume_at: 0,
             presence,
         }
@@ -106,6 +109,9 @@ impl Owner {
         self.presence.connection.register_owner(cx.waker());
         let now = self.presence.node.clock.now();
         let mut held_up = self.is_answering();
+        if !self.lanes.is_empty() {
+            self.cork();
+        }
         while let Some(outcome) = self.lanes.poll_next(!self.is_answering(), cx) {
             self.conclude(outcome);
         }
@@ -113,8 +119,11 @@ impl Owner {
         held_up |= self.is_answering();
         // What is waited for is written by nobody else for certain: answers queued for a room's flusher have left
         // before this looked, or may be all that it took.
+        let corked = std::mem::take(&mut self.corked);
         if std::mem::take(&mut self.unsent) || self.is_answering() {
             self.presence.connection.flush();
+        } else if corked {
+            self.presence.connection.uncork();
         }
         if self.presence.connection.standing().blocked {
             transport.poll_write(&self.presence.connection, cx);
@@ -239,6 +248,7 @@ impl Owner {
         self.refusals = 0;
         match frame {
             Ok(frame) => {
+                self.cork();
                 let command = dispatch::start(&self.presence.node, &self.presence.connection, frame);
                 if let Some(outcome) = self.lanes.start(command, cx) {
                     self.conclude(outcome);
@@ -247,6 +257,12 @@ impl Owner {
             Err(FrameError::Refused { code, message, .. }) => self.refuse(id, &Refusal::new(code, message)),
             Err(FrameError::NotJson) => {}
         }
+    }
+
+    /// What a command answers and what it causes on this connection leave together, at the end of the wake.
+    fn cork(&mut self) {
+        self.presence.connection.cork();
+        self.corked = true;
     }
 
     fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {

@@ -20,6 +20,8 @@ const SLICES_MAX: usize = 16;
 /// Bytes held for all joins of a connection that are under way. A join that takes longer than this lasts ends
 /// the connection.
 const HOLD_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that wait for a command under way; beyond it they leave before its answer.
+const CORKED_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Out {
@@ -29,9 +31,19 @@ pub(super) struct Out {
     /// The wire said it is full (or is [`Wire::Woken`](crate::hub::Wire) and has been told): the owner is to
     /// write.
     blocked: bool,
+    cork: Cork,
     /// Bytes that have left, so that the owner can tell a slow peer from a stuck one.
     sent: u64,
     end: Option<End>,
+}
+
+/// Whether frames wait for the command under way, so that its answer and what it causes leave with one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cork {
+    Out,
+    In,
+    /// Something has been kept from the wire by it.
+    Under,
 }
 
 /// Why a connection ends.
@@ -71,6 +83,7 @@ impl Out {
             outbox: Outbox::new(outbox_bytes_max),
             holds: Vec::new(),
             blocked: false,
+            cork: Cork::Out,
             sent: 0,
             end: None,
         }
@@ -110,7 +123,26 @@ impl Connection {
 
     /// Writes what the wire takes of what is queued.
     pub fn flush(&self) {
-        self.write(&mut self.out.lock());
+        let mut out = self.out.lock();
+        out.cork = Cork::Out;
+        self.write(&mut out);
+    }
+
+    /// From here to [`Connection::uncork`] or [`Connection::flush`] frames are queued and not written, up to
+    /// [`CORKED_BYTES_MAX`]: a command is carried out, whose answer is to leave together with what it causes.
+    pub fn cork(&self) {
+        let mut out = self.out.lock();
+        if out.cork == Cork::Out {
+            out.cork = Cork::In;
+        }
+    }
+
+    /// Writes what was kept from the wire by [`Connection::cork`]; nothing, if nothing was.
+    pub fn uncork(&self) {
+        let mut out = self.out.lock();
+        if std::mem::replace(&mut out.cork, Cork::Out) == Cork::Under {
+            self.write(&mut out);
+        }
     }
 
     /// A room's batch for this member. The fast path is one write and no queue.
@@ -139,7 +171,7 @@ impl Connection {
     /// Writes a batch straight to an idle wire, or queues it.
     fn deliver(&self, out: &mut Out, batch: &Arc<Batch>) {
         let mut sent = 0;
-        if out.outbox.is_empty() && !out.blocked {
+        if out.outbox.is_empty() && !out.blocked && out.cork == Cork::Out {
             match self.wire.try_write(&[IoSlice::new(batch.bytes())]) {
                 Ok(n) => {
                     out.sent += n as u64;
@@ -248,6 +280,10 @@ impl Connection {
     }
 
     fn write(&self, out: &mut Out) {
+        if out.cork != Cork::Out && out.end.is_none() && out.outbox.bytes() <= CORKED_BYTES_MAX {
+            out.cork = Cork::Under;
+            return;
+        }
         while !out.blocked && !out.outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let n = out.outbox.io_slices(&mut slices);
