@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use super::limiters::network_of;
 use super::refusal::Refusal;
 use crate::config::Limits;
+use crate::config::limits::RateLimit;
+use crate::core::network::{network_of, scopes_of};
 use crate::core::rate::{Gcra, Rate};
 
 /// Sockets served beyond a bound only to be told so.
@@ -27,7 +28,7 @@ pub struct Door {
     /// New sockets of the node.
     rate: Rate,
     /// New sockets of one address: one that comes and goes quickly leaves room for the others.
-    address_rate: Rate,
+    address_rate: RateLimit,
     accepted: Mutex<Gcra>,
 }
 
@@ -40,7 +41,7 @@ pub enum Stay {
     Long,
 }
 
-/// One address, or one IPv6 /64.
+/// One address, one IPv6 /64, or one /48.
 #[derive(Debug, Default)]
 struct Network {
     held: usize,
@@ -67,7 +68,7 @@ impl Door {
             address_max: limits.connections_per_address_max,
             networks_max: limits.limiter_keys_max,
             rate: limits.accept_rate.rate(),
-            address_rate: limits.accept_rate_per_address.rate(),
+            address_rate: limits.accept_rate_per_address,
             accepted: Mutex::new(Gcra::default()),
         })
     }
@@ -96,16 +97,14 @@ impl Door {
 
     fn place(self: &Arc<Self>, network: Option<IpAddr>, now: u64) -> Option<Admission> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
-        let (here, hurried) = network.map_or((0, None), |network| self.enter(network, Stay::Long, now));
+        let entered = network.map_or_else(Entered::default, |network| self.enter(network, Stay::Long, now));
         let mut admission = Admission {
             door: Arc::clone(self),
             network: Mutex::new(network),
             of_a_proxy: network.is_none(),
             refusal: None,
         };
-        if total > self.total_max + REFUSED_AT_ONCE_MAX
-            || here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX)
-        {
+        if total > self.total_max + REFUSED_AT_ONCE_MAX || entered.excess > REFUSED_AT_ONCE_MAX {
             return None;
         }
         let refusal = if total > self.total_max {
@@ -113,7 +112,7 @@ impl Door {
                 "this node holds as many connections as it may",
                 5_000,
             ))
-        } else if let Err(refusal) = self.check(here, hurried) {
+        } else if let Err(refusal) = entered.check() {
             Some(refusal)
         } else {
             let checked = self.accepted.lock().check(&self.rate, now, 1);
@@ -125,36 +124,28 @@ impl Door {
         Some(admission)
     }
 
-    /// One more of a network: how many there are, and how long it would have had to wait. What is brief need not wait.
-    fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> (usize, Option<u64>) {
-        let mut known = self.addresses.entry(network).or_default();
-        known.held += 1;
-        let checked = match stay {
-            Stay::Brief => Ok(()),
-            Stay::Long => known.accepted.check(&self.address_rate, now, 1),
-        };
-        (known.held, checked.err())
+    /// One more of a network, and of its /48. What is brief need not wait, and whoever has to wait as one network does
+    /// not count as new for the /48.
+    fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> Entered {
+        let mut entered = Entered::default();
+        for scope in scopes_of(network) {
+            let mut known = self.addresses.entry(scope.key).or_default();
+            known.held += 1;
+            let max = self.address_max.saturating_mul(scope.factor as usize);
+            entered.excess = entered.excess.max(known.held.saturating_sub(max));
+            if stay == Stay::Long && entered.after_ms.is_none() {
+                let rate = self.address_rate.times(scope.factor).rate();
+                entered.after_ms = known.accepted.check(&rate, now, 1).err();
+            }
+        }
+        entered
     }
 
     fn leave(&self, network: IpAddr) {
-        if let Some(mut known) = self.addresses.get_mut(&network) {
-            known.held = known.held.saturating_sub(1);
-        }
-    }
-
-    fn check(&self, here: usize, hurried: Option<u64>) -> Result<(), Refusal> {
-        if here > self.address_max {
-            return Err(Refusal::rate_limited(
-                "too many connections from this address",
-                5_000,
-            ));
-        }
-        match hurried {
-            Some(after_ms) => Err(Refusal::rate_limited(
-                "too many new connections from this address",
-                after_ms.max(1_000),
-            )),
-            None => Ok(()),
+        for scope in scopes_of(network) {
+            if let Some(mut known) = self.addresses.get_mut(&scope.key) {
+                known.held = known.held.saturating_sub(1);
+            }
         }
     }
 
@@ -164,6 +155,33 @@ impl Door {
             self.sweep(now);
         }
         self.addresses.len() < self.networks_max
+    }
+}
+
+/// What became of one more socket of an address.
+#[derive(Debug, Default)]
+struct Entered {
+    /// Sockets beyond the bound.
+    excess: usize,
+    /// How long it would have had to wait.
+    after_ms: Option<u64>,
+}
+
+impl Entered {
+    fn check(&self) -> Result<(), Refusal> {
+        if self.excess > 0 {
+            return Err(Refusal::rate_limited(
+                "too many connections from this address",
+                5_000,
+            ));
+        }
+        match self.after_ms {
+            Some(after_ms) => Err(Refusal::rate_limited(
+                "too many new connections from this address",
+                after_ms.max(1_000),
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -190,9 +208,9 @@ impl Admission {
             return Err(Refusal::unavailable("too many addresses at once", 1_000));
         }
         let network = network_of(address);
-        let (here, hurried) = self.door.enter(network, stay, now);
+        let entered = self.door.enter(network, stay, now);
         *self.network.lock() = Some(network);
-        let checked = self.door.check(here, hurried);
+        let checked = entered.check();
         if checked.is_err() {
             self.count_for_nobody();
         }
@@ -223,7 +241,6 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limits::RateLimit;
 
     fn rate(count: u32) -> RateLimit {
         RateLimit {
@@ -315,6 +332,28 @@ mod tests {
         door.sweep(10_000);
         assert!(door.addresses.is_empty());
     }
+
+    #[test]
+    fn many_networks_of_a_site_share_a_bound() {
+        let door = door_with(10_000, 2, (1_000, 1_000));
+        let address = |n: u16| -> IpAddr { format!("2001:db8:1:{n:x}::1").parse().unwrap() };
+        let held: Vec<_> = (0..20).filter_map(|n| door.admit(address(n), 0)).collect();
+        assert_eq!(held.iter().filter(|place| place.refusal().is_none()).count(), 16);
+        assert!(
+            door.admit("2001:db8:2::1".parse().unwrap(), 0)
+                .unwrap()
+                .refusal()
+                .is_none()
+        );
+        drop(held);
+        let hurried = door_with(10_000, 1_000, (1_000, 2));
+        let held: Vec<_> = (0..20).filter_map(|n| hurried.admit(address(n), 0)).collect();
+        assert_eq!(held.iter().filter(|place| place.refusal().is_none()).count(), 16);
+        drop(held);
+        door.sweep(10_000);
+        assert!(door.addresses.is_empty() && door.total() == 0);
+    }
+
     #[test]
     fn a_proxys_socket_counts_for_whom_it_asks() {
         let door = door_with(1_000, 2, (1_000, 1_000));

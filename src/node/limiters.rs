@@ -1,5 +1,5 @@
 //! Keyed rates: per address and per account. Bounded in keys; IPv6 addresses count by /64, the smallest
-//! network a host is given.
+//! network a host is given, and by /48.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -19,6 +19,7 @@ use crate::config::Limits;
 use crate::config::limits::RateLimit;
 use crate::core::attempt::AttemptKey;
 pub use crate::core::network::network_of;
+use crate::core::network::{SITE_FACTOR, site_of};
 
 /// The gateway's clock in the shape the limiter asks for.
 #[derive(Debug, Clone)]
@@ -144,25 +145,58 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     }
 }
 
+/// A rate per address: for each IPv4 address and IPv6 /64, and [`SITE_FACTOR`] times as much for each /48.
+#[derive(Debug)]
+pub struct ByAddress {
+    network: Keyed<IpAddr>,
+    site: Keyed<IpAddr>,
+}
+
+impl ByAddress {
+    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, what: &'static str) -> Self {
+        Self {
+            network: Keyed::new(limit, keys_max, clock, what),
+            site: Keyed::new(limit.times(SITE_FACTOR), keys_max, clock, what),
+        }
+    }
+
+    /// Counts one call from `address`. The /48 comes first: whoever walks through its networks shall not fill the table
+    /// of all.
+    ///
+    /// # Errors
+    /// As [`Keyed::check`].
+    pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
+        if let Some(site) = site_of(address) {
+            self.site.check(&site)?;
+        }
+        self.network.check(&network_of(address))
+    }
+
+    fn sweep(&self) {
+        self.network.sweep();
+        self.site.sweep();
+    }
+}
+
 /// All keyed rates of a node.
 #[derive(Debug)]
 pub struct Limiters {
-    pub qr_open: Keyed<IpAddr>,
+    pub qr_open: ByAddress,
     pub qr_phone: Keyed<UserId>,
     /// By attempt, once its claim has been proved.
     pub qr_poll: Keyed<AttemptKey>,
-    pub qr_picture: Keyed<IpAddr>,
+    pub qr_picture: ByAddress,
     pub message: Keyed<UserId>,
     /// By account and network: whoever guesses from elsewhere does not lock the owner out.
     pub login_account: Keyed<(UserId, IpAddr)>,
-    pub login_address: Keyed<IpAddr>,
+    pub login_address: ByAddress,
 }
 
 impl Limiters {
     pub(super) fn new(limits: &Limits, clock: &Clock) -> Self {
         let keys = limits.limiter_keys_max;
         Self {
-            qr_open: Keyed::new(
+            qr_open: ByAddress::new(
                 limits.qr_open_rate,
                 keys,
                 clock,
@@ -181,7 +215,7 @@ impl Limiters {
                 clock,
                 "questions about this QR login",
             ),
-            qr_picture: Keyed::new(
+            qr_picture: ByAddress::new(
                 limits.qr_picture_rate,
                 keys,
                 clock,
@@ -194,7 +228,7 @@ impl Limiters {
                 clock,
                 "sign-ins to this account from this address",
             ),
-            login_address: Keyed::new(
+            login_address: ByAddress::new(
                 limits.login_address_rate,
                 keys,
                 clock,
@@ -237,6 +271,27 @@ mod tests {
         assert!(keyed.check(&2).is_ok());
         clock.advance(refused.after_ms.unwrap());
         assert!(keyed.check(&1).is_ok());
+    }
+
+    #[test]
+    fn many_networks_of_a_site_share_a_rate() {
+        let clock = Clock::manual(1_000_000);
+        let limit = RateLimit {
+            count: 2,
+            period_ms: 1_000,
+            burst: 2,
+        };
+        let by_address = ByAddress::new(limit, 100, &clock, "calls");
+        let check = |address: String| by_address.check(address.parse().unwrap());
+        let one = (0..3).filter(|_| check("2001:db8:1:ffff::1".into()).is_ok());
+        assert_eq!(one.count(), 2);
+        let rest = (0..100).filter(|n| check(format!("2001:db8:1:{n:x}::1")).is_ok());
+        assert_eq!(rest.count(), 2 * SITE_FACTOR as usize - 3);
+        assert!(
+            by_address.network.limiter.len() < 20,
+            "those refused took no place"
+        );
+        assert!(check("2001:db8:2::1".into()).is_ok() && check("192.0.2.1".into()).is_ok());
     }
 
     #[test]

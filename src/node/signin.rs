@@ -78,7 +78,7 @@ impl Node {
         if let Some(avatar) = &new.avatar {
             names::check_avatar(avatar).map_err(|e| Refusal::bad_request(e.to_string()))?;
         }
-        self.limiters.login_address.check(&network_of(address))?;
+        self.limiters.login_address.check(address)?;
         let exists = || Refusal::new(ErrorCode::UserExists, "this user id is taken");
         if self.engine.account(id.clone()).await?.is_some() {
             return Err(exists());
@@ -108,7 +108,7 @@ impl Node {
     /// `invalid_token` (401), `rate_limited`, `bad_request`.
     pub async fn login(&self, address: IpAddr, login: Login) -> Result<Tokens, Refusal> {
         let (device, public_device) = read_device(&login.device)?;
-        self.limiters.login_address.check(&network_of(address))?;
+        self.limiters.login_address.check(address)?;
         let user = UserId::parse(&login.user_id).ok();
         let account = match &user {
             Some(user) => {
