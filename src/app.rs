@@ -84,7 +84,7 @@ impl App {
         let origin = config
             .public_origin
             .clone()
-            .unwrap_or_else(|| format!("http://{}", addresses.public));
+            .unwrap_or_else(|| format!("{}://{}", config.tls.scheme(), addresses.public));
         let connections_max = ops::descriptors::limit().saturating_sub(config.limits.descriptors_reserved);
         let clock = Clock::system();
         let (engine, attach) = engine(&config, &clock);

@@ -32,6 +32,8 @@ impl std::str::FromStr for TerminalCode {
 /// What there is to tell.
 pub struct Greeting<'a> {
     pub addresses: Addresses,
+    /// What the public port speaks: `http` or `https`.
+    pub scheme: &'static str,
     /// Where browsers find us, such as `http://192.168.1.20:8080`.
     pub origin: &'a str,
     pub profile: Profile,
@@ -46,7 +48,7 @@ impl Greeting<'_> {
     pub fn text(&self) -> String {
         let mut lines = vec![
             concat!("countersign ", env!("CARGO_PKG_VERSION")).to_owned(),
-            format!("listening on http://{}", self.addresses.public),
+            format!("listening on {}://{}", self.scheme, self.addresses.public),
             format!("operator on http://{}", self.addresses.operator),
         ];
         if self.profile == Profile::Bench {
@@ -71,7 +73,10 @@ impl Greeting<'_> {
         let port = self.addresses.public.port();
         let machine = self.machine.map(|ip| SocketAddr::new(ip, port).to_string());
         let machine = machine.unwrap_or_else(|| format!("<this machine's address>:{port}"));
-        format!("countersign serve --listen 0.0.0.0:{port} --public-origin http://{machine}")
+        format!(
+            "countersign serve --listen 0.0.0.0:{port} --public-origin {}://{machine}",
+            self.scheme
+        )
     }
 }
 
@@ -102,6 +107,7 @@ mod tests {
                 public: at(8080),
                 operator: at(9090),
             },
+            scheme: "http",
             origin,
             profile: Profile::Default,
             code,

@@ -126,6 +126,7 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
 fn greet(app: &App, profile: Profile, code: bool) {
     let greeting = Greeting {
         addresses: app.addresses(),
+        scheme: app.node().config.tls.scheme(),
         origin: app.node().origins.public(),
         profile,
         code,

@@ -301,6 +301,10 @@ fn frameworks_stay_at_the_edge() {
         ],
     );
     only_in(&["src/auth/"], &["aws_lc_rs", "jsonwebtoken", "argon2"]);
+    only_in(
+        &["src/auth/certificate.rs", "src/ws/tls.rs", "src/ws/accept.rs"],
+        &["rustls", "tokio_rustls"],
+    );
     only_in(&["src/config/", "src/main.rs"], &["toml", "clap"]);
     only_in(&["src/code"], &["fast_qr", "png::"]);
     // Where a request comes from is decided in one place, from what is read in one place.

@@ -3,6 +3,7 @@
 //! Nothing here performs network I/O, and time comes in as a number of milliseconds. Secrets are
 //! compared through [`secret`], never printed, and their holders have no `Debug` that shows them.
 
+pub mod certificate;
 pub mod device;
 pub mod digest;
 pub mod dpop;

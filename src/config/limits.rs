@@ -122,6 +122,8 @@ impl Scale {
 limits! {
     /// Time for a request head to arrive, ms.
     head_ms: u64 = 5_000;
+    /// Time for a TLS handshake, ms; the time for the first request head begins after it.
+    tls_handshake_ms: u64 = 5_000;
     /// Request head, bytes.
     head_bytes_max: usize = 16 * 1024;
     /// Headers of a request.
@@ -236,6 +238,10 @@ impl Limits {
         check(
             self.outbox_bytes_max >= 64 * 1024,
             "outbox_bytes_max must hold one largest frame: at least 65536",
+        );
+        check(
+            (100..=60_000).contains(&self.tls_handshake_ms),
+            "tls_handshake_ms must be 100 to 60000",
         );
         check(
             self.head_bytes_max >= 8 * 1024,

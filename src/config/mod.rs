@@ -6,6 +6,7 @@ pub mod limits;
 pub mod operator;
 mod origins;
 pub mod proxies;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub use limits::{Limits, Profile};
 pub use operator::OperatorKey;
 pub use origins::is_origin;
 pub use proxies::ForwardingHeader;
+pub use tls::Tls;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +48,7 @@ pub struct Config {
     /// `default` or `bench`. `bench` raises every rate and every count per address and per user a thousandfold and
     /// is refused unless bound to loopback.
     pub limits_profile: Profile,
+    pub tls: Tls,
     pub accounts: Accounts,
     pub tokens: Tokens,
     pub qr: Qr,
@@ -175,6 +178,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             forwarding_header: ForwardingHeader::Any,
             limits_profile: Profile::Default,
+            tls: Tls::default(),
             accounts: Accounts::default(),
             tokens: Tokens::default(),
             qr: Qr::default(),
@@ -361,6 +365,7 @@ impl Config {
                 .filter_map(|host| operator::host_problem(host)),
         );
         problems.extend(proxies::problems(&self.trusted_proxies));
+        problems.extend(self.tls.problems(self.public_origin.as_deref()));
         problems.extend(self.limits.problems());
         if problems.is_empty() {
             Ok(())

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
@@ -32,6 +33,7 @@ pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
 pub use sink::NodeSink;
 
+use crate::auth::certificate::{Certificate, CertificateError};
 use crate::auth::password::{Cost, Hasher};
 use crate::auth::sessions::Sessions;
 use crate::auth::{jwt, key, secret};
@@ -63,6 +65,8 @@ pub struct Node {
     limiters: Limiters,
     door: Arc<Door>,
     proxies: Proxies,
+    /// What the public port shows, where it speaks TLS.
+    certificate: Option<ArcSwap<Certificate>>,
     draining: AtomicBool,
     next_connection: AtomicU64,
     departures: mpsc::UnboundedSender<Departure>,
@@ -86,6 +90,8 @@ struct Departure {
 pub enum BuildError {
     #[error(transparent)]
     Key(#[from] key::KeyError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("the password hasher could not be set up: {0}")]
     Password(String),
     #[error("the system gave no random bytes")]
@@ -146,12 +152,27 @@ fn qr_policy(config: &Config) -> Policy {
     }
 }
 
+/// Reads the certificate that a configuration names.
+fn certificate_of(config: &Config) -> Result<Option<Certificate>, CertificateError> {
+    let Some((chain, key)) = config.tls.files() else {
+        return Ok(None);
+    };
+    let certificate = Certificate::from_files(chain, key)?;
+    if certificate.is_key_exposed() {
+        tracing::warn!(
+            file = %key.display(),
+            "everybody on this machine may read the private key of the certificate: chmod o-r takes that away"
+        );
+    }
+    Ok(Some(certificate))
+}
+
 impl Node {
     /// A node over an engine. `public_origin` is where browsers find it, such as `http://127.0.0.1:8080`;
     /// `connections_max` what the process has descriptors for.
     ///
     /// # Errors
-    /// A key file that cannot be used, or a system without random bytes.
+    /// A key or certificate file that cannot be used, or a system without random bytes.
     pub fn build(
         config: Config,
         engine: Engine,
@@ -200,6 +221,7 @@ impl Node {
             limiters: Limiters::new(&limits, &clock),
             door: Door::new(&limits, connections_max.min(limits.connections_max)),
             proxies: Proxies::of(&config),
+            certificate: certificate_of(&config)?.map(ArcSwap::from_pointee),
             clock,
             config,
             limits,
@@ -246,6 +268,11 @@ impl Node {
         let client = self.proxies.client_of(peer, said, now)?;
         place.count_for(client, stay, now)?;
         Ok(client)
+    }
+
+    /// What the public port shows; `None` where it speaks no TLS.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.as_ref().map(ArcSwap::load_full)
     }
 
     /// Sockets accepted and not yet gone.

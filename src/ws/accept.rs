@@ -26,16 +26,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::close;
 use super::open::{self, Arrival};
 use super::stream::{Answering, HttpStream, Socket, Stream};
+use super::tls;
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
+use crate::auth::certificate::Certificate;
 use crate::http::{ClientAddress, HttpError, Page, Place, Streams, forwarding, lasts, waits};
 use crate::node::{Admission, Node, Refusal, Stay};
 
@@ -178,7 +181,49 @@ impl Shared {
             Face::Operator if self.tracker.count() >= OPERATORS_MAX => return,
             Face::Operator => None,
         };
-        tokio::spawn(serve(Arc::clone(self), stream, peer, place, self.tracker.track()));
+        let tracked = self.tracker.track();
+        match (stream, self.certificate()) {
+            (Stream::Tcp(stream), Some(certificate)) => {
+                // To be told so it would need a handshake, which costs more than what is refused.
+                if place.as_ref().is_none_or(|place| place.refusal().is_none()) {
+                    let server = certificate.server();
+                    tokio::spawn(secure(Arc::clone(self), stream, server, peer, place, tracked));
+                }
+            }
+            (stream, _) => {
+                tokio::spawn(serve(Arc::clone(self), stream, peer, place, tracked));
+            }
+        }
+    }
+
+    /// What is shown to peers before they are served; `None` where they are served without TLS.
+    fn certificate(&self) -> Option<Arc<Certificate>> {
+        match self.face {
+            Face::Public => self.node.certificate(),
+            Face::Operator => None,
+        }
+    }
+}
+
+/// The handshake, which has its own time, and what comes after it.
+async fn secure(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    server: Arc<ServerConfig>,
+    peer: SocketAddr,
+    place: Option<Admission>,
+    tracked: Tracked,
+) {
+    let patience = Duration::from_millis(shared.node.limits.tls_handshake_ms);
+    let mut stopping = shared.stopping.subscribe();
+    let stream = tokio::select! {
+        stream = tls::accept(stream, server, patience) => stream,
+        // The sender lives in `shared`, so this ends by the value alone.
+        _ = stopping.wait_for(|stop| *stop) => None,
+    };
+    if let Some(stream) = stream {
+        // In a task of its own, so that what the handshake needed is free.
+        tokio::spawn(serve(shared, stream, peer, place, tracked));
     }
 }
 
@@ -409,8 +454,6 @@ fn last(mut response: Response<Body>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[tokio::test]

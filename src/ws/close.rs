@@ -57,7 +57,7 @@ pub(super) async fn finish(connection: &Connection, transport: &mut Transport, w
         let _ = transport.poll_discard(connection, &mut left, cx);
         transport.poll_write(connection, cx);
         match connection.standing() {
-            standing if standing.queued == 0 => Poll::Ready(true),
+            standing if standing.queued == 0 => transport.poll_flush(cx).map(|flushed| flushed.is_ok()),
             // Neither written nor waiting to be: the wire is broken.
             standing if !standing.blocked => Poll::Ready(false),
             _ => Poll::Pending,
@@ -129,13 +129,21 @@ impl Transport {
                         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
                     }
                 });
-                // What waits in a TLS layer is flushed by the next poll, which its waker brings about.
                 let flushed = Pin::new(&mut *stream).poll_flush(cx);
                 if written.is_err() || matches!(flushed, Poll::Ready(Err(_))) {
                     connection.end(End::Broken);
                 }
             }
             (Transport::Direct, _) => {}
+        }
+    }
+
+    /// Sends on what has left the queue and waits in a layer below, as in TLS; it leaves the waker where that has to
+    /// wait. Plain TCP has no such layer.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Direct => Poll::Ready(Ok(())),
+            Transport::Woken(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 

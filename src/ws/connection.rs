@@ -131,6 +131,8 @@ impl Owner {
         }
         if self.presence.connection.standing().blocked {
             transport.poll_write(&self.presence.connection, cx);
+        } else if let Poll::Ready(Err(_)) = transport.poll_flush(cx) {
+            self.presence.connection.end(End::Broken);
         }
         if held_up && !self.is_answering() {
             // What there is to read has been announced already, and what is to begin announces nothing.

@@ -18,6 +18,7 @@ pub mod ill_mannered;
 pub mod program;
 pub mod qr;
 pub mod talk;
+pub mod tls;
 pub mod zbar;
 
 use std::net::SocketAddr;
@@ -46,6 +47,8 @@ pub struct TestServer {
     pub addr: SocketAddr,
     pub operator: SocketAddr,
     pub node: Arc<Node>,
+    /// What its addresses begin with.
+    origin: String,
     shutdown: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
 }
@@ -79,6 +82,7 @@ impl TestServer {
             addr: addresses.public,
             operator: addresses.operator,
             node,
+            origin: format!("http://{}", addresses.public),
             shutdown: Some(shutdown),
             running: Some(running),
         }
@@ -101,7 +105,7 @@ impl TestServer {
 
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
+        format!("{}{path}", self.origin)
     }
 
     /// Creates an account with password `correct horse`.
