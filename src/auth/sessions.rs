@@ -24,7 +24,8 @@ const REFRESH_AAD: &[u8] = b"countersign refresh v1";
 /// as reused.
 const REPLACED_MAX: usize = 4;
 
-/// Who is on the other side: made from a verified token, never from what a client says about itself.
+/// Who is on the other side: made from a verified token or by an [`Adoption`], never from what a client says about
+/// itself.
 ///
 /// Each connection has its own, because each came with its own token; all else is one and the same for all
 /// connections of a session.
@@ -102,6 +103,17 @@ pub struct NewSession {
 pub struct Minted {
     pub record: SessionRecord,
     pub tokens: Tokens,
+    pub adoption: Adoption,
+}
+
+/// Leave to sign a connection in with a session that was made for it. Only [`Sessions::mint`] gives it; a redemption
+/// keeps it, sealed with the claim, for a repeat.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Adoption {
+    user: UserId,
+    session: String,
+    /// When the session's first token lapses, Unix milliseconds.
+    expires_at: u64,
 }
 
 /// Issues and checks tokens.
@@ -150,7 +162,16 @@ impl Sessions {
             revoked: false,
         };
         let tokens = self.tokens(&record, refresh_token, now)?;
-        Ok(Minted { record, tokens })
+        let adoption = Adoption {
+            user: record.identity.user.id.clone(),
+            session: tokens.session.clone(),
+            expires_at: now.saturating_add(tokens.expires_in_ms),
+        };
+        Ok(Minted {
+            record,
+            tokens,
+            adoption,
+        })
     }
 
     fn tokens(&self, record: &SessionRecord, refresh_token: String, now: u64) -> Result<Tokens, Refusal> {
@@ -209,21 +230,19 @@ impl Sessions {
     }
 
     /// The session that a redemption has made, for the connection that redeemed: ticket, claim and device were
-    /// proved for it, so its token, which lapses at `expires_at`, is not read back, nor its key proved.
+    /// proved for it, so its token is not read back, nor its key proved.
     ///
     /// # Errors
-    /// `invalid_token` when the session has ended or its token lapsed, `device_mismatch`.
+    /// `invalid_token` when the session has ended or its first token lapsed, `device_mismatch`.
     pub async fn adopt(
         &self,
-        session: &str,
-        user: &UserId,
-        expires_at: u64,
+        leave: &Adoption,
         device: &DeviceId,
         now: u64,
     ) -> Result<Arc<Session>, Refusal> {
-        let record = self.engine.session(session.to_owned(), now).await?;
-        let Some(record) = record.filter(|record| record.identity.user.id == *user) else {
-            return Err(self.why_ended(user).await?);
+        let record = self.engine.session(leave.session.clone(), now).await?;
+        let Some(record) = record.filter(|record| record.identity.user.id == leave.user) else {
+            return Err(self.why_ended(&leave.user).await?);
         };
         if !record.identity.device.matches(device) {
             return Err(Refusal::new(
@@ -231,10 +250,10 @@ impl Sessions {
                 "this session belongs to another device",
             ));
         }
-        if now >= expires_at {
+        if now >= leave.expires_at {
             return Err(invalid(&TokenError::Expired));
         }
-        Ok(Session::new(&record, expires_at))
+        Ok(Session::new(&record, leave.expires_at))
     }
 
     async fn session_of(&self, claims: &Claims, now: u64) -> Result<Arc<Session>, Refusal> {

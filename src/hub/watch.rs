@@ -81,7 +81,7 @@ impl Hub {
             }
             Arc::clone(&watch.connection)
         };
-        connection.flush();
+        connection.write_queued();
         if attempt.state().is_final() {
             // A watch of the same connection that begins just now has yet to be told.
             let told = self.watchers.remove_if(&key, |_, watch| {

@@ -24,11 +24,11 @@ impl<W: Write> Batches<W> {
         }
     }
 
-    /// A batch that cannot be written is lost, as a line that cannot be written is.
-    fn write_out(&mut self) -> io::Result<()> {
-        let written = self.to.write_all(&self.gathered);
+    /// A batch that cannot be written is lost, as a line that cannot be written is. An error would have the log's thread
+    /// forget that it was asked to end, and there is nobody to tell.
+    fn write_out(&mut self) {
+        let _ = self.to.write_all(&self.gathered);
         self.gathered.clear();
-        written
     }
 }
 
@@ -36,15 +36,16 @@ impl<W: Write> Write for Batches<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.gathered.extend_from_slice(bytes);
         if self.gathered.len() >= BATCH_BYTES {
-            self.write_out()?;
+            self.write_out();
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let written = self.write_out().and_then(|()| self.to.flush());
+        self.write_out();
+        let _ = self.to.flush();
         std::thread::sleep(PAUSE);
-        written
+        Ok(())
     }
 }
 
@@ -75,6 +76,26 @@ mod tests {
         assert!(batches.to.0.is_empty());
         batches.flush().unwrap();
         assert_eq!(batches.to.0, [b"one\ntwo\n"]);
+    }
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn nobody_to_read_it_is_no_error_and_nothing_piles_up() {
+        let mut batches = Batches::new(Gone);
+        batches.write_all(b"a line\n").unwrap();
+        batches.flush().unwrap();
+        assert!(batches.gathered.is_empty());
     }
 
     #[test]

@@ -175,14 +175,19 @@ impl Connection {
         self.write(&mut out);
     }
 
-    /// Writes what the wire takes of what is queued.
+    /// Writes what the wire takes of what is queued; while a command is under way, with its answer.
+    pub fn write_queued(&self) {
+        self.write(&mut self.out.lock());
+    }
+
+    /// Writes what the wire takes of what is queued. For the owner: it ends what [`Connection::cork`] began.
     pub fn flush(&self) {
         let mut out = self.out.lock();
         out.cork = Cork::Out;
         self.write(&mut out);
     }
 
-    /// From here to [`Connection::uncork`] or [`Connection::flush`] frames are queued and not written, up to
+    /// For the owner. From here to [`Connection::uncork`] or [`Connection::flush`] frames are queued and not written, up to
     /// [`CORKED_BYTES_MAX`]: a command is carried out, whose answer is to leave together with what it causes.
     pub fn cork(&self) {
         let mut out = self.out.lock();

@@ -91,6 +91,21 @@ fn the_end_of_an_attempt_during_the_command_is_told_behind_its_answer() {
 }
 
 #[test]
+fn what_a_command_does_to_the_attempt_is_told_in_one_write_with_its_answer() {
+    let (hub, seat) = (Hub::default(), Seat::new(1, ALL));
+    let [first, second, _] = story();
+    hub.hold_watch(KEY, &seat.connection);
+    hub.release_watch(&first, 1, first.seq(), render);
+    let writes = seat.wire.writes();
+    seat.connection.cork();
+    hub.tell_watcher(&second, render);
+    seat.connection.queue(frame("ok"));
+    seat.connection.flush();
+    assert_eq!(seat.read(), ["qr 2", "ok"]);
+    assert_eq!(seat.wire.writes(), writes + 1);
+}
+
+#[test]
 fn a_new_watcher_takes_over() {
     let (hub, old, new) = (Hub::default(), Seat::new(1, ALL), Seat::new(2, ALL));
     let [first, second, third] = story();

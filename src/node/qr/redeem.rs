@@ -8,7 +8,7 @@ use countersign_protocol::{ErrorCode, UserId};
 use super::{Claim, look, no_attempt, unexpected};
 use crate::auth::device::DeviceDigest;
 use crate::auth::jwk::P256Point;
-use crate::auth::sessions::{Minted, NewSession};
+use crate::auth::sessions::{Adoption, Minted, NewSession};
 use crate::auth::{jwe, seal};
 use crate::core::attempt::{self, Attempt, Command, Outcome, Sealed};
 use crate::engine::{self, AttemptRef, SessionRecord};
@@ -32,11 +32,11 @@ struct Prepared {
     result: Sealed,
 }
 
-/// What a redemption leaves behind for a repeat: its reply, and when the token in it lapses, Unix milliseconds.
+/// What a redemption leaves behind for a repeat.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Kept {
     reply: QrRedeemed,
-    expires_at: u64,
+    adoption: Adoption,
 }
 
 fn other_user() -> Refusal {
@@ -69,11 +69,7 @@ impl Node {
         let now = self.clock.now();
         let bound = connection.session().map(|s| s.user_id().clone());
         let kept = self.exchange(bound, &claim, ticket, now).await?;
-        let (session, user) = (&kept.reply.session, &kept.reply.user.id);
-        let session = self
-            .sessions
-            .adopt(session, user, kept.expires_at, claim.device, now)
-            .await?;
+        let session = self.sessions.adopt(&kept.adoption, claim.device, now).await?;
         match self.sign_in(connection, session).await {
             Ok(()) => Ok(Redeemed {
                 reply: kept.reply,
@@ -174,7 +170,11 @@ impl Node {
     fn prepare(&self, attempt: &Attempt, claim: &Claim<'_>, now: u64) -> Result<Prepared, Refusal> {
         let scanner = attempt.scanner().ok_or_else(unexpected)?;
         let device = attempt.device();
-        let Minted { record, tokens } = self.sessions.mint(
+        let Minted {
+            record,
+            tokens,
+            adoption,
+        } = self.sessions.mint(
             NewSession {
                 user: scanner.user.clone(),
                 device: DeviceDigest::of(claim.device),
@@ -187,7 +187,6 @@ impl Node {
             },
             now,
         )?;
-        let expires_at = now.saturating_add(tokens.expires_in_ms);
         let mut reply = QrRedeemed {
             access_token: None,
             refresh_token: None,
@@ -208,7 +207,7 @@ impl Node {
             reply.access_token = Some(tokens.access_token);
             reply.refresh_token = Some(tokens.refresh_token);
         }
-        let kept = serde_json::to_vec(&Kept { reply, expires_at }).map_err(|_| internal())?;
+        let kept = serde_json::to_vec(&Kept { reply, adoption }).map_err(|_| internal())?;
         let sealed = seal::seal_kept(claim.claim, &kept, REDEEM_AAD).map_err(|_| internal())?;
         Ok(Prepared {
             record,

@@ -24,7 +24,7 @@ impl Node {
             .release_watch(attempt, connection.id, told, |attempt, told, format| {
                 sink::frames(attempt, told, format, self.clock.now(), self.origins.public())
             });
-        connection.flush();
+        connection.write_queued();
     }
 
     /// Watches an attempt again, after a lost connection. `reply` makes the answer, which leaves first; then
