@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::limiters::network_of;
 use super::refusal::Refusal;
@@ -19,16 +19,35 @@ const REFUSED_AT_ONCE_MAX: usize = 32;
 #[derive(Debug)]
 pub struct Door {
     total: AtomicUsize,
-    total_max: usize,
+    /// What the process has descriptors for.
+    descriptors_max: usize,
     addresses: DashMap<IpAddr, Network>,
-    address_max: usize,
     /// Addresses that proxies may have named and that are remembered.
     networks_max: usize,
+    bounds: RwLock<Bounds>,
+    accepted: Mutex<Gcra>,
+}
+
+/// What a reload may change.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    total_max: usize,
+    address_max: usize,
     /// New sockets of the node.
     rate: Rate,
     /// New sockets of one address: one that comes and goes quickly leaves room for the others.
     address_rate: Rate,
-    accepted: Mutex<Gcra>,
+}
+
+impl Bounds {
+    fn new(limits: &Limits, descriptors_max: usize) -> Self {
+        Self {
+            total_max: descriptors_max.min(limits.connections_max),
+            address_max: limits.connections_per_address_max,
+            rate: limits.accept_rate.rate(),
+            address_rate: limits.accept_rate_per_address.rate(),
+        }
+    }
 }
 
 /// How long a request over a proxy's socket may use it.
@@ -59,17 +78,25 @@ pub struct Admission {
 }
 
 impl Door {
-    pub(super) fn new(limits: &Limits, total_max: usize) -> Arc<Self> {
+    /// Never more sockets than `descriptors_max`, whatever the limits say.
+    pub(super) fn new(limits: &Limits, descriptors_max: usize) -> Arc<Self> {
         Arc::new(Self {
             total: AtomicUsize::new(0),
-            total_max,
+            descriptors_max,
             addresses: DashMap::new(),
-            address_max: limits.connections_per_address_max,
             networks_max: limits.limiter_keys_max,
-            rate: limits.accept_rate.rate(),
-            address_rate: limits.accept_rate_per_address.rate(),
+            bounds: RwLock::new(Bounds::new(limits, descriptors_max)),
             accepted: Mutex::new(Gcra::default()),
         })
+    }
+
+    /// Holds new sockets to other limits from here on; those there are stay.
+    pub(super) fn renew(&self, limits: &Limits) {
+        *self.bounds.write() = Bounds::new(limits, self.descriptors_max);
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.read()
     }
 
     /// Forgets addresses that hold nothing and could open as many as ever.
@@ -96,6 +123,7 @@ impl Door {
 
     fn place(self: &Arc<Self>, network: Option<IpAddr>, now: u64) -> Option<Admission> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
+        let bounds = self.bounds();
         let (here, hurried) = network.map_or((0, None), |network| self.enter(network, Stay::Long, now));
         let mut admission = Admission {
             door: Arc::clone(self),
@@ -103,12 +131,12 @@ impl Door {
             of_a_proxy: network.is_none(),
             refusal: None,
         };
-        if total > self.total_max + REFUSED_AT_ONCE_MAX
-            || here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX)
+        if total > bounds.total_max + REFUSED_AT_ONCE_MAX
+            || here > bounds.address_max.saturating_add(REFUSED_AT_ONCE_MAX)
         {
             return None;
         }
-        let refusal = if total > self.total_max {
+        let refusal = if total > bounds.total_max {
             Some(Refusal::unavailable(
                 "this node holds as many connections as it may",
                 5_000,
@@ -116,7 +144,7 @@ impl Door {
         } else if let Err(refusal) = self.check(here, hurried) {
             Some(refusal)
         } else {
-            let checked = self.accepted.lock().check(&self.rate, now, 1);
+            let checked = self.accepted.lock().check(&bounds.rate, now, 1);
             checked
                 .err()
                 .map(|after_ms| Refusal::unavailable("too many new connections at once", after_ms.max(1_000)))
@@ -127,11 +155,12 @@ impl Door {
 
     /// One more of a network: how many there are, and how long it would have had to wait. What is brief need not wait.
     fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> (usize, Option<u64>) {
+        let rate = self.bounds().address_rate;
         let mut known = self.addresses.entry(network).or_default();
         known.held += 1;
         let checked = match stay {
             Stay::Brief => Ok(()),
-            Stay::Long => known.accepted.check(&self.address_rate, now, 1),
+            Stay::Long => known.accepted.check(&rate, now, 1),
         };
         (known.held, checked.err())
     }
@@ -143,7 +172,7 @@ impl Door {
     }
 
     fn check(&self, here: usize, hurried: Option<u64>) -> Result<(), Refusal> {
-        if here > self.address_max {
+        if here > self.bounds().address_max {
             return Err(Refusal::rate_limited(
                 "too many connections from this address",
                 5_000,

@@ -8,6 +8,7 @@ mod lock;
 mod presence;
 mod proxies;
 mod qr;
+mod reload;
 mod rooms;
 mod signin;
 mod sink;
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ pub use lock::Locked;
 pub use presence::Presence;
 pub use proxies::{Forwarding, STRANGER_MS, STRANGERS_MAX};
 pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
+pub use reload::{Change, Effect, SETTINGS};
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
 pub use sink::NodeSink;
@@ -52,9 +54,10 @@ use proxies::Proxies;
 /// Everything one process serves with. Built once by [`crate::app`].
 pub struct Node {
     pub clock: Clock,
-    pub config: Config,
-    /// The limits under the configured profile.
-    pub limits: Limits,
+    config: ArcSwap<Config>,
+    limits: ArcSwap<Limits>,
+    /// Held by the reload under way.
+    reloading: parking_lot::Mutex<()>,
     pub hub: Arc<Hub>,
     pub engine: Engine,
     pub origins: Origins,
@@ -218,12 +221,13 @@ impl Node {
             metrics,
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
             limiters: Limiters::new(&limits, &clock),
-            door: Door::new(&limits, connections_max.min(limits.connections_max)),
+            door: Door::new(&limits, connections_max),
             proxies: Proxies::of(&config),
             certificate: certificate_of(&config)?.map(ArcSwap::from_pointee),
             clock,
-            config,
-            limits,
+            config: ArcSwap::from_pointee(config),
+            limits: ArcSwap::from_pointee(limits),
+            reloading: parking_lot::Mutex::new(()),
             hub,
             engine,
             origins,
@@ -239,6 +243,16 @@ impl Node {
             sink,
             background: ticker::Background { departed },
         })
+    }
+
+    /// The configuration in force; a reload replaces it. Do not keep what this answers across an `.await`.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The limits in force, under the configured profile. As with [`Node::config`].
+    pub fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
     }
 
     /// A place for an accepted socket. `None`: drop it.
@@ -307,7 +321,7 @@ impl Node {
         greeting: impl FnOnce(&Connection) -> Bytes,
     ) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(id, address, wire, self.limits.outbox_bytes_max);
+        let connection = Connection::new(id, address, wire, self.limits().outbox_bytes_max);
         connection.push(greeting(&connection));
         self.hub.register(&connection);
         connection
@@ -316,7 +330,7 @@ impl Node {
     /// Registers an event stream.
     fn open_stream(&self, address: IpAddr) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::event_stream(id, address, self.limits.outbox_bytes_max);
+        let connection = Connection::event_stream(id, address, self.limits().outbox_bytes_max);
         self.hub.register(&connection);
         connection
     }
