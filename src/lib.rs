@@ -14,5 +14,6 @@ pub mod node;
 pub mod ops;
 pub mod origin;
 pub mod refusal;
+pub mod reload;
 pub mod tally;
 pub mod ws;

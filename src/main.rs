@@ -4,15 +4,17 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use countersign::app::App;
 use countersign::config::{Config, ForwardingHeader, OperatorKey, Profile};
 use countersign::greeting::{Greeting, TerminalCode};
 use countersign::ops::{logging, machine};
+use countersign::reload;
 
 /// Countersign: QR login pushed, messages nobody can forge, rooms that stay current.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 #[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
@@ -53,7 +55,7 @@ struct Arguments {
     terminal_code: TerminalCode,
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Command {
     /// Serve until told to stop: what happens without a command, too.
     Serve,
@@ -113,9 +115,16 @@ async fn main() -> ExitCode {
 async fn serve(arguments: Arguments) -> Result<(), String> {
     let (Some(Command::Serve) | None) = arguments.command;
     let code = shows_code(arguments.terminal_code);
-    let config = arguments.config()?;
+    let config = arguments.clone().config()?;
     let profile = config.limits_profile;
+    if let Some(levels) = &config.log_levels {
+        logging::check_levels(levels)?;
+        logging::set_levels(Some(levels));
+    }
     let app = App::bind(config).map_err(|e| e.to_string())?;
+    let read = move || arguments.clone().config();
+    reload::on_hangup(Arc::clone(app.node()), read)
+        .map_err(|e| format!("signals cannot be listened to: {e}"))?;
     greet(&app, profile, code);
     let signal = shutdown_signal().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     app.run(signal).await;
@@ -126,7 +135,7 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
 fn greet(app: &App, profile: Profile, code: bool) {
     let greeting = Greeting {
         addresses: app.addresses(),
-        scheme: app.node().config.tls.scheme(),
+        scheme: app.node().config().tls.scheme(),
         origin: app.node().origins.public(),
         profile,
         code,

@@ -1,10 +1,14 @@
 //! Which pages may talk to us: exact origins, never derived from what a request says about its host.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 /// The allow-list.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Origins {
     public: String,
-    allowed: Vec<String>,
+    allowed: ArcSwap<Vec<String>>,
     /// Without a configured origin the gateway is somebody's own machine: pages from loopback names, any port.
     loopback: bool,
 }
@@ -14,9 +18,14 @@ impl Origins {
     pub fn new(public: String, configured: bool, allowed: &[String]) -> Self {
         Self {
             public,
-            allowed: allowed.to_vec(),
+            allowed: ArcSwap::from_pointee(allowed.to_vec()),
             loopback: !configured,
         }
+    }
+
+    /// Allows others beside the public one from here on; connections that are open stay.
+    pub fn renew(&self, allowed: &[String]) {
+        self.allowed.store(Arc::new(allowed.to_vec()));
     }
 
     /// Where browsers find us, such as `https://login.example`; no slash at the end.
@@ -27,7 +36,7 @@ impl Origins {
     /// Whether a page of this origin may connect. The value is compared as the browser sent it.
     pub fn allows(&self, origin: &str) -> bool {
         origin == self.public
-            || self.allowed.iter().any(|a| a == origin)
+            || self.allowed.load().iter().any(|a| a == origin)
             || (self.loopback && is_loopback(origin))
     }
 }

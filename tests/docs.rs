@@ -5,10 +5,11 @@
     reason = "a document that cannot be read has failed"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use countersign::config::{Config, Limits, Namespace};
+use countersign::node::{Effect, SETTINGS};
 use countersign::ops::metrics::catalog;
 use countersign_protocol::client::Command;
 use countersign_protocol::{CloseCode, ErrorCode, server};
@@ -127,6 +128,38 @@ fn every_field_is_in_the_operations_guide() {
         }
     }
     assert_eq!(written, defaults);
+}
+
+/// Each setting there is has its row, and the row says what the program does.
+#[test]
+fn every_setting_says_what_a_reload_makes_of_it() {
+    let written = defaults(&document("docs/reload.md"), "setting");
+    let told = |effect| match effect {
+        Effect::Now => "now",
+        Effect::New => "new",
+        Effect::Restart => "restart",
+    };
+    let mut known: BTreeMap<_, _> = SETTINGS
+        .iter()
+        .map(|(name, effect)| ((*name).to_owned(), told(*effect).to_owned()))
+        .collect();
+    known.insert("tls".to_owned(), "new".to_owned());
+    assert_eq!(written, known);
+    let operations = document("docs/operations.md");
+    let limits = defaults(&operations, "limit")
+        .into_keys()
+        .map(|name| format!("limits.{name}"));
+    let fields = defaults(&operations, "field")
+        .into_keys()
+        .filter_map(|name| match name.split_once('.') {
+            Some(("namespaces", _)) => None,
+            Some(("tls", _)) => Some("tls".to_owned()),
+            _ => Some(name),
+        });
+    assert_eq!(
+        fields.chain(limits).collect::<BTreeSet<_>>(),
+        written.into_keys().collect::<BTreeSet<_>>()
+    );
 }
 
 #[test]

@@ -26,6 +26,9 @@ const KID_BYTES_MAX: usize = 64;
 /// The `typ` of an access token (RFC 9068 §2.1): no other JWT of ours can be taken for one.
 const TYP: &str = "at+jwt";
 
+/// Former keys whose tokens are accepted until they have lapsed.
+pub const PREVIOUS_KEYS_MAX: usize = 4;
+
 /// Why a token was refused. What is told to a client is `invalid_token`, whatever the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -133,7 +136,8 @@ struct Confirmation {
 /// Issues and checks the access tokens of one issuer.
 pub struct KeySet {
     current: Signer,
-    previous: Option<Signer>,
+    /// Keys that signed before, the newest first, and until when each is accepted.
+    previous: Vec<(Signer, u64)>,
     issuer: String,
     audience: String,
 }
@@ -167,17 +171,35 @@ impl KeySet {
         super::install_crypto();
         Self {
             current: Signer::new(current),
-            previous: None,
+            previous: Vec::new(),
             issuer: issuer.into(),
             audience: audience.into(),
         }
     }
 
-    /// Also accepts what `previous` signed: keep it for one token lifetime after a change of key.
+    /// The set that signs with `key` from `now` on. What the key of this one signed is accepted until `until`: by
+    /// then, a token lifetime later, all of it has lapsed. Of keys before it at most [`PREVIOUS_KEYS_MAX`] are accepted,
+    /// each for its own time.
     #[must_use]
-    pub fn with_previous(mut self, previous: SigningKey) -> Self {
-        self.previous = Some(Signer::new(previous));
-        self
+    pub fn succeeded_by(&self, key: SigningKey, now: u64, until: u64) -> Self {
+        // A key that comes back is no former one.
+        let stays = |signer: &Signer, until: u64| until > now && signer.key.id() != key.id();
+        let former = std::iter::once((&self.current, until));
+        let former = former.chain(self.previous.iter().map(|(signer, until)| (signer, *until)));
+        let previous = former
+            .filter(|(signer, until)| stays(signer, *until))
+            .map(|(signer, until)| (Signer::new(signer.key.clone()), until))
+            .take(PREVIOUS_KEYS_MAX)
+            .collect();
+        Self {
+            previous,
+            ..Self::new(key, self.issuer.clone(), self.audience.clone())
+        }
+    }
+
+    /// The id of the key that signs.
+    pub fn current_id(&self) -> &str {
+        self.current.key.id()
     }
 
     /// Signs a token.
@@ -214,7 +236,7 @@ impl KeySet {
         // system's clock. Everything it would ask of claims is asked by the types of `Payload` and below.
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (head, claims) = message.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let key = &self.signer(token, head)?.key;
+        let key = &self.signer(token, head, now)?.key;
         let signed = crypto::verify(signature, message.as_bytes(), &key.decoding, Algorithm::EdDSA);
         match signed.map_err(|e| e.into_kind()) {
             Ok(true) => {}
@@ -253,36 +275,37 @@ impl KeySet {
         })
     }
 
-    /// The public keys that verify what this set issues, the current one first.
-    pub fn jwks(&self) -> Jwks {
+    /// The public keys that verify what is accepted at `now`, the current one first.
+    pub fn jwks(&self, now: u64) -> Jwks {
         Jwks {
-            keys: self.signers().map(|s| s.key.jwk()).collect(),
+            keys: self.signers(now).map(|s| s.key.jwk()).collect(),
         }
     }
 
-    fn signers(&self) -> impl Iterator<Item = &Signer> {
-        std::iter::once(&self.current).chain(&self.previous)
+    fn signers(&self, now: u64) -> impl Iterator<Item = &Signer> {
+        let accepted = self.previous.iter().filter(move |(_, until)| *until > now);
+        std::iter::once(&self.current).chain(accepted.map(|(signer, _)| signer))
     }
 
     /// Who signed a token, by its header. One that stands as we write it needs no reading.
-    fn signer(&self, token: &str, head: &str) -> Result<&Signer, TokenError> {
-        if let Some(ours) = self.signers().find(|s| s.head == head) {
+    fn signer(&self, token: &str, head: &str, now: u64) -> Result<&Signer, TokenError> {
+        if let Some(ours) = self.signers(now).find(|s| s.head == head) {
             return Ok(ours);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) || header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        self.signer_named(header.kid.as_deref().ok_or(TokenError::Malformed)?)
+        self.signer_named(header.kid.as_deref().ok_or(TokenError::Malformed)?, now)
     }
 
     /// A `kid` chooses among the keys we hold. It is never a path, an address or a query.
-    fn signer_named(&self, kid: &str) -> Result<&Signer, TokenError> {
+    fn signer_named(&self, kid: &str, now: u64) -> Result<&Signer, TokenError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         if kid.is_empty() || kid.len() > KID_BYTES_MAX || !kid.bytes().all(allowed) {
             return Err(TokenError::Malformed);
         }
-        self.signers()
+        self.signers(now)
             .find(|signer| signer.key.id() == kid)
             .ok_or(TokenError::Signature)
     }
@@ -290,7 +313,7 @@ impl KeySet {
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.signers().map(|s| &s.key)).finish()
+        f.debug_list().entries(self.signers(0).map(|s| &s.key)).finish()
     }
 }
 

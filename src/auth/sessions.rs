@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use countersign_protocol::http::Tokens;
 use countersign_protocol::server::{From as Sender, Profile, PublicDevice};
 use countersign_protocol::{DeviceId, ErrorCode, UserId};
@@ -12,6 +13,7 @@ use countersign_protocol::{DeviceId, ErrorCode, UserId};
 use super::device::DeviceDigest;
 use super::jwk::Thumbprint;
 use super::jwt::{Claims, KeySet, TokenError};
+use super::key::SigningKey;
 use super::{dpop, seal, secret};
 use crate::config;
 use crate::engine::{Engine, Identity, OnceKey, RefreshState, Replaced, SessionRecord};
@@ -118,24 +120,39 @@ pub struct Adoption {
 
 /// Issues and checks tokens.
 pub struct Sessions {
-    keys: KeySet,
+    keys: ArcSwap<KeySet>,
     engine: Engine,
-    settings: config::Tokens,
+    settings: ArcSwap<config::Tokens>,
 }
 
 impl Sessions {
     /// Sessions stored in `engine`, with tokens signed by `keys`.
     pub fn new(keys: KeySet, engine: Engine, settings: config::Tokens) -> Self {
         Self {
-            keys,
+            keys: ArcSwap::from_pointee(keys),
             engine,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
         }
     }
 
-    /// The public keys.
-    pub fn keys(&self) -> &KeySet {
-        &self.keys
+    /// The keys.
+    pub fn keys(&self) -> Arc<KeySet> {
+        self.keys.load_full()
+    }
+
+    /// Signs with `key` from `now` on, where it is another one, and goes on with these settings. What the former key
+    /// signed is accepted for as long as a token could live that it signed. Answers whether the key has changed.
+    pub fn renew(&self, key: Option<SigningKey>, settings: config::Tokens, now: u64) -> bool {
+        let lifetime_ms = self.settings.swap(Arc::new(settings)).access_ms;
+        let keys = self.keys();
+        match key.filter(|key| key.id() != keys.current_id()) {
+            Some(key) => {
+                let next = keys.succeeded_by(key, now, now.saturating_add(lifetime_ms));
+                self.keys.store(Arc::new(next));
+                true
+            }
+            None => false,
+        }
     }
 
     /// Makes a session and its tokens without storing it: for the caller's compare-and-set.
@@ -153,7 +170,7 @@ impl Sessions {
             ip: new.ip,
             created_at: now,
             last_seen_at: now,
-            expires_at: now + self.settings.refresh_ms,
+            expires_at: now + self.settings.load().refresh_ms,
             refresh: RefreshState {
                 family,
                 current: secret::digest(&refresh_token),
@@ -175,7 +192,7 @@ impl Sessions {
     }
 
     fn tokens(&self, record: &SessionRecord, refresh_token: String, now: u64) -> Result<Tokens, Refusal> {
-        let lifetime_ms = self.settings.access_ms;
+        let lifetime_ms = self.settings.load().access_ms;
         let who = &record.identity;
         let mut claims = Claims::new(who.user.id.clone(), who.id.clone(), now, lifetime_ms)
             .map_err(|_| no_entropy())?
@@ -188,6 +205,7 @@ impl Sessions {
         }
         let access_token = self
             .keys
+            .load()
             .issue(&claims)
             .map_err(|_| Refusal::new(ErrorCode::Internal, "the token could not be signed"))?;
         Ok(Tokens {
@@ -212,7 +230,7 @@ impl Sessions {
         proof: Option<Proof<'_>>,
         now: u64,
     ) -> Result<Arc<Session>, Refusal> {
-        let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
+        let claims = self.keys.load().verify(token, now).map_err(|e| invalid(&e))?;
         let both = device.zip(claims.device.as_ref());
         let same = both.map(|(device, bound)| bound.matches(device));
         // Two that are both missing are no match: a token without a device needs its key.
@@ -325,7 +343,7 @@ impl Sessions {
         };
         let id = session_of(token).ok_or_else(refused)?;
         let digest = secret::digest(token);
-        let grace_ms = self.settings.refresh_grace_ms;
+        let grace_ms = self.settings.load().refresh_grace_ms;
         let mut verdict = Verdict::Unknown;
         let mut decide = |record: &SessionRecord| {
             if !is_of_family(token, &record.refresh.family) {
@@ -397,7 +415,7 @@ impl Sessions {
         let plain = serde_json::to_vec(&tokens).map_err(|_| internal())?;
         let sealed = seal::seal_kept(token, &plain, REFRESH_AAD).map_err(|_| internal())?;
         // Whoever repeats a call within the grace finds its answer, though another has followed.
-        let grace_ms = self.settings.refresh_grace_ms;
+        let grace_ms = self.settings.load().refresh_grace_ms;
         let mut previous = record.refresh.previous.clone();
         previous.retain(|old| now < old.at.saturating_add(grace_ms));
         previous.truncate(REPLACED_MAX - 1);
@@ -415,7 +433,7 @@ impl Sessions {
             previous,
         };
         next.last_seen_at = now;
-        next.expires_at = now + self.settings.refresh_ms;
+        next.expires_at = now + self.settings.load().refresh_ms;
         Ok((next, tokens))
     }
 }

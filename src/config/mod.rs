@@ -49,6 +49,9 @@ pub struct Config {
     /// is refused unless bound to loopback.
     pub limits_profile: Profile,
     pub tls: Tls,
+    /// Levels of the log by module, such as `info,countersign::node=debug`. Default `info`; the variable
+    /// `COUNTERSIGN_LOG` wins over it.
+    pub log_levels: Option<String>,
     pub accounts: Accounts,
     pub tokens: Tokens,
     pub qr: Qr,
@@ -179,6 +182,7 @@ impl Default for Config {
             forwarding_header: ForwardingHeader::Any,
             limits_profile: Profile::Default,
             tls: Tls::default(),
+            log_levels: None,
             accounts: Accounts::default(),
             tokens: Tokens::default(),
             qr: Qr::default(),

@@ -18,7 +18,7 @@ const EXPOSED_HEADERS: &str = "Retry-After, ETag, DPoP-Nonce";
 
 /// Runs a request with its deadline.
 pub(super) async fn deadline(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let deadline = Duration::from_millis(node.limits.request_ms);
+    let deadline = Duration::from_millis(node.limits().request_ms);
     match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => HttpError(Refusal::new(ErrorCode::Timeout, "the request took too long")).into_response(),

@@ -48,7 +48,7 @@ async fn metrics(
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
     let format = Format::asked_for(accept);
-    let deadline = Duration::from_millis(node.limits.request_ms);
+    let deadline = Duration::from_millis(node.limits().request_ms);
     let read = tokio::task::spawn_blocking(move || node.metrics_text(format));
     match tokio::time::timeout(deadline, read).await {
         Ok(Ok(text)) => Ok(([(header::CONTENT_TYPE, format.media_type())], text)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::refusal::Refusal;
 use crate::config::Limits;
@@ -40,17 +40,36 @@ enum Limited {
 #[derive(Debug)]
 pub struct Door {
     total: AtomicUsize,
-    total_max: usize,
+    /// What the process has descriptors for.
+    descriptors_max: usize,
     addresses: DashMap<IpAddr, Network>,
-    address_max: usize,
     /// Addresses that proxies may have named and that are remembered.
     networks_max: usize,
+    bounds: RwLock<Bounds>,
+    accepted: Mutex<Gcra>,
+    refused: [Tally; LIMITED.len()],
+}
+
+/// What a reload may change.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    total_max: usize,
+    address_max: usize,
     /// New sockets of the node.
     rate: Rate,
     /// New sockets of one address: one that comes and goes quickly leaves room for the others.
     address_rate: RateLimit,
-    accepted: Mutex<Gcra>,
-    refused: [Tally; LIMITED.len()],
+}
+
+impl Bounds {
+    fn new(limits: &Limits, descriptors_max: usize) -> Self {
+        Self {
+            total_max: descriptors_max.min(limits.connections_max),
+            address_max: limits.connections_per_address_max,
+            rate: limits.accept_rate.rate(),
+            address_rate: limits.accept_rate_per_address,
+        }
+    }
 }
 
 /// How long a request over a proxy's socket may use it.
@@ -81,18 +100,26 @@ pub struct Admission {
 }
 
 impl Door {
-    pub(super) fn new(limits: &Limits, total_max: usize) -> Arc<Self> {
+    /// Never more sockets than `descriptors_max`, whatever the limits say.
+    pub(super) fn new(limits: &Limits, descriptors_max: usize) -> Arc<Self> {
         Arc::new(Self {
             total: AtomicUsize::new(0),
-            total_max,
+            descriptors_max,
             addresses: DashMap::new(),
-            address_max: limits.connections_per_address_max,
             networks_max: limits.limiter_keys_max,
-            rate: limits.accept_rate.rate(),
-            address_rate: limits.accept_rate_per_address,
+            bounds: RwLock::new(Bounds::new(limits, descriptors_max)),
             accepted: Mutex::new(Gcra::default()),
             refused: std::array::from_fn(|_| Tally::default()),
         })
+    }
+
+    /// Holds new sockets to other limits from here on; those there are stay.
+    pub(super) fn renew(&self, limits: &Limits) {
+        *self.bounds.write() = Bounds::new(limits, self.descriptors_max);
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.read()
     }
 
     /// Forgets addresses that hold nothing and could open as many as ever.
@@ -108,7 +135,7 @@ impl Door {
 
     /// The bound of them.
     pub fn total_max(&self) -> usize {
-        self.total_max
+        self.bounds().total_max
     }
 
     /// What was refused or dropped so far, by the limits' names.
@@ -136,6 +163,7 @@ impl Door {
 
     fn place(self: &Arc<Self>, network: Option<IpAddr>, now: u64) -> Option<Admission> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
+        let bounds = self.bounds();
         let entered = network.map_or_else(Entered::default, |network| self.enter(network, Stay::Long, now));
         let mut admission = Admission {
             door: Arc::clone(self),
@@ -143,7 +171,7 @@ impl Door {
             of_a_proxy: network.is_none(),
             refusal: None,
         };
-        if total > self.total_max + REFUSED_AT_ONCE_MAX {
+        if total > bounds.total_max + REFUSED_AT_ONCE_MAX {
             self.count(Limited::Total);
             return None;
         }
@@ -151,7 +179,7 @@ impl Door {
             self.count(Limited::Address);
             return None;
         }
-        let refusal = if total > self.total_max {
+        let refusal = if total > bounds.total_max {
             self.count(Limited::Total);
             Some(Refusal::unavailable(
                 "this node holds as many connections as it may",
@@ -160,7 +188,7 @@ impl Door {
         } else if let Err(refusal) = self.check(&entered) {
             Some(refusal)
         } else {
-            let checked = self.accepted.lock().check(&self.rate, now, 1);
+            let checked = self.accepted.lock().check(&bounds.rate, now, 1);
             checked.err().map(|after_ms| {
                 self.count(Limited::Rate);
                 Refusal::unavailable("too many new connections at once", after_ms.max(1_000))
@@ -173,14 +201,15 @@ impl Door {
     /// One more of a network, and of its /48. What is brief need not wait, and whoever has to wait as one network does
     /// not count as new for the /48.
     fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> Entered {
+        let bounds = self.bounds();
         let mut entered = Entered::default();
         for scope in scopes_of(network) {
             let mut known = self.addresses.entry(scope.key).or_default();
             known.held += 1;
-            let max = self.address_max.saturating_mul(scope.factor as usize);
+            let max = bounds.address_max.saturating_mul(scope.factor as usize);
             entered.excess = entered.excess.max(known.held.saturating_sub(max));
             if stay == Stay::Long && entered.after_ms.is_none() {
-                let rate = self.address_rate.times(scope.factor).rate();
+                let rate = bounds.address_rate.times(scope.factor).rate();
                 entered.after_ms = known.accepted.check(&rate, now, 1).err();
             }
         }

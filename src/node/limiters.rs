@@ -3,9 +3,11 @@
 
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use countersign_protocol::UserId;
 use governor::clock::{Clock as _, ReasonablyRealtime, Reference};
 use governor::nanos::Nanos;
@@ -68,7 +70,7 @@ const FULL_MS: u64 = 1_000;
 /// A rate per key.
 #[derive(Debug)]
 pub struct Keyed<K: Hash + Eq + Clone> {
-    limiter: Store<K>,
+    limiter: ArcSwap<Store<K>>,
     clock: LimiterClock,
     keys_max: usize,
     /// Calls until the keys have to be counted again: each brings one more at most.
@@ -84,9 +86,8 @@ pub struct Keyed<K: Hash + Eq + Clone> {
 impl<K: Hash + Eq + Clone> Keyed<K> {
     fn new(limit: RateLimit, keys_max: usize, clock: &Clock, name: &'static str, what: &'static str) -> Self {
         let clock = LimiterClock(clock.clone());
-        let limiter = RateLimiter::new(limit.quota(), DashMapStateStore::default(), clock.clone());
         Self {
-            limiter,
+            limiter: ArcSwap::from_pointee(store(limit, &clock)),
             clock,
             keys_max,
             uncounted: AtomicUsize::new(keys_max),
@@ -102,6 +103,11 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         (self.name, self.refused.get())
     }
 
+    /// Goes on with another rate, for which every key has its full burst.
+    fn renew(&self, limit: RateLimit) {
+        self.limiter.store(Arc::new(store(limit, &self.clock)));
+    }
+
     /// Counts one call.
     ///
     /// # Errors
@@ -114,11 +120,14 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         if !self.has_room() {
             return Err(Refusal::rate_limited("too many callers at once", FULL_MS));
         }
-        self.limiter.check_key(key).map_err(|until: NotUntil<Instant>| {
-            let wait = until.wait_time_from(self.clock.now());
-            let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            Refusal::rate_limited(format!("too many {}", self.what), after_ms)
-        })
+        self.limiter
+            .load()
+            .check_key(key)
+            .map_err(|until: NotUntil<Instant>| {
+                let wait = until.wait_time_from(self.clock.now());
+                let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Refusal::rate_limited(format!("too many {}", self.what), after_ms)
+            })
     }
 
     /// Whether the table takes one more key. Counting them asks every shard of it, so that is not done for each call.
@@ -131,7 +140,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         if self.spend() {
             return true;
         }
-        if self.limiter.len() >= self.keys_max {
+        if self.limiter.load().len() >= self.keys_max {
             let now = governor::clock::Clock::now(&self.clock);
             if now < *sweep_from {
                 return false;
@@ -139,7 +148,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
             self.sweep();
             *sweep_from = Instant(now.0.saturating_add(FULL_MS));
         }
-        let free = self.keys_max.saturating_sub(self.limiter.len());
+        let free = self.keys_max.saturating_sub(self.limiter.load().len());
         // This call is one of those there is room for.
         self.uncounted.store(free.saturating_sub(1), Ordering::Relaxed);
         free > 0
@@ -155,8 +164,9 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 
     /// Forgets keys that are as good as new.
     pub fn sweep(&self) {
-        self.limiter.retain_recent();
-        self.limiter.shrink_to_fit();
+        let limiter = self.limiter.load();
+        limiter.retain_recent();
+        limiter.shrink_to_fit();
     }
 }
 
@@ -191,10 +201,19 @@ impl ByAddress {
         site_of(address).map_or(Ok(()), |site| self.site.check(&site))
     }
 
+    fn renew(&self, limit: RateLimit) {
+        self.network.renew(limit);
+        self.site.renew(limit.times(SITE_FACTOR));
+    }
+
     fn sweep(&self) {
         self.network.sweep();
         self.site.sweep();
     }
+}
+
+fn store<K: Hash + Eq + Clone>(limit: RateLimit, clock: &LimiterClock) -> Store<K> {
+    RateLimiter::new(limit.quota(), DashMapStateStore::default(), clock.clone())
 }
 
 /// All keyed rates of a node.
@@ -279,6 +298,26 @@ impl Limiters {
             self.login_account.limited(),
             self.login_address.limited(),
         ]
+    }
+
+    /// Goes on with the rates that have changed; how many keys are remembered stays as it was.
+    pub(super) fn renew(&self, old: &Limits, new: &Limits) {
+        macro_rules! renew {
+            ($($keyed:ident: $limit:ident;)*) => {
+                $( if old.$limit != new.$limit {
+                    self.$keyed.renew(new.$limit);
+                } )*
+            };
+        }
+        renew! {
+            qr_open: qr_open_rate;
+            qr_phone: qr_phone_rate;
+            qr_poll: qr_poll_rate;
+            qr_picture: qr_picture_rate;
+            message: message_rate_per_user;
+            login_account: login_account_rate;
+            login_address: login_address_rate;
+        }
     }
 
     /// Forgets idle keys everywhere.

@@ -26,15 +26,15 @@ impl Node {
     /// `not_allowed` for a host that is neither loopback nor configured, and where no key is set; `unauthenticated`
     /// without a key, `invalid_token` with a wrong one.
     pub fn check_operator(&self, host: Option<&str>, key: Option<&str>) -> Result<(), Refusal> {
+        let config = self.config();
         // A page whose name was made to point here (DNS rebinding) says its own name.
-        if !host.is_some_and(|host| is_loopback(host) || self.config.operator_hosts.iter().any(|h| h == host))
-        {
+        if !host.is_some_and(|host| is_loopback(host) || config.operator_hosts.iter().any(|h| h == host)) {
             return Err(Refusal::new(
                 ErrorCode::NotAllowed,
                 "call the operator's port by a loopback name, or by one of operator_hosts",
             ));
         }
-        let expected = self.config.operator_key.as_ref().ok_or_else(|| {
+        let expected = config.operator_key.as_ref().ok_or_else(|| {
             Refusal::new(
                 ErrorCode::NotAllowed,
                 "nothing can be changed here before operator_key is set",

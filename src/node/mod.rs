@@ -8,6 +8,7 @@ mod lock;
 mod presence;
 mod proxies;
 mod qr;
+mod reload;
 mod rooms;
 mod signin;
 mod sink;
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ pub use lock::Locked;
 pub use presence::Presence;
 pub use proxies::{Forwarding, STRANGER_MS, STRANGERS_MAX};
 pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
+pub use reload::{Change, Effect, SETTINGS};
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
 pub use sink::NodeSink;
@@ -53,9 +55,10 @@ use proxies::Proxies;
 /// Everything one process serves with. Built once by [`crate::app`].
 pub struct Node {
     pub clock: Clock,
-    pub config: Config,
-    /// The limits under the configured profile.
-    pub limits: Limits,
+    config: ArcSwap<Config>,
+    limits: ArcSwap<Limits>,
+    /// Held by the reload under way.
+    reloading: parking_lot::Mutex<()>,
     pub hub: Arc<Hub>,
     pub engine: Engine,
     pub origins: Origins,
@@ -219,12 +222,13 @@ impl Node {
             metrics,
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
             limiters: Limiters::new(&limits, &clock),
-            door: Door::new(&limits, connections_max.min(limits.connections_max)),
+            door: Door::new(&limits, connections_max),
             proxies: Proxies::of(&config),
             certificate: certificate_of(&config)?.map(ArcSwap::from_pointee),
             clock,
-            config,
-            limits,
+            config: ArcSwap::from_pointee(config),
+            limits: ArcSwap::from_pointee(limits),
+            reloading: parking_lot::Mutex::new(()),
             hub,
             engine,
             origins,
@@ -240,6 +244,16 @@ impl Node {
             sink,
             background: ticker::Background { departed },
         })
+    }
+
+    /// The configuration in force; a reload replaces it. Do not keep what this answers across an `.await`.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The limits in force, under the configured profile. As with [`Node::config`].
+    pub fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
     }
 
     /// A place for an accepted socket. `None`: drop it.
@@ -288,6 +302,7 @@ impl Node {
     /// Everything that was counted so far, and how things stand. Looks at every connection: not for a task that others
     /// wait for.
     pub fn counts(&self) -> Everything {
+        let limits = self.limits();
         let (operations, traffic) = (self.engine.counts(), self.metrics.traffic.counts());
         let mut limited = self.limiters.limited();
         limited.extend(self.door.limited());
@@ -302,10 +317,10 @@ impl Node {
             draining: self.is_draining(),
             bounds: Bounds {
                 sockets: self.door.total_max(),
-                qr_kept: self.limits.qr_attempts_max,
-                rooms: self.limits.rooms_max,
-                history_bytes: self.limits.history_bytes_max,
-                outbox_bytes: self.limits.outbox_bytes_max as usize,
+                qr_kept: limits.qr_attempts_max,
+                rooms: limits.rooms_max,
+                history_bytes: limits.history_bytes_max,
+                outbox_bytes: limits.outbox_bytes_max as usize,
             },
         }
     }
@@ -329,7 +344,7 @@ impl Node {
         greeting: impl FnOnce(&Connection) -> Bytes,
     ) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(id, address, wire, self.limits.outbox_bytes_max);
+        let connection = Connection::new(id, address, wire, self.limits().outbox_bytes_max);
         connection.push(greeting(&connection));
         self.hub.register(&connection);
         connection
@@ -338,7 +353,7 @@ impl Node {
     /// Registers an event stream.
     fn open_stream(&self, address: IpAddr) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::event_stream(id, address, self.limits.outbox_bytes_max);
+        let connection = Connection::event_stream(id, address, self.limits().outbox_bytes_max);
         self.hub.register(&connection);
         connection
     }

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
@@ -28,10 +30,31 @@ pub struct Forwarding<'a> {
 /// The proxies in front of this node.
 #[derive(Debug)]
 pub(super) struct Proxies {
-    listed: Vec<IpNet>,
-    header: ForwardingHeader,
+    listed: ArcSwap<Listed>,
     strangers: Mutex<Strangers>,
     disagreed: AtomicBool,
+}
+
+/// What a reload may change.
+#[derive(Debug)]
+struct Listed {
+    networks: Vec<IpNet>,
+    header: ForwardingHeader,
+}
+
+impl Listed {
+    fn of(config: &Config) -> Self {
+        let networks = config.trusted_proxies.iter();
+        Self {
+            networks: networks.filter_map(|text| proxies::network(text).ok()).collect(),
+            header: config.forwarding_header,
+        }
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Unlisted peers that behave as proxies.
@@ -66,19 +89,21 @@ impl Strangers {
 impl Proxies {
     /// Those of a configuration that has been validated.
     pub(super) fn of(config: &Config) -> Self {
-        let networks = config.trusted_proxies.iter();
         Self {
-            listed: networks.filter_map(|text| proxies::network(text).ok()).collect(),
-            header: config.forwarding_header,
+            listed: ArcSwap::from_pointee(Listed::of(config)),
             strangers: Mutex::default(),
             disagreed: AtomicBool::new(false),
         }
     }
 
+    /// Believes those of another configuration from here on. What is remembered of strangers stays.
+    pub(super) fn renew(&self, config: &Config) {
+        self.listed.store(Arc::new(Listed::of(config)));
+    }
+
     /// Whether the word of this peer is taken.
     pub(super) fn is_listed(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.listed.iter().any(|network| network.contains(&address))
+        self.listed.load().has(address)
     }
 
     /// Whether many callers may share this address: a listed proxy, or a peer that lately behaved as one.
@@ -97,16 +122,17 @@ impl Proxies {
         if said.x_forwarded_for.is_empty() && said.forwarded.is_empty() {
             return Ok(peer);
         }
-        if !self.is_listed(peer) {
+        let listed = self.listed.load();
+        if !listed.has(peer) {
             self.saw_stranger(peer, now);
             return Ok(peer);
         }
         let read = |notation, lines: &[&[u8]]| {
-            client_address(notation, lines.iter().copied(), |address| self.is_listed(address))
+            client_address(notation, lines.iter().copied(), |address| listed.has(address))
         };
         let x = || read(Notation::XForwardedFor, &said.x_forwarded_for);
         let forwarded = || read(Notation::Forwarded, &said.forwarded);
-        let client = match self.header {
+        let client = match listed.header {
             ForwardingHeader::XForwardedFor => x(),
             ForwardingHeader::Forwarded => forwarded(),
             ForwardingHeader::Any if said.forwarded.is_empty() => x(),

@@ -93,7 +93,7 @@ impl From<attempt::Refusal> for Refusal {
 
 impl Node {
     fn policy(&self) -> Policy {
-        qr_policy(&self.config)
+        qr_policy(&self.config())
     }
 
     /// One compare-and-set on an attempt.

@@ -47,16 +47,21 @@ pub struct Page {
 }
 
 impl Node {
-    fn parse_room(&self, text: &str) -> Result<(RoomName, &Namespace), Refusal> {
+    /// A room's name, and what `read` takes from its namespace.
+    fn parse_room<T>(
+        &self,
+        text: &str,
+        read: impl FnOnce(&Namespace) -> T,
+    ) -> Result<(RoomName, T), Refusal> {
         let room = RoomName::parse(text).map_err(|e| Refusal::bad_request(e.to_string()))?;
-        let namespace = self.config.namespaces.get(room.namespace());
-        namespace
-            .map(|n| (room, n))
-            .ok_or_else(|| Refusal::new(ErrorCode::NotFound, "no such namespace"))
+        match self.config().namespaces.get(room.namespace()).map(read) {
+            Some(taken) => Ok((room, taken)),
+            None => Err(Refusal::new(ErrorCode::NotFound, "no such namespace")),
+        }
     }
 
     fn joined(&self, connection: &Connection, text: &str) -> Result<(RoomName, Arc<Subscription>), Refusal> {
-        let (room, _) = self.parse_room(text)?;
+        let (room, ()) = self.parse_room(text, |_| ())?;
         match connection.subscription(&room) {
             Some(subscription) => Ok((room, subscription)),
             None => Err(Refusal::new(ErrorCode::NotJoined, "join the room first")),
@@ -75,12 +80,11 @@ impl Node {
         after: Option<Position>,
         reply: impl Fn(&Joined<'_>) -> Bytes + Send + Sync,
     ) -> Result<(), Refusal> {
-        let (room, namespace) = self.parse_room(room)?;
-        let session = connection.session();
-        let rules = Rules {
+        let (room, rules) = self.parse_room(room, |namespace| Rules {
             create_on_join: namespace.create_on_join,
             anonymous: namespace.anonymous,
-        };
+        })?;
+        let session = connection.session();
         allow(rules, session.as_deref(), Action::Join)?;
         let topic = Topic::Room(room.clone());
         let turn = self.turns.turn(&topic).await;
@@ -90,9 +94,9 @@ impl Node {
                 "joined already; use history to fill a gap",
             ));
         }
-        if connection.subscription_count() >= self.limits.subscriptions_max {
+        let max = self.limits().subscriptions_max;
+        if connection.subscription_count() >= max {
             self.metrics.traffic.limited(Limit::SubscriptionsMax);
-            let max = self.limits.subscriptions_max;
             return Err(Refusal::new(
                 ErrorCode::LimitReached,
                 format!("at most {max} rooms on one connection"),
@@ -233,16 +237,14 @@ impl Node {
         n: u64,
     ) -> Result<Liked, Refusal> {
         let (room, _) = self.joined(connection, room)?;
-        let (_, namespace) = self.parse_room(room.as_str())?;
         let counter = counter.unwrap_or(DEFAULT_COUNTER);
-        if !namespace.counters.iter().any(|c| c == counter) {
+        let is_known = |namespace: &Namespace| namespace.counters.iter().any(|c| c == counter);
+        if !self.parse_room(room.as_str(), is_known)?.1 {
             return Err(Refusal::new(ErrorCode::NotFound, "no such counter"));
         }
-        if n == 0 || n > self.limits.like_max {
-            return Err(Refusal::bad_request(format!(
-                "n is 1 to {}",
-                self.limits.like_max
-            )));
+        let max = self.limits().like_max;
+        if n == 0 || n > max {
+            return Err(Refusal::bad_request(format!("n is 1 to {max}")));
         }
         let value = self
             .engine

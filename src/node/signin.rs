@@ -74,7 +74,7 @@ impl Node {
     }
 
     async fn create(&self, address: IpAddr, new: NewAccount) -> Result<Profile, Refusal> {
-        if !self.config.accounts.open_registration {
+        if !self.config().accounts.open_registration {
             return Err(Refusal::new(
                 ErrorCode::RegistrationClosed,
                 "registration is closed here",
@@ -259,7 +259,7 @@ impl Node {
 
     /// The public keys of our tokens.
     pub fn jwks(&self) -> Jwks {
-        self.sessions.keys().jwks()
+        self.sessions.keys().jwks(self.clock.now())
     }
 
     /// Checks a token together with its device or proof.
@@ -320,7 +320,7 @@ impl Node {
             let message = "this connection is signed in as another user";
             return Err(Refusal::new(ErrorCode::Conflict, message).into());
         }
-        let max = self.limits.connections_per_user_max;
+        let max = self.limits().connections_per_user_max;
         let topic = Topic::User(session.user_id().clone());
         let turn = self.turns.turn(&topic).await;
         self.hub

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
 use crate::ops::batches::Batches;
 
@@ -35,6 +35,45 @@ pub fn dropped_lines() -> u64 {
     u64::try_from(dropped).unwrap_or(u64::MAX)
 }
 
+/// The levels in force, and the way to change them.
+static LEVELS: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// What is logged where nothing is said.
+const DEFAULT_LEVELS: &str = "info";
+
+/// Whether the environment says which levels are logged: then nothing else does.
+pub fn is_set_from_outside() -> bool {
+    EnvFilter::try_from_env(FILTER_VARIABLE).is_ok()
+}
+
+/// What is wrong with levels, as a sentence that says what to write.
+///
+/// # Errors
+/// That sentence.
+pub fn check_levels(levels: &str) -> Result<(), String> {
+    let problem = |what: &str| {
+        Err(format!(
+            "log_levels = {levels:?} {what}: write a level (error, warn, info, debug, trace, off), or a list such as \
+             info,countersign::node=debug"
+        ))
+    };
+    // The library takes a word that is no level for a module whose every line is wanted, and no other's.
+    let is_no_level = |part: &str| !part.contains(['=', '[']) && part.trim().parse::<LevelFilter>().is_err();
+    if let Some(part) = levels.split(',').find(|part| is_no_level(part)) {
+        return problem(&format!("has no level {part:?}"));
+    }
+    EnvFilter::try_new(levels).map_or_else(|e| problem(&format!("cannot be read ({e})")), |_| Ok(()))
+}
+
+/// Logs these levels from here on, `info` without any; the environment's stay where it says some.
+pub fn set_levels(levels: Option<&str>) {
+    let filter = EnvFilter::try_new(levels.unwrap_or(DEFAULT_LEVELS));
+    if let (Some(handle), Ok(filter), false) = (LEVELS.get(), filter, is_set_from_outside()) {
+        // Fails only when no log was started.
+        let _ = handle.reload(filter);
+    }
+}
+
 /// Keeps the log going until [`Logs::finish`].
 pub struct Logs {
     writer: WorkerGuard,
@@ -43,7 +82,9 @@ pub struct Logs {
 
 /// Starts logging. A second call changes nothing.
 pub fn init() -> Logs {
-    let chosen = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let chosen = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVELS));
+    let (chosen, levels) = reload::Layer::new(chosen);
+    let _ = LEVELS.set(levels);
     let (writer, guard) = writer(std::io::stderr());
     let dropped = writer.error_counter();
     let _ = DROPPED.set(dropped.clone());
@@ -165,6 +206,25 @@ mod tests {
         assert_eq!(log.error_counter().dropped_lines(), 11);
         stopped.change(|gate| gate.open = true);
         drop(guard);
+    }
+
+    #[test]
+    fn levels_are_levels() {
+        for good in [
+            "info",
+            "off",
+            "WARN",
+            "info,countersign::node=debug",
+            "warn,countersign=trace",
+        ] {
+            assert_eq!(check_levels(good), Ok(()), "{good}");
+        }
+        for bad in ["", "loud", "info,", "countersign", "info,countersign=loud"] {
+            assert!(
+                check_levels(bad).is_err_and(|e| e.contains("info,countersign::node=debug")),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

@@ -88,9 +88,9 @@ impl Server {
         // The head's time is kept by `HttpStream`, which tells a slow head from a connection that rests.
         http.header_read_timeout(None)
             .half_close(true)
-            .max_headers(node.limits.headers_max)
-            .max_header_size(node.limits.head_bytes_max)
-            .max_buf_size(node.limits.head_bytes_max.max(8 * 1024));
+            .max_headers(node.limits().headers_max)
+            .max_header_size(node.limits().head_bytes_max)
+            .max_buf_size(node.limits().head_bytes_max.max(8 * 1024));
         let stopping = watch::Sender::new(false);
         let shared = Arc::new(Shared {
             node,
@@ -100,7 +100,7 @@ impl Server {
             stopping,
             tracker: Tracker::default(),
         });
-        prepare(&listener, shared.node.limits.send_buffer_bytes);
+        prepare(&listener, shared.node.limits().send_buffer_bytes);
         tokio::spawn(accept(Arc::clone(&shared), listener));
         Self { shared }
     }
@@ -214,7 +214,7 @@ async fn secure(
     place: Option<Admission>,
     tracked: Tracked,
 ) {
-    let patience = Duration::from_millis(shared.node.limits.tls_handshake_ms);
+    let patience = Duration::from_millis(shared.node.limits().tls_handshake_ms);
     let mut stopping = shared.stopping.subscribe();
     let stream = tokio::select! {
         stream = tls::accept(stream, server, patience) => stream,
@@ -246,7 +246,7 @@ async fn serve(
         welcome: Mutex::new(None),
         answering: answering.clone(),
     });
-    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits, answering));
+    let io = TokioIo::new(HttpStream::new(stream, &shared.node.limits(), answering));
     let mut http = shared.http.serve_connection(io, Service(Arc::clone(&desk)));
     let ended = {
         let mut stopping = shared.stopping.subscribe();
@@ -335,7 +335,7 @@ impl Desk {
         };
         let node = &self.shared.node;
         if self.shared.face == Face::Public && parts.uri.path() == SOCKET_PATH {
-            let deadline = Duration::from_millis(node.limits.request_ms);
+            let deadline = Duration::from_millis(node.limits().request_ms);
             let accepted = tokio::time::timeout(deadline, upgrade::accept(node, &parts)).await;
             let accepted = accepted
                 .unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Timeout, "the request took too long")));

@@ -47,7 +47,7 @@ pub(super) fn serve(
         let living = std::future::poll_fn(|cx| owner.poll(&mut transport, alarm.as_mut(), cx));
         let lived = AssertUnwindSafe(living).catch_unwind().await;
         let connection = Arc::clone(&owner.presence.connection);
-        let write = Duration::from_millis(owner.presence.node.limits.write_ms);
+        let write = Duration::from_millis(owner.presence.node.limits().write_ms);
         if lived.is_err() {
             tracing::error!(connection = connection.id, "a connection failed and is closed");
             connection.end(End::Close(CloseCode::Internal));
@@ -186,7 +186,7 @@ impl Owner {
 
     /// Reading waits for commands under way, or for the answers of those before to leave.
     fn is_paused(&self) -> bool {
-        self.is_answering() || self.lanes.len() >= self.presence.node.limits.commands_waiting_max
+        self.is_answering() || self.lanes.len() >= self.presence.node.limits().commands_waiting_max
     }
 
     /// Answers that are to leave before anything else begins wait for the peer to read.
@@ -199,7 +199,7 @@ impl Owner {
     /// waits, where its own answers would otherwise close it.
     fn pace(&mut self) {
         let standing = self.presence.connection.standing();
-        if standing.queued > self.presence.node.limits.outbox_bytes_max as usize / 4 {
+        if standing.queued > self.presence.node.limits().outbox_bytes_max as usize / 4 {
             self.resume_at = standing.sent + standing.queued as u64;
         }
     }
@@ -213,7 +213,7 @@ impl Owner {
         cx: &mut Context<'_>,
     ) -> Flow {
         let connection = Arc::clone(&self.presence.connection);
-        let limits = &self.presence.node.limits;
+        let limits = self.presence.node.limits();
         let bounds = Bounds {
             fragments_max: limits.fragments_max,
             control_rate: limits.control_rate.rate(),
@@ -257,7 +257,7 @@ impl Owner {
             Err(FrameError::Refused { id, .. }) => *id,
             Err(FrameError::NotJson) => return self.presence.connection.end(End::Close(CloseCode::BadFrame)),
         };
-        let (limits, traffic) = (&self.presence.node.limits, &self.presence.node.metrics.traffic);
+        let (limits, traffic) = (self.presence.node.limits(), &self.presence.node.metrics.traffic);
         if let Err(after_ms) = self.commands.check(&limits.command_rate.rate(), now, 1) {
             self.refusals += 1;
             traffic.limited(Limit::CommandRate);
@@ -314,7 +314,7 @@ impl Owner {
             Outcome::BadToken(json) => {
                 self.reply(&json);
                 self.bad_tokens = self.bad_tokens.saturating_add(1);
-                if self.bad_tokens >= self.presence.node.limits.bad_tokens_max {
+                if self.bad_tokens >= self.presence.node.limits().bad_tokens_max {
                     self.presence.connection.end(End::Close(CloseCode::InvalidToken));
                 }
             }
@@ -410,14 +410,14 @@ enum Flow {
 }
 
 fn spans(node: &Node) -> Spans {
-    let limits = &node.limits;
+    let limits = node.limits();
     Spans {
         unauthenticated: limits.unauthenticated_ms,
         ping_interval: limits.ping_interval_ms,
         pong: limits.pong_ms,
         write: limits.write_ms,
         fragments: limits.fragments_ms,
-        expiring: node.config.tokens.expiring_ms,
+        expiring: node.config().tokens.expiring_ms,
     }
 }
 

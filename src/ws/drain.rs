@@ -18,7 +18,8 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// Empties a node that takes no new connections any more. Returns when all are gone, or after the hard limit.
 pub async fn run(node: &Arc<Node>) {
-    let settings = &node.config.drain;
+    let config = node.config();
+    let settings = &config.drain;
     let hard = Instant::now() + Duration::from_millis(settings.hard_ms);
     let grace = Instant::now() + Duration::from_millis(settings.grace_ms.min(settings.hard_ms));
     // With nobody here there is nobody to be graceful to.

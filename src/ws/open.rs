@@ -79,12 +79,12 @@ fn hello(node: &Node, connection: &Connection) -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         connection: node::connection_name(connection.id),
-        ping_interval_ms: node.limits.ping_interval_ms,
+        ping_interval_ms: node.limits().ping_interval_ms,
         limits: HelloLimits {
             frame_bytes_max: FRAME_BYTES_MAX,
             body_bytes_max: BODY_BYTES_MAX,
-            subscriptions_max: node.limits.subscriptions_max,
-            like_max: node.limits.like_max,
+            subscriptions_max: node.limits().subscriptions_max,
+            like_max: node.limits().like_max,
         },
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn check_host(parts: &Parts) -> Result<(), Refusal> {
 pub(super) async fn accept(node: &Node, parts: &Parts) -> Result<(Response<Body>, Welcome), Refusal> {
     check_request(parts)?;
     let headers = &parts.headers;
-    let key = check_handshake(headers, node.limits.handshake_header_bytes_max)?;
+    let key = check_handshake(headers, node.limits().handshake_header_bytes_max)?;
     check_origin(node, headers)?;
     if node.is_draining() {
         return Err(Refusal::unavailable("this node is about to end", 1_000));

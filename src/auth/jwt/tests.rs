@@ -120,7 +120,7 @@ fn algorithms_are_not_for_the_header_to_choose() {
         );
     }
     // HS256 under everything an attacker can read of the public key.
-    let jwk = bench.keys.jwks().keys.remove(0);
+    let jwk = bench.keys.jwks(NOW).keys.remove(0);
     let raw = B64.decode(&jwk.x).unwrap();
     let jwk_text = serde_json::to_string(&jwk).unwrap();
     for secret in [raw.as_slice(), jwk.x.as_bytes(), jwk_text.as_bytes(), b""] {
@@ -323,7 +323,7 @@ fn a_kid_only_chooses_among_our_keys() {
 #[test]
 fn keys_and_addresses_in_the_header_are_not_used() {
     let [bench, foreign] = [(); 2].map(|()| bench());
-    let jwk = serde_json::to_value(&foreign.keys.jwks().keys[0]).unwrap();
+    let jwk = serde_json::to_value(&foreign.keys.jwks(NOW).keys[0]).unwrap();
     for (name, value) in [
         ("jku", json!("https://evil.example/jwks.json")),
         ("x5u", json!("file:///etc/passwd")),
@@ -469,19 +469,38 @@ fn two_keys_at_once_let_one_replace_the_other() {
     let old = bench();
     let token = old.keys.issue(&claims()).unwrap();
     let new = SigningKey::generate().unwrap();
-    let keys = KeySet::new(new.clone(), "https://gate.example", "countersign").with_previous(old.key.clone());
+    let keys = old.keys.succeeded_by(new.clone(), NOW, NOW + 1);
     assert!(keys.verify(&token, NOW).is_ok());
     assert!(keys.verify(&keys.issue(&claims()).unwrap(), NOW).is_ok());
-    let kids: Vec<_> = keys.jwks().keys.into_iter().map(|k| k.kid).collect();
-    assert_eq!(kids, [new.id(), old.key.id()]);
-    let after = KeySet::new(new, "https://gate.example", "countersign");
-    assert_eq!(after.verify(&token, NOW), Err(TokenError::Signature));
+    let kids = |now| -> Vec<String> { keys.jwks(now).keys.into_iter().map(|k| k.kid).collect() };
+    assert_eq!(kids(NOW), [new.id(), old.key.id()]);
+    assert_eq!(kids(NOW + 1), [new.id()]);
+    assert_eq!(
+        keys.verify(&token, NOW + 1),
+        Err(TokenError::Signature),
+        "its time is over"
+    );
+    // The one that comes back signs, and is no former one beside.
+    let back = keys.succeeded_by(old.key, NOW, NOW + 1);
+    assert!(back.verify(&token, NOW + 1).is_ok());
+    assert_eq!(back.jwks(NOW).keys.len(), 2);
+}
+
+#[test]
+fn former_keys_are_bounded() {
+    let mut keys = bench().keys;
+    for _ in 0..2 * PREVIOUS_KEYS_MAX {
+        keys = keys.succeeded_by(SigningKey::generate().unwrap(), NOW, NOW + 1);
+    }
+    assert_eq!(keys.jwks(NOW).keys.len(), 1 + PREVIOUS_KEYS_MAX);
+    keys = keys.succeeded_by(SigningKey::generate().unwrap(), NOW + 1, NOW + 2);
+    assert_eq!(keys.previous.len(), 1, "what has lapsed is forgotten");
 }
 
 #[test]
 fn jwks_is_the_public_half_only() {
     let keys = bench().keys;
-    let jwks = serde_json::to_value(keys.jwks()).unwrap();
+    let jwks = serde_json::to_value(keys.jwks(NOW)).unwrap();
     let key = jwks["keys"][0].as_object().unwrap();
     let mut members: Vec<_> = key.keys().map(String::as_str).collect();
     members.sort_unstable();

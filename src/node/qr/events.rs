@@ -91,7 +91,7 @@ impl Node {
         let greeting = |_: &_| Bytes::from_static(EVENT_COMMENT);
         self.watch(&presence.connection, claim, after_seq, greeting)
             .await?;
-        let every = Duration::from_millis(self.limits.event_comment_ms);
+        let every = Duration::from_millis(self.limits().event_comment_ms);
         Ok(Some(EventStream {
             presence,
             comment: Box::pin(tokio::time::sleep(every)),

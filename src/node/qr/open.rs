@@ -219,7 +219,7 @@ impl Node {
             client: None,
             public_key: request.public_key.clone(),
             dpop_jkt: request.dpop_jkt.as_deref().map(Into::into),
-            mode: self.config.qr.match_mode,
+            mode: self.config().qr.match_mode,
             connection: opener.connection,
         })
     }

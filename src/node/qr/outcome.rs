@@ -77,7 +77,7 @@ impl Node {
         phone: &Phone,
     ) -> Result<QrOutcome, Refusal> {
         let mut patience = pin!(tokio::time::sleep(Duration::from_millis(
-            self.limits.outcome_wait_ms
+            self.limits().outcome_wait_ms
         )));
         loop {
             // Heard from before it is asked, so that nothing falls between the two.

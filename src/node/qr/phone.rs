@@ -70,7 +70,7 @@ impl Node {
         let (id, attempt) = self.look_up(session, qr_id).await?;
         // Nobody but the phone that scanned has a password to show here; the attempt refuses the others itself.
         let holds = attempt.scanner().is_some_and(|s| s.same_phone(&phone));
-        if self.config.qr.step_up == StepUp::Always && !attempt.state().is_final() {
+        if self.config().qr.step_up == StepUp::Always && !attempt.state().is_final() {
             if !holds {
                 return Err(Refusal::new(
                     ErrorCode::ScanTokenInvalid,

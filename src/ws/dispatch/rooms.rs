@@ -23,7 +23,7 @@ impl Call {
         let (lane, room, after) = (lane(&join.room), join.room.into_owned(), join.after);
         bulky(lane, async move {
             let joined = async {
-                self.charge(Charge::Join, self.node.limits.join_rate, "joins")?;
+                self.charge(Charge::Join, self.node.limits().join_rate, "joins")?;
                 self.node
                     .join(&self.connection, &room, after, |joined| self.ok_frame(joined))
                     .await
@@ -50,7 +50,7 @@ impl Call {
         };
         pending(lane.clone(), async move {
             let sent = async {
-                self.charge(Charge::Message, self.node.limits.message_rate, "messages")?;
+                self.charge(Charge::Message, self.node.limits().message_rate, "messages")?;
                 self.node.send(&self.connection, message).await
             };
             match (sent.await, lane) {
@@ -69,7 +69,7 @@ impl Call {
         let counter = like.counter.map(Cow::into_owned);
         pending(lane, async move {
             let liked = async {
-                self.charge(Charge::Like, self.node.limits.like_rate, "likes")?;
+                self.charge(Charge::Like, self.node.limits().like_rate, "likes")?;
                 self.node
                     .like(&self.connection, &room, counter.as_deref(), n)
                     .await

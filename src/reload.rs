@@ -1,0 +1,89 @@
+//! SIGHUP: the configuration is read again, what can change changes, and each change is logged in a line of its own.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::node::{Change, Effect, Node};
+use crate::ops::logging;
+
+/// Reloads at each SIGHUP, with what `read` answers. It ends with the process. `read` may take its time.
+///
+/// # Errors
+/// When the system lets nobody listen to the signal.
+pub fn on_hangup(
+    node: Arc<Node>,
+    read: impl Fn() -> Result<Config, String> + Clone + Send + 'static,
+) -> std::io::Result<()> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let (node, read) = (Arc::clone(&node), read.clone());
+            // Files are read and keys are checked: not where others wait.
+            let done = tokio::task::spawn_blocking(move || tell(reload(&node, read())));
+            if done.await.is_err() {
+                tracing::error!("the reload failed");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// All of a configuration, or nothing of it.
+fn reload(node: &Node, config: Result<Config, String>) -> Result<Vec<Change>, Vec<String>> {
+    let config = config.map_err(|e| vec![e])?;
+    let levels = config.log_levels.clone();
+    if let Some(problem) = levels
+        .as_deref()
+        .and_then(|levels| logging::check_levels(levels).err())
+    {
+        return Err(vec![problem]);
+    }
+    let changes = node.reload(config)?;
+    logging::set_levels(levels.as_deref());
+    Ok(changes)
+}
+
+fn tell(done: Result<Vec<Change>, Vec<String>>) {
+    match done {
+        Ok(changes) => {
+            for change in &changes {
+                tell_one(change);
+            }
+            tracing::info!(
+                changes = changes.len(),
+                "reloaded: the configuration was read again"
+            );
+        }
+        Err(problems) => {
+            for problem in &problems {
+                tracing::error!(%problem, "the configuration cannot be reloaded");
+            }
+            tracing::error!(
+                problems = problems.len(),
+                "nothing was reloaded: everything stays as it was"
+            );
+        }
+    }
+}
+
+fn tell_one(change: &Change) {
+    let Change {
+        name,
+        from,
+        to,
+        effect,
+    } = change;
+    match effect {
+        Effect::Now => tracing::info!(name, from, to, "reloaded, for everybody"),
+        Effect::New => tracing::info!(name, from, to, "reloaded, for what begins from now on"),
+        Effect::Restart => tracing::warn!(name, from, to, "not reloaded: it takes a restart"),
+    }
+    if *name == "log_levels" && logging::is_set_from_outside() {
+        tracing::warn!(
+            "log_levels has no effect: {} is set and wins",
+            logging::FILTER_VARIABLE
+        );
+    }
+}
