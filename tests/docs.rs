@@ -218,6 +218,7 @@ fn names_in_the_texts_exist() {
     for name in [
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/console.md",
         "docs/metrics.md",
         "README.md",
         "ARCHITECTURE.md",
@@ -253,6 +254,7 @@ fn paths_in_the_texts_exist() {
         "SECURITY.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/console.md",
         "docs/metrics.md",
         "docs/qr-login.md",
     ];
@@ -288,6 +290,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/console.md",
         "docs/metrics.md",
         "docs/qr-login.md",
     ];

@@ -83,6 +83,11 @@ impl Door {
         self.total.load(Ordering::Relaxed)
     }
 
+    /// How many at most.
+    pub fn total_max(&self) -> usize {
+        self.total_max
+    }
+
     /// A place for a new socket. `None`: there is not even one to say no from, drop it.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: u64) -> Option<Admission> {
         self.place(Some(network_of(address)), now)

@@ -2,6 +2,7 @@
 //! over the engine (shared state) and the hub (local sockets), which know nothing of each other.
 
 pub mod admission;
+pub mod console;
 mod follow;
 pub mod limiters;
 mod lock;
@@ -57,6 +58,7 @@ pub struct Node {
     pub engine: Engine,
     pub origins: Origins,
     metrics: Arc<Metrics>,
+    console: console::Console,
     sessions: Sessions,
     hasher: Hasher,
     limiters: Limiters,
@@ -195,6 +197,7 @@ impl Node {
         let first = u64::from_le_bytes(secret::bytes().map_err(|_| BuildError::NoEntropy)?) & !0xffff_ffff;
         let node = Arc::new(Self {
             metrics,
+            console: console::Console::new(clock.now(), first),
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
             limiters: Limiters::new(&limits, &clock),
             door: Door::new(&limits, connections_max.min(limits.connections_max)),
@@ -252,6 +255,12 @@ impl Node {
         self.door.total()
     }
 
+    /// WebSockets and event streams since the start.
+    fn connections_opened(&self) -> u64 {
+        let next = self.next_connection.load(Ordering::Relaxed);
+        next.wrapping_sub(self.console.first_connection)
+    }
+
     /// What `/metrics` answers. Reads files of the system's: not for a task that others wait for.
     pub fn metrics_text(&self) -> String {
         self.metrics.text(metrics::Now {
@@ -280,7 +289,8 @@ impl Node {
         greeting: impl FnOnce(&Connection) -> Bytes,
     ) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(id, address, wire, self.limits.outbox_bytes_max);
+        let (bytes_max, now) = (self.limits.outbox_bytes_max, self.clock.now());
+        let connection = Connection::new(id, address, wire, bytes_max, now);
         connection.push(greeting(&connection));
         self.hub.register(&connection);
         connection
@@ -289,7 +299,8 @@ impl Node {
     /// Registers an event stream.
     fn open_stream(&self, address: IpAddr) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::event_stream(id, address, self.limits.outbox_bytes_max);
+        let (bytes_max, now) = (self.limits.outbox_bytes_max, self.clock.now());
+        let connection = Connection::event_stream(id, address, bytes_max, now);
         self.hub.register(&connection);
         connection
     }
@@ -297,6 +308,7 @@ impl Node {
     /// The connection is gone: local membership ends now, the engine is told soon. Call it once.
     pub fn depart(&self, connection: &Arc<Connection>, place: Option<Arc<Admission>>) {
         let rooms = self.hub.unregister(connection);
+        self.console.closes.record(connection, self.clock.now());
         let attempt = connection.set_watched(None).map(|w| w.key);
         if let Some(key) = attempt {
             self.hub.unwatch(key, connection.id);

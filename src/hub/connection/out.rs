@@ -39,8 +39,8 @@ pub(super) struct Out {
 pub enum End {
     /// The gateway closes it with this code.
     Close(CloseCode),
-    /// The peer closed it, and our answer is queued.
-    Answered,
+    /// The peer closed it, with this code if it gave one of those that the protocol knows, and our answer is queued.
+    Answered(Option<CloseCode>),
     /// The peer is gone; there is nobody to tell.
     Broken,
     /// An event stream has told what it was opened for, or another watcher tells it from here on.
@@ -324,12 +324,16 @@ impl Connection {
         self.write(&mut out);
     }
 
-    /// The peer has closed: `frame` is the answer, and nothing follows it.
+    /// The peer has closed: `frame` is the answer, which repeats the peer's code, and nothing follows it.
     pub fn answer_close(&self, frame: Bytes) {
+        let code = match frame.get(2..4) {
+            Some(&[high, low]) => CloseCode::known(u16::from_be_bytes([high, low])),
+            _ => None,
+        };
         let mut out = self.out.lock();
         if out.end.is_none() {
             out.outbox.close(frame, Ending::AfterQueue);
-            self.end_locked(&mut out, End::Answered);
+            self.end_locked(&mut out, End::Answered(code));
             self.write(&mut out);
         }
     }

@@ -14,8 +14,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric as Encoded, Registry};
 
 use catalog::Metric;
+pub use histogram::Counted;
 use histogram::seconds;
-pub use qr::{Qr, Transport};
+pub use process::Process;
+pub use qr::{Funnel, Qr, Transport};
 
 use super::{descriptors, logging};
 
