@@ -14,4 +14,5 @@ pub mod node;
 pub mod ops;
 pub mod origin;
 pub mod refusal;
+pub mod tally;
 pub mod ws;

@@ -34,7 +34,7 @@ pub struct Tally {
 pub enum Order {
     Newest,
     Oldest,
-    /// The fullest queue first.
+    /// The fullest queue first, then whoever was not sent the most.
     Slowest,
 }
 
@@ -86,7 +86,10 @@ impl Hub {
             let (rank, behind) = match order {
                 Order::Newest => ((id, 0), beyond.is_none_or(|b| id < b)),
                 Order::Oldest => ((!id, 0), beyond.is_none_or(|b| id > b)),
-                Order::Slowest => ((connection.standing().queued as u64, id), true),
+                Order::Slowest => {
+                    let (standing, sent) = connection.standing_and_sent();
+                    ((standing.queued as u64, sent.dropped()), true)
+                }
             };
             if behind {
                 top.offer(rank, connection);

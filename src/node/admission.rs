@@ -11,9 +11,29 @@ use super::limiters::network_of;
 use super::refusal::Refusal;
 use crate::config::Limits;
 use crate::core::rate::{Gcra, Rate};
+use crate::tally::Tally;
 
 /// Sockets served beyond a bound only to be told so.
 const REFUSED_AT_ONCE_MAX: usize = 32;
+
+/// Why sockets are refused or dropped.
+const LIMITED: [&str; 5] = [
+    "connections_max",
+    "connections_per_address_max",
+    "accept_rate",
+    "accept_rate_per_address",
+    "limiter_keys_max",
+];
+
+/// Places in [`LIMITED`].
+#[derive(Debug, Clone, Copy)]
+enum Limited {
+    Total,
+    Address,
+    Rate,
+    AddressRate,
+    Keys,
+}
 
 /// Counts of accepted sockets.
 #[derive(Debug)]
@@ -29,6 +49,7 @@ pub struct Door {
     /// New sockets of one address: one that comes and goes quickly leaves room for the others.
     address_rate: Rate,
     accepted: Mutex<Gcra>,
+    refused: [Tally; LIMITED.len()],
 }
 
 /// How long a request over a proxy's socket may use it.
@@ -69,6 +90,7 @@ impl Door {
             rate: limits.accept_rate.rate(),
             address_rate: limits.accept_rate_per_address.rate(),
             accepted: Mutex::new(Gcra::default()),
+            refused: std::array::from_fn(|_| Tally::default()),
         })
     }
 
@@ -83,9 +105,21 @@ impl Door {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// How many at most.
+    /// The bound of them.
     pub fn total_max(&self) -> usize {
         self.total_max
+    }
+
+    /// What was refused or dropped so far, by the limits' names.
+    pub fn limited(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let refused = self.refused.iter().map(Tally::get);
+        LIMITED.into_iter().zip(refused)
+    }
+
+    fn count(&self, limit: Limited) {
+        if let Some(tally) = self.refused.get(limit as usize) {
+            tally.one();
+        }
     }
 
     /// A place for a new socket. `None`: there is not even one to say no from, drop it.
@@ -108,12 +142,16 @@ impl Door {
             of_a_proxy: network.is_none(),
             refusal: None,
         };
-        if total > self.total_max + REFUSED_AT_ONCE_MAX
-            || here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX)
-        {
+        if total > self.total_max + REFUSED_AT_ONCE_MAX {
+            self.count(Limited::Total);
+            return None;
+        }
+        if here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX) {
+            self.count(Limited::Address);
             return None;
         }
         let refusal = if total > self.total_max {
+            self.count(Limited::Total);
             Some(Refusal::unavailable(
                 "this node holds as many connections as it may",
                 5_000,
@@ -122,9 +160,10 @@ impl Door {
             Some(refusal)
         } else {
             let checked = self.accepted.lock().check(&self.rate, now, 1);
-            checked
-                .err()
-                .map(|after_ms| Refusal::unavailable("too many new connections at once", after_ms.max(1_000)))
+            checked.err().map(|after_ms| {
+                self.count(Limited::Rate);
+                Refusal::unavailable("too many new connections at once", after_ms.max(1_000))
+            })
         };
         admission.refusal = refusal.map(Box::new);
         Some(admission)
@@ -149,16 +188,20 @@ impl Door {
 
     fn check(&self, here: usize, hurried: Option<u64>) -> Result<(), Refusal> {
         if here > self.address_max {
+            self.count(Limited::Address);
             return Err(Refusal::rate_limited(
                 "too many connections from this address",
                 5_000,
             ));
         }
         match hurried {
-            Some(after_ms) => Err(Refusal::rate_limited(
-                "too many new connections from this address",
-                after_ms.max(1_000),
-            )),
+            Some(after_ms) => {
+                self.count(Limited::AddressRate);
+                Err(Refusal::rate_limited(
+                    "too many new connections from this address",
+                    after_ms.max(1_000),
+                ))
+            }
             None => Ok(()),
         }
     }
@@ -192,6 +235,7 @@ impl Admission {
         }
         self.count_for_nobody();
         if !self.door.has_room(now) {
+            self.door.count(Limited::Keys);
             return Err(Refusal::unavailable("too many addresses at once", 1_000));
         }
         let network = network_of(address);

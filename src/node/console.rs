@@ -92,6 +92,8 @@ pub struct ConnectionRow {
     pub watching: bool,
     pub outbox_bytes: usize,
     pub sent_bytes: u64,
+    /// Frames that it was not sent, because it read too slowly.
+    pub dropped: u64,
 }
 
 /// Some rooms.
@@ -307,7 +309,7 @@ fn connection_id(name: &str) -> Option<ConnectionId> {
 }
 
 fn row(connection: &Arc<Connection>) -> ConnectionRow {
-    let standing = connection.standing();
+    let (standing, sent) = connection.standing_and_sent();
     let session = connection.session();
     ConnectionRow {
         id: connection_name(connection.id),
@@ -319,7 +321,8 @@ fn row(connection: &Arc<Connection>) -> ConnectionRow {
         rooms: connection.subscription_count(),
         watching: connection.watched().is_some(),
         outbox_bytes: standing.queued,
-        sent_bytes: standing.sent,
+        sent_bytes: sent.bytes,
+        dropped: sent.dropped(),
     }
 }
 

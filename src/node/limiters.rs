@@ -19,6 +19,7 @@ use crate::config::Limits;
 use crate::config::limits::RateLimit;
 use crate::core::attempt::AttemptKey;
 pub use crate::core::network::network_of;
+use crate::tally::Tally;
 
 /// The gateway's clock in the shape the limiter asks for.
 #[derive(Debug, Clone)]
@@ -74,10 +75,13 @@ pub struct Keyed<K: Hash + Eq + Clone> {
     /// When a full table may be swept again: a sweep looks at every key.
     sweep_from: Mutex<Instant>,
     what: &'static str,
+    /// The limit's name.
+    name: &'static str,
+    refused: Tally,
 }
 
 impl<K: Hash + Eq + Clone> Keyed<K> {
-    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, what: &'static str) -> Self {
+    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, name: &'static str, what: &'static str) -> Self {
         let clock = LimiterClock(clock.clone());
         let limiter = RateLimiter::new(limit.quota(), DashMapStateStore::default(), clock.clone());
         Self {
@@ -87,7 +91,14 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
             uncounted: AtomicUsize::new(keys_max),
             sweep_from: Mutex::new(Instant(0)),
             what,
+            name,
+            refused: Tally::default(),
         }
+    }
+
+    /// The limit's name, and how many calls it refused.
+    fn limited(&self) -> (&'static str, u64) {
+        (self.name, self.refused.get())
     }
 
     /// Counts one call.
@@ -95,6 +106,10 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     /// # Errors
     /// `rate_limited` with `after_ms`; also when the table of keys is full of busy ones.
     pub fn check(&self, key: &K) -> Result<(), Refusal> {
+        self.checked(key).inspect_err(|_| self.refused.one())
+    }
+
+    fn checked(&self, key: &K) -> Result<(), Refusal> {
         if !self.has_room() {
             return Err(Refusal::rate_limited("too many callers at once", FULL_MS));
         }
@@ -166,12 +181,14 @@ impl Limiters {
                 limits.qr_open_rate,
                 keys,
                 clock,
+                "qr_open_rate",
                 "QR logins opened from this address",
             ),
             qr_phone: Keyed::new(
                 limits.qr_phone_rate,
                 keys,
                 clock,
+                "qr_phone_rate",
                 "scans and confirmations by this account",
             ),
             qr_poll: Keyed::new(
@@ -179,28 +196,51 @@ impl Limiters {
                 // All attempts there can be, polled, and as many that ended since the last sweep.
                 keys.max(limits.qr_attempts_max.saturating_mul(2)),
                 clock,
+                "qr_poll_rate",
                 "questions about this QR login",
             ),
             qr_picture: Keyed::new(
                 limits.qr_picture_rate,
                 keys,
                 clock,
+                "qr_picture_rate",
                 "pictures drawn for this address",
             ),
-            message: Keyed::new(limits.message_rate_per_user, keys, clock, "messages of this user"),
+            message: Keyed::new(
+                limits.message_rate_per_user,
+                keys,
+                clock,
+                "message_rate_per_user",
+                "messages of this user",
+            ),
             login_account: Keyed::new(
                 limits.login_account_rate,
                 keys,
                 clock,
+                "login_account_rate",
                 "sign-ins to this account from this address",
             ),
             login_address: Keyed::new(
                 limits.login_address_rate,
                 keys,
                 clock,
+                "login_address_rate",
                 "sign-ins from this address",
             ),
         }
+    }
+
+    /// What was refused so far, by the limits' names.
+    pub(super) fn limited(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            self.qr_open.limited(),
+            self.qr_phone.limited(),
+            self.qr_poll.limited(),
+            self.qr_picture.limited(),
+            self.message.limited(),
+            self.login_account.limited(),
+            self.login_address.limited(),
+        ]
     }
 
     /// Forgets idle keys everywhere.
@@ -230,6 +270,7 @@ mod tests {
             },
             10,
             &clock,
+            "calls_rate",
             "calls",
         );
         assert!(keyed.check(&1).is_ok() && keyed.check(&1).is_ok());
@@ -250,6 +291,7 @@ mod tests {
             },
             3,
             &clock,
+            "calls_rate",
             "calls",
         );
         for key in 0..3 {

@@ -98,7 +98,7 @@ describe('a gateway with an operator', () => {
     ]);
     assert.deepEqual([...new Set(replies.map(({ type }) => type))], ['ok']);
     const top = tab.at('slow').getByTestId('row').first();
-    await eventually(async () => assert.match(await top.innerText({ timeout: 1_000 }), /not signed in[^]*127\.0\.0\.1[^]*\d KiB/));
+    await eventually(async () => assert.match(await top.innerText({ timeout: 1_000 }), /not signed in[^]*127\.0\.0\.1[^]*\d KiB\s+[1-9]/));
     await eventually(async () => assert.match(await tab.at('tile-outbox').innerText(), /KiB/));
     await row_of(tab, ROOMS, room).filter({ hasText: '40' }).waitFor();
   });
@@ -115,7 +115,7 @@ describe('a gateway with an operator', () => {
     await type_number(phone, await number_of(pc));
     await pc.at('room').waitFor();
     await eventually(async () => assert.equal(await total('redeemed'), before + 1));
-    await eventually(async () => assert.match(await tab.at('chart-latency').innerText(), /half within: \d+ ms/));
+    await eventually(async () => assert.match(await tab.at('chart-latency').innerText(), /QR push, half within: [\d.]+ ms/));
     assert.ok(await tab.at('chart-connections').locator('polyline').count() > 0);
     assert.match(await tab.at('chart-memory').getByRole('img').getAttribute('aria-label'), /^Memory\. resident: [\d.]+ MiB/);
   });

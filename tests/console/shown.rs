@@ -257,12 +257,40 @@ async fn who_does_not_read_comes_first() {
         }
     }
     assert_eq!(found["id"], slow, "{found}");
+    for _ in 0..40 {
+        alice
+            .ok("send", json!({"room": "chat:busy", "body": {"text": body}}))
+            .await;
+        reader.push("message").await;
+        alice.push("message").await;
+    }
+    let full = asked(&server, "connections?sort=outbox&limit=2").await;
+    assert_eq!(full["connections"][0]["id"], slow);
+    assert!(full["connections"][0]["dropped"].as_u64() > Some(0), "{full}");
+    assert_eq!(full["connections"][1]["dropped"], 0);
     let all = asked(&server, "overview").await;
     assert!(all["outbox"]["bytes"].as_u64() > Some(100_000), "{all}");
     assert_eq!(
         all["outbox"]["bytes_each_max"],
         server.node.limits.outbox_bytes_max
     );
+    let traffic = &all["traffic"];
+    assert!(traffic["dropped_total"].as_u64() > Some(0), "{traffic}");
+    let messages = traffic["messages_total"].as_u64().unwrap();
+    assert!(
+        messages > 40 && traffic["deliveries_total"].as_u64() > Some(2 * messages),
+        "{traffic}"
+    );
+    assert!(
+        traffic["bytes_out_total"].as_u64() > traffic["bytes_in_total"].as_u64(),
+        "{traffic}"
+    );
+    assert!(
+        traffic["bytes_in_total"].as_u64() > Some(16_000 * 40),
+        "{traffic}"
+    );
+    let counts = traffic["flush"]["counts"].as_array().unwrap();
+    assert!(counts.iter().any(|n| n.as_u64() > Some(0)), "{traffic}");
     server.stop().await;
 }
 

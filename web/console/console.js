@@ -38,7 +38,7 @@ async function look(now = false) {
   show_node(overview);
   show_charts();
   show_funnel(overview.qr);
-  slow_table.show(slow.connections.filter(({ outbox_bytes }) => outbox_bytes > 0), { now });
+  slow_table.show(slow.connections.filter(({ outbox_bytes, dropped }) => outbox_bytes > 0 || dropped > 0), { now });
   connections_table.show(connections.connections, { total: connections.total, now });
   rooms_table.show(rooms.rooms, { total: rooms.total, now });
   closes_table.show(closes.closes, { total: closes.total, now });
@@ -57,9 +57,11 @@ async function refresh(now = false) {
     show_state('paused');
     return;
   }
+  const asked_with = gateway;
   looking = look(urgent).catch((error) => {
+    if (asked_with !== gateway) return;
     if (['invalid_token', 'unauthenticated', 'not_allowed'].includes(error.code)) forget(refusal(error));
-    else if (gateway) show_state('unreached');
+    else show_state('unreached');
   });
   urgent = false;
   await looking;
@@ -160,6 +162,7 @@ function show_node(overview) {
 
 const per_second = (value) => words.charts.perSecond(decimal(value));
 const push = ({ qr }) => qr.push;
+const flush = ({ traffic: { flush: { bounds_us, counts } } }) => ({ bounds_ms: bounds_us.map((us) => us / 1_000), counts });
 /** Each chart with the values of its lines. */
 const charts = [
   ['connections', number, {
@@ -167,12 +170,22 @@ const charts = [
     signed_in: (past) => past.values(({ connections }) => connections.signed_in),
     watching: (past) => past.values(({ connections }) => connections.watching + connections.event_streams),
   }],
-  ['rates', per_second, {
+  ['churn', per_second, {
     opened: (past) => past.rates(({ connections }) => connections.opened_total),
     closed: (past) => past.rates(({ connections }) => connections.closed_total),
     qr: (past) => past.rates(({ qr }) => qr.opened_total),
   }],
+  ['rates', per_second, {
+    messages: (past) => past.rates(({ traffic }) => traffic.messages_total),
+    deliveries: (past) => past.rates(({ traffic }) => traffic.deliveries_total),
+    dropped: (past) => past.rates(({ traffic }) => traffic.dropped_total),
+  }],
+  ['bytes', (bytes) => words.charts.perSecond(size(bytes)), {
+    in: (past) => past.rates(({ traffic }) => traffic.bytes_in_total),
+    out: (past) => past.rates(({ traffic }) => traffic.bytes_out_total),
+  }],
   ['latency', millis, {
+    flush: (past) => past.quantiles(flush, 0.99),
     half: (past) => past.quantiles(push, 0.5),
     most: (past) => past.quantiles(push, 0.99),
   }],
@@ -249,13 +262,14 @@ const column = {
   since: { head: said.since, number: true, cell: age },
   rooms: { head: said.rooms, number: true, cell: ({ rooms }) => number(rooms) },
   waiting: { head: said.waiting, number: true, cell: ({ outbox_bytes }) => size(outbox_bytes) },
+  dropped: { head: said.dropped, number: true, cell: ({ dropped }) => number(dropped) },
   sent: { head: said.sent, number: true, cell: ({ sent_bytes }) => size(sent_bytes) },
   act: { head: said.act, make: kick_button, fill: mean },
 };
 const by_key = ({ id }) => id;
 
 const slow_table = new Table(by_id('slow'), {
-  id: 'slow', label: words.slow.title, none: words.slow.none, key: by_key, columns: [column.who, column.address, column.waiting, column.act],
+  id: 'slow', label: words.slow.title, none: words.slow.none, key: by_key, columns: [column.who, column.address, column.waiting, column.dropped, column.act],
 });
 const connections_table = new Table(by_id('connections'), {
   id: 'connections', label: said.title, none: words.table.none, key: by_key, columns: Object.values(column),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::Node;
-use crate::ops::metrics::{Funnel, Process};
+use crate::ops::metrics::{Funnel, Resources};
+use crate::tally::parts::{Drops, Everything};
 
 /// Everything that is not a list. Totals only rise while the process lives: a reader makes rates of two of them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,6 +17,7 @@ pub struct Overview {
     pub connections: Connections,
     pub sockets: Bounded,
     pub outbox: Outbox,
+    pub traffic: Traffic,
     /// Rooms with somebody here.
     pub rooms: usize,
     /// Users signed in on connections here.
@@ -23,7 +25,7 @@ pub struct Overview {
     pub qr: Funnel,
     /// QR logins in memory, those that ended in the last minute included.
     pub qr_kept: Bounded,
-    pub process: Process,
+    pub process: Resources,
 }
 
 /// A number with its bound.
@@ -61,6 +63,56 @@ pub struct Outbox {
     pub bytes_each_max: u32,
 }
 
+/// What has gone through, since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// That reached the rooms of this node, once each.
+    pub messages_total: u64,
+    /// Messages times the members they were handed to.
+    pub deliveries_total: u64,
+    pub frames_in_total: u64,
+    pub frames_out_total: u64,
+    pub bytes_in_total: u64,
+    pub bytes_out_total: u64,
+    /// Frames that slow readers were not sent.
+    pub dropped_total: u64,
+    pub flush: Flush,
+}
+
+/// Time from when frames of a room wait until all its members were handed them; of one in seven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flush {
+    /// Upper bounds, microseconds, rising, each included.
+    pub bounds_us: &'static [u64],
+    /// How many were within each bound and not the one before; one more for what was longer.
+    pub counts: Vec<u64>,
+}
+
+impl Traffic {
+    fn of(everything: Everything) -> Self {
+        let Everything { sockets, traffic, .. } = everything;
+        let Drops {
+            low,
+            normal,
+            presence,
+            ..
+        } = sockets.shed;
+        Self {
+            messages_total: sockets.published,
+            deliveries_total: sockets.deliveries,
+            frames_in_total: traffic.received_frames,
+            frames_out_total: sockets.frames_out,
+            bytes_in_total: traffic.received_bytes,
+            bytes_out_total: sockets.bytes_out,
+            dropped_total: low + normal + presence,
+            flush: Flush {
+                bounds_us: sockets.flush_us.bounds,
+                counts: sockets.flush_us.counts,
+            },
+        }
+    }
+}
+
 impl Node {
     /// The node at this moment. Looks at every connection and reads files of the system's: not for a task that others
     /// wait for.
@@ -92,6 +144,7 @@ impl Node {
                 bytes_largest: tally.outbox_bytes_largest,
                 bytes_each_max: self.limits.outbox_bytes_max,
             },
+            traffic: Traffic::of(self.counts()),
             rooms: self.hub.room_count(),
             users: self.hub.user_count(),
             qr: self.metrics.qr.funnel(),
@@ -99,7 +152,7 @@ impl Node {
                 now: self.engine.attempts_kept(),
                 max: self.limits.qr_attempts_max,
             },
-            process: Process::now(),
+            process: Resources::now(),
         }
     }
 }

@@ -11,7 +11,7 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// This process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Process {
+pub struct Resources {
     /// Resident.
     pub memory_bytes: u64,
     pub descriptors: u64,
@@ -23,7 +23,7 @@ pub struct Process {
     pub log_dropped_total: u64,
 }
 
-impl Process {
+impl Resources {
     /// Asks the system.
     pub fn now() -> Self {
         Self {
