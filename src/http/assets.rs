@@ -107,10 +107,13 @@ pub(super) fn console(name: &str) -> Response {
     let found = file(CONSOLE, name).or_else(|| file(FILES, name));
     found.map_or_else(nowhere, |found| {
         let mut response = answer(found, CONSOLE_POLICY);
-        let nosniff = HeaderValue::from_static("nosniff");
-        response
-            .headers_mut()
-            .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+        let headers = response.headers_mut();
+        let set = |name, value| (name, HeaderValue::from_static(value));
+        headers.extend([
+            set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            // A browser asks over several sockets and keeps them: of the few that the port has, one page would hold many.
+            set(header::CONNECTION, "close"),
+        ]);
         response
     })
 }

@@ -209,6 +209,29 @@ async fn the_page_keeps_to_itself() {
     server.stop().await;
 }
 
+/// A browser loads a page over several sockets at once: it is not to keep them, for the port has few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_keeps_no_socket_of_the_port() {
+    let server = TestServer::start(|c| {
+        operated(c);
+        c.limits.keep_alive_ms = 600_000;
+    })
+    .await;
+    for path in ["/admin", "/admin/assets/style.css"] {
+        let answer = within("the end of the connection", async {
+            let mut stream = TcpStream::connect(server.operator).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", server.operator);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            Answer::parse(&answer)
+        })
+        .await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    server.stop().await;
+}
+
 /// Threat 50: nothing of the operator's is on the public port, with the key or without.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_public_port_has_nothing_of_the_operators() {

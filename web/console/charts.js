@@ -3,8 +3,8 @@ import { words } from './strings.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const [WIDTH, HEIGHT] = [300, 100];
-/** Points across: as many as the history keeps. */
-const ACROSS = 150;
+/** Points across, at least: the first few do not fill a chart that is of minutes. */
+const ACROSS = 30;
 
 /** An SVG element. Attributes only: the page's policy allows no style of its own. */
 export function draw(tag, attributes) {
@@ -67,7 +67,7 @@ function runs(values) {
 
 function points(run, length, most) {
   const place = ([at, value]) => {
-    const x = WIDTH * (1 - (length - 1 - at) / (ACROSS - 1));
+    const x = WIDTH * (1 - (length - 1 - at) / (Math.max(ACROSS, length) - 1));
     const y = HEIGHT - 2 - (HEIGHT - 6) * (most > 0 ? value / most : 0);
     return `${x.toFixed(1)},${y.toFixed(1)}`;
   };

@@ -28,14 +28,14 @@ export const en = {
 
   tiles: {
     connections: 'Connections',
-    connectionsMore: (signed_in, viewers) => `${signed_in} signed in, ${viewers} viewers`,
+    connectionsMore: (signed_in, viewers) => `signed in ${signed_in}, viewers ${viewers}`,
     users: 'Users',
-    usersMore: (rooms) => `in ${rooms} rooms`,
+    usersMore: (rooms) => `rooms: ${rooms}`,
     sockets: 'Sockets',
     of: (max) => `of ${max}`,
     qr: 'QR logins',
     outbox: 'Waiting to be sent',
-    outboxMore: (n) => `in ${n} queues`,
+    outboxMore: (n) => `queues: ${n}`,
     memory: 'Memory',
     cpu: 'Processor',
     cpuMore: 'of one core',
