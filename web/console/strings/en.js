@@ -34,7 +34,7 @@ export const en = {
     sockets: 'Sockets',
     of: (max) => `of ${max}`,
     qr: 'QR logins',
-    outbox: 'Waiting to be sent',
+    outbox: 'Queued',
     outboxMore: (n) => `queues: ${n}`,
     memory: 'Memory',
     cpu: 'Processor',
