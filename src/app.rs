@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::future::{Either, select};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -118,12 +120,24 @@ impl App {
             self.operator,
             http::operator_router(&self.node),
         );
-        shutdown.await;
+        let mut shutdown = pin!(shutdown);
+        let told = tokio::select! {
+            () = &mut shutdown => true,
+            () = self.node.drain_asked() => false,
+        };
         self.node.begin_drain();
         tracing::info!("draining");
-        ws::drain::run(&self.node).await;
-        serving.stop().await;
-        operator.stop().await;
+        let leaving = async {
+            ws::drain::run(&self.node).await;
+            serving.stop().await;
+            operator.stop().await;
+        };
+        if told {
+            leaving.await;
+        } else if let Either::Right(((), leaving)) = select(pin!(leaving), shutdown).await {
+            // The console asked first, so this signal was the first one: only the next ends the process at once.
+            leaving.await;
+        }
         tracing::info!("stopped");
     }
 }

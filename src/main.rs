@@ -22,7 +22,7 @@ struct Arguments {
     /// Public address, such as 127.0.0.1:8080; port 0 lets the system pick.
     #[arg(long, global = true, env = "COUNTERSIGN_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Operator's address: /healthz, /readyz, /metrics, and locking accounts.
+    /// Operator's address: /healthz, /readyz, /metrics, locking accounts, and the console at /admin.
     #[arg(long, global = true, env = "COUNTERSIGN_OPERATOR_LISTEN")]
     operator_listen: Option<SocketAddr>,
     /// What browsers see, such as https://login.example.

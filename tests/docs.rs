@@ -251,6 +251,7 @@ fn names_in_the_texts_exist() {
     for name in [
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/console.md",
         "docs/metrics.md",
         "README.md",
         "ARCHITECTURE.md",
@@ -286,6 +287,7 @@ fn paths_in_the_texts_exist() {
         "SECURITY.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/console.md",
         "docs/metrics.md",
         "docs/qr-login.md",
     ];
@@ -321,6 +323,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/protocol.md",
         "docs/operations.md",
+        "docs/console.md",
         "docs/metrics.md",
         "docs/qr-login.md",
     ];

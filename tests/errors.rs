@@ -83,7 +83,7 @@ const ERRORS_NOT_YET: [(ErrorCode, &str); 5] = [
 ];
 
 /// Likewise for close codes.
-const CLOSES_NOT_YET: [(CloseCode, &str); 4] = [
+const CLOSES_NOT_YET: [(CloseCode, &str); 3] = [
     (
         CloseCode::Internal,
         "a panic of a connection's own task; nothing a client sends leads to it",
@@ -92,7 +92,6 @@ const CLOSES_NOT_YET: [(CloseCode, &str); 4] = [
         CloseCode::TryAgain,
         "an engine that cannot be reached at the handshake; the embedded one always can",
     ),
-    (CloseCode::Disconnected, "belongs to the server API"),
     (CloseCode::NotAllowed, "belongs to bans"),
 ];
 

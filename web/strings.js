@@ -23,6 +23,9 @@ export const tag = tags[language];
 /** Every word the pages say, in the language of this page. */
 export const text = languages[language];
 
+/** The table of this page's language, for words that not every page has. @template T @param {Record<'en' | 'zh', T>} tables @returns {T} */
+export const in_language = (tables) => tables[language];
+
 /** The languages to change to. @returns {{name: string, tag: string, choose(): void}[]} `choose` loads the page again */
 export const others = () => Object.keys(languages).filter((other) => other !== language).map((other) => ({
   name: names[other],

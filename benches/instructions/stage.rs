@@ -114,7 +114,7 @@ pub fn settle(runtime: &Runtime) {
 pub fn viewer(id: u64) -> (Arc<Connection>, MemoryWire) {
     let wire = MemoryWire::counting();
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let connection = Connection::new(id, address, Wire::Memory(wire.clone()), 256 * 1024);
+    let connection = Connection::new(id, address, Wire::Memory(wire.clone()), 256 * 1024, 0);
     (connection, wire)
 }
 

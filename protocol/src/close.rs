@@ -41,7 +41,7 @@ pub enum CloseCode {
     Revoked,
     /// 4504: this user has too many connections.
     ConnectionLimit,
-    /// 4505: disconnected by the server API.
+    /// 4505: disconnected by the server API or by an operator.
     Disconnected,
     /// 4507: the user may not be connected.
     NotAllowed,
@@ -72,6 +72,11 @@ impl CloseCode {
         CloseCode::Disconnected,
         CloseCode::NotAllowed,
     ];
+
+    /// The code with this number, if it has one here.
+    pub fn known(number: u16) -> Option<CloseCode> {
+        CloseCode::ALL.into_iter().find(|code| code.code() == number)
+    }
 
     /// The number on the wire.
     pub const fn code(self) -> u16 {

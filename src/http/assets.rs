@@ -15,16 +15,25 @@ use crate::node::{Node, Refusal};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The console has pictures of its own only.
+const CONSOLE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Media type, content.
+type File = (&'static str, &'static str);
+
 macro_rules! files {
-    ($( $name:literal, $kind:literal; )*) => {
-        /// Name under `/assets/`, media type, content.
-        const FILES: &[(&str, &str, &str)] = &[
+    ($(#[$doc:meta])* $table:ident: $( $name:literal, $kind:literal; )*) => {
+        $(#[$doc])*
+        const $table: &[(&str, &str, &str)] = &[
             $( ($name, $kind, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/", $name))), )*
         ];
     };
 }
 
 files! {
+    /// Name under `/assets/`, media type, content.
+    FILES:
     "client.js", "text/javascript; charset=utf-8";
     "client/attempt.js", "text/javascript; charset=utf-8";
     "client/connection.js", "text/javascript; charset=utf-8";
@@ -65,6 +74,21 @@ files! {
     "style.css", "text/css; charset=utf-8";
 }
 
+files! {
+    /// The same for what is served on the operator's port alone, under `/admin/assets/`.
+    CONSOLE:
+    "console/charts.js", "text/javascript; charset=utf-8";
+    "console/console.css", "text/css; charset=utf-8";
+    "console/console.js", "text/javascript; charset=utf-8";
+    "console/figures.js", "text/javascript; charset=utf-8";
+    "console/index.html", "text/html; charset=utf-8";
+    "console/gateway.js", "text/javascript; charset=utf-8";
+    "console/strings.js", "text/javascript; charset=utf-8";
+    "console/strings/en.js", "text/javascript; charset=utf-8";
+    "console/strings/zh.js", "text/javascript; charset=utf-8";
+    "console/tables.js", "text/javascript; charset=utf-8";
+}
+
 pub(super) async fn index(State(_): State<Arc<Node>>) -> Response {
     page("index.html")
 }
@@ -78,19 +102,48 @@ pub(super) async fn asset(Segment(path): Segment) -> Response {
     page(&path)
 }
 
-fn page(name: &str) -> Response {
-    let Some((_, kind, content)) = FILES.iter().find(|(n, _, _)| *n == name) else {
-        return HttpError(Refusal::new(ErrorCode::NotFound, "no such page")).into_response();
-    };
+/// A file of the console, or one that it shares with the pages of the public port.
+pub(super) fn console(name: &str) -> Response {
+    let found = file(CONSOLE, name).or_else(|| file(FILES, name));
+    found.map_or_else(nowhere, |found| {
+        let mut response = answer(found, CONSOLE_POLICY);
+        let headers = response.headers_mut();
+        let set = |name, value| (name, HeaderValue::from_static(value));
+        headers.extend([
+            set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            // A browser asks over several sockets and keeps them: of the few that the port has, one page would hold many.
+            set(header::CONNECTION, "close"),
+        ]);
+        response
+    })
+}
+
+fn file(files: &[(&str, &'static str, &'static str)], name: &str) -> Option<File> {
+    let found = files.iter().find(|(known, _, _)| *known == name);
+    found.map(|(_, kind, content)| (*kind, *content))
+}
+
+fn nowhere() -> Response {
+    HttpError(Refusal::new(ErrorCode::NotFound, "no such page")).into_response()
+}
+
+fn answer((kind, content): File, policy: &'static str) -> Response {
     let headers: [(HeaderName, &str); 5] = [
         (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    let mut response = (StatusCode::OK, headers, *content).into_response();
-    if kind.starts_with("text/javascript") {
+    (StatusCode::OK, headers, content).into_response()
+}
+
+fn page(name: &str) -> Response {
+    let Some(found) = file(FILES, name) else {
+        return nowhere();
+    };
+    let mut response = answer(found, POLICY);
+    if found.0.starts_with("text/javascript") {
         // The client is for pages of other sites too: it is public, and answers nobody in particular.
         let anybody = HeaderValue::from_static("*");
         response
@@ -127,7 +180,8 @@ mod tests {
         let mut found = Vec::new();
         on_disk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("web"), "", &mut found);
         found.sort();
-        let mut served: Vec<_> = FILES.iter().map(|(name, _, _)| (*name).to_owned()).collect();
+        let all = FILES.iter().chain(CONSOLE);
+        let mut served: Vec<_> = all.map(|(name, _, _)| (*name).to_owned()).collect();
         served.sort();
         assert_eq!(served, found);
     }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod assets;
+mod console;
 mod documents;
 mod error;
 mod extract;

@@ -6,17 +6,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use countersign_protocol::ErrorCode;
 
+use super::console;
 use super::error::{self, HttpError};
 use super::extract::{Segment, bearer};
 use crate::node::{Node, Refusal};
 use crate::ops::metrics::Format;
 
-/// Health, readiness, what can be counted, and what an operator may change.
+/// Health, readiness, what can be counted, what an operator may change, and the console.
 pub fn operator_router(node: &Arc<Node>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -24,6 +25,7 @@ pub fn operator_router(node: &Arc<Node>) -> Router {
         .route("/metrics", get(metrics))
         .route("/users/{id}/lock", post(lock))
         .route("/users/{id}/unlock", post(unlock))
+        .merge(console::router(node))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(Arc::clone(node))
@@ -57,18 +59,37 @@ async fn metrics(
     }
 }
 
-/// Whoever calls may change something here: the host is ours, and the key is right.
-struct Operator;
+/// The port was called by a name of its own, by no page or by one of its own.
+pub(super) fn called_by_name(parts: &Parts, node: &Node) -> Result<(), HttpError> {
+    let header = |name: HeaderName| parts.headers.get(name).map(HeaderValue::to_str);
+    let host = header(header::HOST).and_then(Result::ok);
+    node.check_operator_host(host)?;
+    let ours = match header(header::ORIGIN) {
+        None => true,
+        Some(origin) => {
+            let authority = |text: &'_ str| text.split_once("://").map(|(_, rest)| rest.to_owned());
+            origin.ok().and_then(authority).as_deref() == host
+        }
+    };
+    if ours && parts.headers.get_all(header::ORIGIN).iter().count() <= 1 {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::OriginRejected,
+        "pages of other origins may not call the operator's port",
+    )
+    .into())
+}
+
+/// Whoever calls may look and change something here: the host is ours, and the key is right.
+pub(super) struct Operator;
 
 impl FromRequestParts<Arc<Node>> for Operator {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, HttpError> {
-        let host = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        node.check_operator(host, bearer(&parts.headers)?)?;
+        called_by_name(parts, node)?;
+        node.check_operator(bearer(&parts.headers)?)?;
         Ok(Self)
     }
 }

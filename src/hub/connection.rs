@@ -34,6 +34,8 @@ pub struct Connection {
     pub address: IpAddr,
     /// How it is told what it watches.
     pub format: Format,
+    /// When it was opened, whole seconds of Unix time: four bytes fit where eight would make every connection larger.
+    opened_s: u32,
     out: Mutex<Out>,
     wire: Wire,
     owner: AtomicWaker,
@@ -78,14 +80,14 @@ pub struct Watched {
 pub struct OtherDevice;
 
 impl Connection {
-    /// A connection whose queue holds at most `outbox_bytes_max`.
-    pub fn new(id: ConnectionId, address: IpAddr, wire: Wire, outbox_bytes_max: u32) -> Arc<Self> {
-        Self::with_format(id, address, wire, outbox_bytes_max, Format::Frames)
+    /// A connection opened at `now`, Unix milliseconds, whose queue holds at most `outbox_bytes_max`.
+    pub fn new(id: ConnectionId, address: IpAddr, wire: Wire, outbox_bytes_max: u32, now: u64) -> Arc<Self> {
+        Self::with_format(id, address, wire, outbox_bytes_max, now, Format::Frames)
     }
 
     /// The same for an event stream, which its owner drains and which ends with what it was opened for.
-    pub fn event_stream(id: ConnectionId, address: IpAddr, outbox_bytes_max: u32) -> Arc<Self> {
-        Self::with_format(id, address, Wire::Woken, outbox_bytes_max, Format::Events)
+    pub fn event_stream(id: ConnectionId, address: IpAddr, outbox_bytes_max: u32, now: u64) -> Arc<Self> {
+        Self::with_format(id, address, Wire::Woken, outbox_bytes_max, now, Format::Events)
     }
 
     fn with_format(
@@ -93,12 +95,14 @@ impl Connection {
         address: IpAddr,
         wire: Wire,
         outbox_bytes_max: u32,
+        now: u64,
         format: Format,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
             address,
             format,
+            opened_s: u32::try_from(now / 1_000).unwrap_or(u32::MAX),
             out: Mutex::new(Out::new(outbox_bytes_max)),
             wire,
             owner: AtomicWaker::new(),
@@ -109,6 +113,11 @@ impl Connection {
     /// Whether it ends with what it was opened for, and takes nothing but that.
     pub fn is_event_stream(&self) -> bool {
         self.format == Format::Events
+    }
+
+    /// When it was opened, Unix milliseconds, to the second below.
+    pub fn opened_at(&self) -> u64 {
+        u64::from(self.opened_s) * 1_000
     }
 
     /// The wire, for the owner's reading side.

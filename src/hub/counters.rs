@@ -123,7 +123,7 @@ impl Counters {
         let codes = CloseCode::ALL.len();
         let at = match end {
             End::Close(code) => CloseCode::ALL.iter().position(|known| *known == code),
-            End::Answered => Some(codes),
+            End::Answered(_) => Some(codes),
             End::Broken => Some(codes + 1),
             End::Done => Some(codes + 2),
         };

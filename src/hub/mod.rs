@@ -8,6 +8,7 @@ mod outcome;
 mod pending;
 pub mod room;
 mod subscription;
+mod survey;
 mod watch;
 pub mod wire;
 
@@ -25,6 +26,7 @@ pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standin
 pub use outcome::Awaited;
 pub use room::{Appended, Room, Source};
 pub use subscription::Subscription;
+pub use survey::{Order, Tally};
 pub use wire::{Format, MemoryWire, Wire};
 
 use crate::core::attempt::AttemptKey;
@@ -58,6 +60,11 @@ impl Hub {
     /// How many connections.
     pub fn connection_count(&self) -> usize {
         self.connections.len()
+    }
+
+    /// One of them.
+    pub fn connection(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.connections.get(&id).map(|c| Arc::clone(c.value()))
     }
 
     /// How many rooms have local members.

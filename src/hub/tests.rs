@@ -8,6 +8,7 @@ mod late;
 mod leaks;
 mod overload;
 mod running;
+mod surveying;
 mod watching;
 mod writing;
 
@@ -56,7 +57,7 @@ impl Wake for Woken {
 
 impl Seat {
     fn on(id: u64, wire: MemoryWire, over: Wire) -> Self {
-        let connection = Connection::new(id, IpAddr::V4(Ipv4Addr::LOCALHOST), over, OUTBOX);
+        let connection = Connection::new(id, IpAddr::V4(Ipv4Addr::LOCALHOST), over, OUTBOX, 0);
         let seat = Self {
             connection,
             wire,

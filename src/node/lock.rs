@@ -19,25 +19,16 @@ pub struct Locked {
 }
 
 impl Node {
-    /// Whether whoever calls on the operator's port may change something there. `host` is the request's own, `key`
-    /// its bearer's.
+    /// Whether whoever calls on the operator's port may look and change something there. `key` is its bearer's.
     ///
     /// # Errors
-    /// `not_allowed` for a host that is neither loopback nor configured, and where no key is set; `unauthenticated`
-    /// without a key, `invalid_token` with a wrong one.
-    pub fn check_operator(&self, host: Option<&str>, key: Option<&str>) -> Result<(), Refusal> {
+    /// `not_allowed` where no key is set; `unauthenticated` without one, `invalid_token` with a wrong one.
+    pub fn check_operator(&self, key: Option<&str>) -> Result<(), Refusal> {
         let config = self.config();
-        // A page whose name was made to point here (DNS rebinding) says its own name.
-        if !host.is_some_and(|host| is_loopback(host) || config.operator_hosts.iter().any(|h| h == host)) {
-            return Err(Refusal::new(
-                ErrorCode::NotAllowed,
-                "call the operator's port by a loopback name, or by one of operator_hosts",
-            ));
-        }
         let expected = config.operator_key.as_ref().ok_or_else(|| {
             Refusal::new(
                 ErrorCode::NotAllowed,
-                "nothing can be changed here before operator_key is set",
+                "nothing can be seen or changed here before operator_key is set",
             )
         })?;
         let key = key.ok_or_else(|| {
@@ -56,6 +47,22 @@ impl Node {
                 "this is not the operator key",
             ))
         }
+    }
+
+    /// Whether the operator's port was called by a name of its own. `host` is the request's own.
+    ///
+    /// # Errors
+    /// `not_allowed` for a host that is neither loopback nor configured.
+    pub fn check_operator_host(&self, host: Option<&str>) -> Result<(), Refusal> {
+        // A page whose name was made to point here (DNS rebinding) says its own name.
+        let listed = |host: &str| self.config().operator_hosts.iter().any(|known| known == host);
+        if host.is_some_and(|host| is_loopback(host) || listed(host)) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::NotAllowed,
+            "call the operator's port by a loopback name, or by one of operator_hosts",
+        ))
     }
 
     /// Locks an account. All its sessions end, their sockets close with 4503, and the QR logins that its phones had

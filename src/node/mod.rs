@@ -2,6 +2,7 @@
 //! over the engine (shared state) and the hub (local sockets), which know nothing of each other.
 
 pub mod admission;
+pub mod console;
 mod follow;
 pub mod limiters;
 mod lock;
@@ -63,6 +64,7 @@ pub struct Node {
     pub engine: Engine,
     pub origins: Origins,
     pub metrics: Arc<Metrics>,
+    console: console::Console,
     sessions: Sessions,
     hasher: Hasher,
     limiters: Limiters,
@@ -220,6 +222,7 @@ impl Node {
         let first = u64::from_le_bytes(secret::bytes().map_err(|_| BuildError::NoEntropy)?) & !0xffff_ffff;
         let node = Arc::new(Self {
             metrics,
+            console: console::Console::new(clock.now(), first),
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
             limiters: Limiters::new(&limits, &clock),
             door: Door::new(&limits, connections_max),
@@ -294,6 +297,12 @@ impl Node {
         self.door.total()
     }
 
+    /// WebSockets and event streams since the start.
+    fn connections_opened(&self) -> u64 {
+        let next = self.next_connection.load(Ordering::Relaxed);
+        next.wrapping_sub(self.console.first_connection)
+    }
+
     /// What `/metrics` answers. Reads files of the system's: not for a task that others wait for.
     pub fn metrics_text(&self, format: Format) -> String {
         self.metrics.text(|| self.counts(), format)
@@ -344,7 +353,8 @@ impl Node {
         greeting: impl FnOnce(&Connection) -> Bytes,
     ) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(id, address, wire, self.limits().outbox_bytes_max);
+        let (bytes_max, now) = (self.limits().outbox_bytes_max, self.clock.now());
+        let connection = Connection::new(id, address, wire, bytes_max, now);
         connection.push(greeting(&connection));
         self.hub.register(&connection);
         connection
@@ -353,7 +363,8 @@ impl Node {
     /// Registers an event stream.
     fn open_stream(&self, address: IpAddr) -> Arc<Connection> {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::event_stream(id, address, self.limits().outbox_bytes_max);
+        let (bytes_max, now) = (self.limits().outbox_bytes_max, self.clock.now());
+        let connection = Connection::event_stream(id, address, bytes_max, now);
         self.hub.register(&connection);
         connection
     }
@@ -361,6 +372,7 @@ impl Node {
     /// The connection is gone: local membership ends now, the engine is told soon. Call it once.
     pub fn depart(&self, connection: &Arc<Connection>, place: Option<Arc<Admission>>) {
         let rooms = self.hub.unregister(connection);
+        self.console.closes.record(connection, self.clock.now());
         let attempt = connection.set_watched(None).map(|w| w.key);
         if let Some(key) = attempt {
             self.hub.unwatch(key, connection.id);

@@ -49,7 +49,7 @@ pub(super) async fn finish(connection: &Connection, transport: &mut Transport, w
     match connection.standing().end {
         Some(End::Broken) | None => return,
         Some(End::Close(code)) => connection.queue_close(code),
-        Some(End::Answered | End::Done) => {}
+        Some(End::Answered(_) | End::Done) => {}
     }
     let mut left = LINGER_BYTES_MAX;
     let written = std::future::poll_fn(|cx| {

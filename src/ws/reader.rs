@@ -230,6 +230,7 @@ mod tests {
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             Wire::Memory(wire.clone()),
             256 * 1024,
+            0,
         );
         (connection, wire)
     }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill_account, fresh, PASSWORD } from './support/browser.mjs';
 import { eventually, shows } from './support/eventually.mjs';
+import { faint } from './support/look.mjs';
 import { listen } from './support/said.mjs';
 import { another, code_of, number_of, scan, stage, type_number } from './support/stage.mjs';
 
@@ -201,36 +202,6 @@ test('whoever wants no motion gets none: nothing turns, nothing slides', async (
   const usual = await (await on.somebody({ reducedMotion: 'no-preference' })).tab(on.url);
   await code_of(usual);
   assert.deepEqual((await moving(usual)).kinds, ['rotate']);
-});
-
-/** Every text that can be seen, with less contrast to what is behind it than WCAG 2.2 AA asks for. */
-const faint = (tab) => tab.page.evaluate(() => {
-  const parts = (color) => color.match(/[\d.]+/g).map(Number);
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const seen = (...layers) => {
-    for (const layer of layers) {
-      canvas.fillStyle = layer;
-      canvas.fillRect(0, 0, 1, 1);
-    }
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const light = ([red, green, blue]) => {
-    const [r, g, b] = [red, green, blue].map((value) => (value <= 10.31 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const found = [];
-  for (const at of document.querySelectorAll('body *')) {
-    const words = [...at.childNodes].filter(({ nodeType }) => nodeType === 3).map(({ data }) => data.trim()).join('');
-    if (!words || !at.checkVisibility({ visibilityProperty: true, opacityProperty: true }) || at.closest('.sr-only, noscript, :disabled')) continue;
-    const behind = [];
-    for (let up = at; up; up = up.parentElement) behind.unshift(getComputedStyle(up).backgroundColor);
-    const style = getComputedStyle(at);
-    const [ink, ground] = [light(seen(...behind, style.color)), light(seen(...behind))];
-    const contrast = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-    const large = parts(style.fontSize)[0] >= 24 || (parts(style.fontSize)[0] >= 18.66 && Number(style.fontWeight) >= 700);
-    if (contrast < (large ? 3 : 4.5)) found.push(`${contrast.toFixed(2)} ${words}`);
-  }
-  return found;
 });
 
 test('a faint text is noticed', async () => {

@@ -2,16 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill_account, fresh } from './support/browser.mjs';
 import { eventually, shows } from './support/eventually.mjs';
+import { fits } from './support/look.mjs';
 import { code_of, number_of, stage, type_number } from './support/stage.mjs';
 
 const on = stage();
 const NARROW = { width: 360, height: 740 };
-
-/** Nothing sticks out to the side. */
-async function fits(tab, where) {
-  const { page, inner } = await tab.page.evaluate(() => ({ page: document.documentElement.scrollWidth, inner: innerWidth }));
-  assert.ok(page <= inner, `${where}: ${page} px wide in ${inner}`);
-}
 
 for (const locale of ['en-GB', 'zh-CN']) {
   test(`nothing is wider than 360 px, on either side of a login, ${locale}`, async () => {

@@ -1,19 +1,21 @@
 /**
- * Pictures of the main states of a QR login at three sizes: `node screenshots.mjs [folder] [all]`, by default those that the
+ * Pictures of the main states of a QR login, and of the operator's console, at three sizes: `node screenshots.mjs [folder] [all]`, by default those that the
  * documentation shows, into docs/screenshots. They are taken from a gateway of their own.
  */
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fill_account, PASSWORD, somebody, start_browser } from './support/browser.mjs';
+import { row_of, signed_in, stuck, TOP } from './support/console.mjs';
 import { eventually, shows } from './support/eventually.mjs';
 import { start_gateway } from './support/gateway.mjs';
-import { code_of, number_of, type_number } from './support/stage.mjs';
+import { code_of, guest, keys_of, number_of, raw_socket, scan, type_number } from './support/stage.mjs';
 
 const SIZES = { 360: { width: 360, height: 740 }, 768: { width: 768, height: 1024 }, 1280: { width: 1280, height: 800 } };
 /** Light at every size; dark where somebody would meet it. */
 const KEPT = [
   ...['pc-waiting', 'pc-scanned', 'phone-request', 'phone-done'].flatMap((state) => Object.keys(SIZES).map((size) => `${state}-${size}-light`)),
+  ...Object.keys(SIZES).map((size) => `console-${size}-light`), 'console-1280-dark',
   'pc-denied-1280-light', 'devices-360-light', 'pc-waiting-1280-dark', 'pc-scanned-1280-dark', 'phone-request-360-dark',
 ];
 const AVATAR = 'https://pictures.invalid/alice.svg';
@@ -40,6 +42,7 @@ try {
       }
     }
   }
+  await operated();
 } finally {
   await browser.close();
 }
@@ -49,6 +52,61 @@ async function make_account(url) {
   const body = JSON.stringify({ user_id: 'alice', password: PASSWORD, name: 'Alice', avatar: AVATAR });
   const answer = await fetch(`${url}/v1/accounts`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
   if (answer.status !== 201) throw new Error(`no account: ${answer.status}`);
+}
+
+/** Says so many long things, more than somebody can miss who does not read. */
+async function talks(tab, n) {
+  const [room, body] = ['chat:lobby', { text: 'and so on '.repeat(1_500) }];
+  await raw_socket(tab, [{ type: 'auth', ...await keys_of(tab) }, { type: 'join', room }, ...Array.from({ length: n }, () => ({ type: 'send', room, body }))]);
+}
+
+/** A busy quarter of a minute as the operator sees it, at each size. */
+async function operated() {
+  const gateway = await start_gateway('[limits]\nwrite_ms = 600_000\n', TOP);
+  const present = [];
+  const on = {
+    url: gateway.url,
+    somebody: async (options) => {
+      present.push(await somebody(browser, { userAgent: PC, ...options }));
+      return present.at(-1);
+    },
+  };
+  try {
+    const people = [];
+    for (const [word, room] of [['ann', 'chat:lobby'], ['ben', 'chat:lobby'], ['cleo', 'chat:lobby'], ['dan', 'chat:help'], ['eve', 'chat:help']]) {
+      people.push(await guest(on, word, { room, name: word[0].toUpperCase() + word.slice(1) }));
+    }
+    const consoles = [];
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      for (const colorScheme of ['light', 'dark']) {
+        const person = await on.somebody({ viewport, colorScheme, locale: 'en-GB', timezoneId: 'UTC', reducedMotion: 'reduce' });
+        consoles.push({ tab: await signed_in(person, gateway.operator), name: `console-${size}-${colorScheme}` });
+      }
+    }
+    const slow = await stuck(gateway.url, 'chat:lobby');
+    const pc = await (await on.somebody()).tab(gateway.url);
+    const phone = await (await on.somebody()).tab((await code_of(pc)).url);
+    await (await on.somebody()).tab(gateway.url);
+    await talks(people[0], 25);
+    await scan(phone, 'frank', 'Frank');
+    await type_number(phone, await number_of(pc));
+    await pc.at('room').waitFor();
+    await talks(people[0], 25);
+    await people.pop().page.close();
+    for (const { tab, name } of consoles) {
+      await row_of(tab, 'closes', 'Eve').waitFor();
+      if (which !== 'all' && !KEPT.includes(name)) continue;
+      await tab.page.bringToFront();
+      await tab.page.evaluate(() => { document.getElementById('languages').style.visibility = 'hidden'; });
+      await tab.page.mouse.move(0, 0);
+      await tab.page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled', caret: 'hide', fullPage: true });
+      taken += 1;
+    }
+    slow.leave();
+  } finally {
+    for (const person of present) await person.close();
+    await gateway.stop();
+  }
 }
 
 /** One login seen from both sides, and one that is denied. */

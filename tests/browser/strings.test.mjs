@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { en } from '../../web/strings/en.js';
-import { zh } from '../../web/strings/zh.js';
+import { en as console_en } from '../../web/console/strings/en.js';
+import { zh as console_zh } from '../../web/console/strings/zh.js';
+import { en as pages_en } from '../../web/strings/en.js';
+import { zh as pages_zh } from '../../web/strings/zh.js';
+
+const [en, zh] = [{ ...pages_en, console: console_en }, { ...pages_zh, console: console_zh }];
 
 /** The same in both, because it is a name. */
 const NAMES = new Set(['brand']);
@@ -36,7 +40,7 @@ test('both languages have the same texts with the same values', () => {
 
 test('every text of the second language is in that language', () => {
   for (const [key, sentence] of leaves(zh)) {
-    const said = typeof sentence === 'string' ? sentence : sentence('«a»', '«b»');
+    const said = typeof sentence === 'string' ? sentence : sentence('«a»', '«b»', '«c»');
     assert.ok(NAMES.has(key) || /\p{Script=Han}/u.test(said), `${key}: ${said}`);
     assert.doesNotMatch(said, /undefined/, key);
   }

@@ -95,6 +95,13 @@ impl TestServer {
         }
     }
 
+    /// Waits until it ends, which it was told to by somebody else.
+    pub async fn ended(mut self) {
+        if let Some(running) = self.running.take() {
+            within("the gateway ends", running).await.unwrap();
+        }
+    }
+
     /// Ends the gateway and waits until it has.
     pub async fn stop(mut self) {
         self.begin_stop();

@@ -72,6 +72,14 @@ impl Program {
         self.said.lock().unwrap().clone()
     }
 
+    /// Waits until it ends by itself. Answers what it wrote to standard output and error, and its code.
+    pub fn ended(mut self) -> (String, String, Option<i32>) {
+        let code = self.child.wait().unwrap().code();
+        self.saying.take().unwrap().join().unwrap();
+        let logged = self.logged.take().unwrap().join().unwrap();
+        (self.said(), logged, code)
+    }
+
     /// Asks it to end as a service manager does, waits, and answers what it wrote to standard output and error.
     pub fn stop(mut self) -> (String, String) {
         let asked = Command::new("kill")

@@ -1,5 +1,6 @@
 //! Closes: the code that the other side really sees, and the others who do not notice.
 
+use countersign::config::OperatorKey;
 use countersign::config::limits::RateLimit;
 use countersign_protocol::CloseCode;
 use countersign_protocol::codec::{Opcode, write_frame};
@@ -60,6 +61,9 @@ pub(crate) fn table() -> Vec<Case> {
         ),
         story(close(CloseCode::Revoked), "the session ends", || {
             Box::pin(revoked())
+        }),
+        story(close(CloseCode::Disconnected), "an operator closes it", || {
+            Box::pin(disconnected())
         }),
     ]
 }
@@ -327,4 +331,19 @@ async fn revoked() {
         .header("countersign-device", &stage.alice.device);
     assert_eq!(me.send().await.status, 401);
     gone(stage).await;
+}
+
+async fn disconnected() {
+    const KEY: &str = "operator-key-of-this-test";
+    let stage = Stage::set(|config| {
+        Stage::unhurried(config);
+        config.operator_key = Some(OperatorKey::new(KEY.into()));
+    })
+    .await;
+    let name = stage.actor.hello["connection"].as_str().unwrap();
+    let path = format!("/admin/api/connections/{name}/kick");
+    let kick =
+        request(stage.server.operator, "POST", &path).header("authorization", &format!("Bearer {KEY}"));
+    assert_eq!(kick.send().await.status, 200);
+    ends(stage, CloseCode::Disconnected).await;
 }

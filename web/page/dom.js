@@ -20,9 +20,9 @@ export function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Puts the words of strings.js into a page's own elements. */
-export function fill_texts(root = document) {
-  const word = (path) => path.split('.').reduce((at, key) => at[key], text);
+/** Puts the words of strings.js, or of a table of the page's own, into a page's own elements. */
+export function fill_texts(root = document, words = text) {
+  const word = (path) => path.split('.').reduce((at, key) => at[key], words);
   for (const at of root.querySelectorAll('[data-text]')) at.textContent = word(at.dataset.text);
   for (const at of root.querySelectorAll('[data-label]')) at.setAttribute('aria-label', word(at.dataset.label));
   for (const at of root.querySelectorAll('[data-placeholder]')) at.placeholder = word(at.dataset.placeholder);

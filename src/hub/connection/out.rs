@@ -61,13 +61,26 @@ enum Cork {
     Under,
 }
 
+impl Sent {
+    /// Messages and presence that it was not sent. Counts whose place newer ones took are no loss.
+    pub fn dropped(&self) -> u64 {
+        let Shed {
+            low,
+            normal,
+            presence,
+            ..
+        } = self.shed;
+        [low, normal, presence].map(u64::from).iter().sum()
+    }
+}
+
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The gateway closes it with this code.
     Close(CloseCode),
-    /// The peer closed it, and our answer is queued.
-    Answered,
+    /// The peer closed it, with this code if it gave one of those that the protocol knows, and our answer is queued.
+    Answered(Option<CloseCode>),
     /// The peer is gone; there is nobody to tell.
     Broken,
     /// An event stream has told what it was opened for, or another watcher tells it from here on.
@@ -434,13 +447,17 @@ impl Connection {
         self.write(&mut out);
     }
 
-    /// The peer has closed: `frame` is the answer, and nothing follows it.
+    /// The peer has closed: `frame` is the answer, which repeats the peer's code, and nothing follows it.
     pub fn answer_close(&self, frame: Bytes) {
+        let code = match frame.get(2..4) {
+            Some(&[high, low]) => CloseCode::known(u16::from_be_bytes([high, low])),
+            _ => None,
+        };
         let mut out = self.out.lock();
         if out.end.is_none() {
             out.frames = out.frames.saturating_add(1);
             out.outbox.close(frame, Ending::AfterQueue);
-            self.end_locked(&mut out, End::Answered);
+            self.end_locked(&mut out, End::Answered(code));
             self.write(&mut out);
         }
     }

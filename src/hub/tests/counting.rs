@@ -112,7 +112,7 @@ async fn what_a_room_cannot_hand_out_is_counted_apart() {
 async fn every_end_is_counted_once() {
     let hub = Hub::default();
     let ends = [
-        End::Answered,
+        End::Answered(None),
         End::Broken,
         End::Done,
         End::Close(CloseCode::Restart),

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::node::memory_engine;
 
-async fn session(user: &UserId) -> Arc<Session> {
+pub(super) async fn session(user: &UserId) -> Arc<Session> {
     let config = Config::default();
     let device = countersign_protocol::DeviceId::parse("device-1").unwrap();
     let keys = jwt::KeySet::new(key::SigningKey::generate().unwrap(), "issuer", "audience");

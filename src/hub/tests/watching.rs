@@ -129,7 +129,7 @@ fn a_new_watcher_takes_over() {
 /// An event stream has nothing to live for once it does not watch; a WebSocket has.
 #[test]
 fn a_stream_ends_with_its_watch() {
-    let stream = |id| Connection::event_stream(id, IpAddr::V4(Ipv4Addr::LOCALHOST), OUTBOX);
+    let stream = |id| Connection::event_stream(id, IpAddr::V4(Ipv4Addr::LOCALHOST), OUTBOX, 0);
     let ended = |connection: &Connection| connection.standing().end;
     let written = |connection: &Connection| {
         let mut text = Vec::new();

@@ -191,7 +191,10 @@ async fn the_answer_to_a_close_is_the_last_frame() {
     seat.connection.push(frame("late"));
     assert_eq!(
         (seat.end(), seat.read()),
-        (Some(End::Answered), vec!["close".to_owned()])
+        (
+            Some(End::Answered(Some(CloseCode::Normal))),
+            vec!["close".to_owned()]
+        )
     );
 }
 

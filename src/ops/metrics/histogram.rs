@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
+use serde::Serialize;
 
 use crate::tally::Spread;
 
@@ -79,6 +80,33 @@ fn float(count: u64) -> f64 {
 /// Of milliseconds.
 pub(super) fn seconds(ms: u64) -> f64 {
     float(ms) / 1e3
+}
+
+/// A histogram of milliseconds as plain numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// Upper bounds, milliseconds, rising, each included.
+    pub bounds_ms: &'static [u64],
+    /// How many were within each bound and not the one before; one more for what was longer.
+    pub counts: Vec<u64>,
+}
+
+impl Counted {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+impl Histogram {
+    /// As it stands now.
+    pub(super) fn counted(&self) -> Counted {
+        let counts = self.0.counts.iter();
+        Counted {
+            bounds_ms: self.0.bounds,
+            counts: counts.map(|count| count.load(Ordering::Relaxed)).collect(),
+        }
+    }
 }
 
 impl TypedMetric for Histogram {

@@ -19,8 +19,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric as Encoded, Registry};
 
 use catalog::Metric;
+pub use histogram::Counted;
 use histogram::seconds;
-pub use qr::{Qr, Transport};
+pub use process::Resources;
+pub use qr::{Funnel, Qr, Transport};
 use series::Gauges;
 use state::State;
 pub use text::Format;

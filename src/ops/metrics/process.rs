@@ -2,8 +2,39 @@
 
 use std::fs;
 
+use serde::Serialize;
+
+use crate::ops::{descriptors, logging};
+
 /// Parts of a second in which Linux counts processor time (`USER_HZ`), on every architecture it has.
 const TICKS_PER_SECOND: u64 = 100;
+
+/// This process at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resources {
+    /// Resident.
+    pub memory_bytes: u64,
+    pub descriptors: u64,
+    /// The soft limit.
+    pub descriptors_max: usize,
+    /// Processor time since the start, user and system.
+    pub cpu_total_ms: u64,
+    /// Lines of the log that nobody read in time.
+    pub log_dropped_total: u64,
+}
+
+impl Resources {
+    /// Asks the system.
+    pub fn now() -> Self {
+        Self {
+            memory_bytes: resident_bytes(),
+            descriptors: open_descriptors(),
+            descriptors_max: descriptors::limit(),
+            cpu_total_ms: cpu_ms(),
+            log_dropped_total: logging::dropped_lines(),
+        }
+    }
+}
 
 /// Resident memory, bytes.
 pub(super) fn resident_bytes() -> u64 {

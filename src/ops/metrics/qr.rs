@@ -1,11 +1,15 @@
 //! What is counted of QR logins. Writing is atomics only: every label there is has its counter from the start.
 
+mod funnel;
+
 use countersign_protocol::ErrorCode;
 use countersign_protocol::server::QrState;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+pub use funnel::Funnel;
 
 use super::catalog;
 use super::histogram::Histogram;

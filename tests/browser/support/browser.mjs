@@ -14,7 +14,7 @@ export function start_browser(more = []) {
 /** What a browser writes by itself when the gateway refuses a call, or when a wire was cut. */
 function of_the_network(message) {
   const { pathname } = new URL(message.location().url || 'about:blank');
-  return /^Failed to load resource: .* 4\d\d /.test(message.text()) ? pathname.startsWith('/v1/') : /^WebSocket connection to /.test(message.text());
+  return /^Failed to load resource: .* 4\d\d /.test(message.text()) ? /^\/(v1|admin\/api)\//.test(pathname) : /^WebSocket connection to /.test(message.text());
 }
 
 /**

@@ -9,13 +9,14 @@ import { start_proxy } from './proxy.mjs';
  * One gateway and one browser for the tests of a file or a suite. Everybody who came on stage during a test leaves
  * after it, and must not have met an error, a dialog or a policy violation.
  * @param {string} [config] of the gateway, TOML
+ * @param {string} [top] fields of it that stand before all tables
  */
-export function stage(config) {
+export function stage(config, top) {
   const on = { gateway: null, browser: null };
   const present = [];
   const proxies = [];
   before(async () => {
-    on.gateway = await start_gateway(config);
+    on.gateway = await start_gateway(config, top);
     on.browser = await start_browser();
   });
   afterEach(async () => {
@@ -34,10 +35,14 @@ export function stage(config) {
     get url() {
       return on.gateway.url;
     },
+    /** The operator's port. */
+    get operator() {
+      return on.gateway.operator;
+    },
     /** Another gateway takes the place of the one there is, which is told to go. Resolves when that one has gone. */
     async replace() {
       const old = on.gateway;
-      on.gateway = await start_gateway(config);
+      on.gateway = await start_gateway(config, top);
       for (const proxy of proxies) proxy.lead_to(on.gateway.url);
       await old.stop();
     },
