@@ -201,7 +201,7 @@ pub struct Verb {
     pub name: &'static str,
     /// Answered, refused and failed: the state could not be reached.
     pub outcomes: [(&'static str, u64); 3],
-    /// Microseconds; of the first and then of one in 64.
+    /// Microseconds; of one in 64, and of the first of each thread.
     pub took_us: Spread,
 }
 
