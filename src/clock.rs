@@ -1,7 +1,8 @@
 //! The only place that reads the time. Everything else is given a [`Clock`] or a number.
 
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch that never run backwards. Clones share one time.
@@ -70,21 +71,29 @@ impl Clock {
     }
 }
 
-/// How long something takes, for what is counted and decides nothing.
+/// How long something takes, for what is counted and decides nothing. As small as a number, and optional at no cost: it
+/// is kept where every byte is copied.
 #[derive(Debug, Clone, Copy)]
-pub struct Stopwatch(Instant);
+pub struct Stopwatch(NonZeroU64);
 
 impl Stopwatch {
     /// Begins now.
-    #[allow(clippy::disallowed_methods, reason = "as in `system`")]
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self(elapsed_us())
     }
 
     /// Whole microseconds since.
-    pub fn us(&self) -> u64 {
-        whole_ms(self.0.elapsed().as_micros())
+    pub fn us(self) -> u64 {
+        elapsed_us().get() - self.0.get()
     }
+}
+
+/// Microseconds since the first call, and one.
+#[allow(clippy::disallowed_methods, reason = "as in `system`")]
+fn elapsed_us() -> NonZeroU64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let us = whole_ms(FIRST.elapsed().as_micros());
+    NonZeroU64::MIN.saturating_add(us)
 }
 
 fn whole_ms(ms: u128) -> u64 {
@@ -122,6 +131,16 @@ mod tests {
         let before = Instant::now();
         assert!(manual.instant_of(6_000).unwrap() >= before + Duration::from_secs(1));
         assert!(manual.instant_of(4_000).unwrap() <= Instant::now());
+    }
+
+    #[test]
+    fn a_stopwatch_runs_and_takes_no_more_than_a_number() {
+        assert_eq!(size_of::<Option<Stopwatch>>(), 8);
+        let watch = Stopwatch::start();
+        while watch.us() < 2 {
+            std::thread::yield_now();
+        }
+        assert!(watch.us() >= 2);
     }
 
     #[test]

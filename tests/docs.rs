@@ -299,6 +299,7 @@ fn paths_in_the_texts_exist() {
         "docs/",
         "loadtest/",
         "contracts/",
+        "deploy/",
     ];
     let mut gone = Vec::new();
     for name in names {

@@ -14,9 +14,8 @@ use crate::core::outbox::{Batch, Class, Shed};
 use crate::tally::parts::{BATCH_FRAMES, CLOSES, Drops, FLUSH_US, Sockets, Standing};
 use crate::tally::{Buckets, Shards, Tally};
 
-/// One in so many flushes is timed: reading the clock twice is a few percent of a small one. Odd, because a flush that
-/// is the only one of its flusher is asked for twice.
-const TIMED_EVERY: u64 = 7;
+/// One in so many flushes is timed: reading the clock twice is a few percent of a small one.
+const TIMED_EVERY: u64 = 8;
 
 /// The hub's counts.
 #[derive(Debug, Default)]
@@ -25,6 +24,8 @@ pub(super) struct Counters {
     opened: [Tally; 2],
     closes: [Tally; CLOSES.len()],
     overrun: [Tally; 4],
+    /// Messages and frames that flushers count as handed out and that were not.
+    missed: [Tally; 2],
     departed: Departed,
 }
 
@@ -59,12 +60,13 @@ struct Departed {
     shed: [Tally; 4],
 }
 
-/// The largest sum told so far: a connection that goes while the others are looked at is in neither sum for a moment,
-/// and a count never falls.
+/// The largest sum told so far: a connection that goes while the others are looked at is in neither sum for a moment, as
+/// is a batch of which some is missed before it is counted. A count never falls.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     bytes: AtomicU64,
     frames: AtomicU64,
+    deliveries: AtomicU64,
     shed: [AtomicU64; 4],
 }
 
@@ -86,8 +88,9 @@ impl Counters {
         timed.then(Stopwatch::start)
     }
 
-    /// A batch was handed to so many members.
-    pub(super) fn flushed(&self, batch: &Batch, members: u64, watch: Option<&Stopwatch>) {
+    /// A batch was offered to so many members.
+    pub(super) fn flushed(&self, batch: &Batch, members: usize, watch: Option<Stopwatch>) {
+        let members = members as u64;
         let here = self.flushes.here();
         let frames = batch.marks().len() as u64;
         here.batch_frames.observe(frames);
@@ -96,6 +99,14 @@ impl Counters {
         if let Some(watch) = watch {
             here.us.observe(watch.us());
         }
+    }
+
+    /// A batch was not for one of those that it was offered to: the member has left, or its connection ends.
+    #[cold]
+    pub(super) fn missed(&self, batch: &Batch) {
+        let [messages, frames] = &self.missed;
+        messages.add(batch.messages().into());
+        frames.add(batch.marks().len() as u64);
     }
 
     /// A frame found no place among what a room has to say.
@@ -177,6 +188,11 @@ impl Hub {
             }
         }
         let flushes = &counters.flushes;
+        // What was missed is read last, for the same reason.
+        let (deliveries, handed_out) = (flushes.sum(|f| &f.deliveries), flushes.sum(|f| &f.frames));
+        let [messages_missed, frames_missed] = counters.missed.each_ref().map(Tally::get);
+        let deliveries = deliveries.saturating_sub(messages_missed);
+        let handed_out = handed_out.saturating_sub(frames_missed);
         for (sum, told) in shed.iter_mut().zip(&self.told.shed) {
             *sum = never_less(told, *sum);
         }
@@ -185,8 +201,8 @@ impl Hub {
             opened: counters.opened.each_ref().map(Tally::get),
             closes: counters.closes.each_ref().map(Tally::get),
             published: flushes.sum(|f| &f.published),
-            deliveries: flushes.sum(|f| &f.deliveries),
-            frames_out: never_less(&self.told.frames, frames) + flushes.sum(|f| &f.frames),
+            deliveries: never_less(&self.told.deliveries, deliveries),
+            frames_out: never_less(&self.told.frames, frames + handed_out),
             bytes_out: never_less(&self.told.bytes, bytes),
             shed: drops(shed),
             overrun: drops(counters.overrun.each_ref().map(Tally::get)),

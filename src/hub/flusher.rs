@@ -28,8 +28,6 @@ pub(super) struct Flusher {
     next: usize,
     /// Set while members are served: dropped like this, it has panicked.
     serving: bool,
-    /// Members that took what is being served.
-    taken: u64,
     /// Since what is being served began to wait, if that is timed.
     watch: Option<Stopwatch>,
     /// At whom the flusher before this one panicked.
@@ -56,7 +54,6 @@ impl Flusher {
             changes: None,
             next: 0,
             serving: false,
-            taken: 0,
             watch: room.counters.flush_begins(),
             failed: None,
         };
@@ -82,13 +79,11 @@ impl Flusher {
                 Taken::Nothing => return,
             };
             self.next = 0;
-            // What is appended from here on waits for the next.
-            let next = self.room.counters.flush_begins();
             self.serve_all().await;
             if self.room.rest() {
                 return;
             }
-            self.watch = next;
+            self.watch = self.room.counters.flush_begins();
             // More was appended meanwhile. A slow member's owner gets its turn before that is offered.
             yield_now().await;
         }
@@ -112,7 +107,7 @@ impl Flusher {
             };
             self.next += 1;
             match &self.work {
-                Work::Offer(batch) => self.taken += u64::from(member.connection.offer(member, batch)),
+                Work::Offer(batch) => member.connection.offer(member, batch),
                 Work::CutOff => member.connection.end(End::Close(CloseCode::SlowConsumer)),
                 Work::Done => break,
             }
@@ -123,10 +118,8 @@ impl Flusher {
     /// All members have been served.
     fn served(&mut self) {
         if let Work::Offer(batch) = std::mem::replace(&mut self.work, Work::Done) {
-            let taken = std::mem::take(&mut self.taken);
-            self.room
-                .counters
-                .flushed(&batch, taken, self.watch.take().as_ref());
+            let counters = &self.room.counters;
+            counters.flushed(&batch, self.members.len(), self.watch.take());
         }
     }
 }
@@ -154,7 +147,6 @@ impl Drop for Flusher {
             changes: self.changes,
             next: self.next,
             serving: false,
-            taken: self.taken,
             watch: self.watch,
         };
         runtime.spawn(heir.run());

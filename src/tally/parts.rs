@@ -63,8 +63,8 @@ pub struct Sockets {
     pub overrun: Drops,
     /// Frames of each batch.
     pub batch_frames: Spread,
-    /// Microseconds from when a batch began to wait until all members were handed it; of one in seven. In a room that
-    /// never rests a batch may begin to wait when the one before it is taken.
+    /// Microseconds from when a batch began to wait until all members were handed it; of one in eight. In a room that
+    /// never rests it is counted from when the one before had been handed out.
     pub flush_us: Spread,
 }
 
@@ -201,7 +201,7 @@ pub struct Verb {
     pub name: &'static str,
     /// Answered, refused and failed: the state could not be reached.
     pub outcomes: [(&'static str, u64); 3],
-    /// Microseconds; of the first and then of one in 64.
+    /// Microseconds; of one in 64, and of the first of each thread.
     pub took_us: Spread,
 }
 

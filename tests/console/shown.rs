@@ -272,7 +272,7 @@ async fn who_does_not_read_comes_first() {
     assert!(all["outbox"]["bytes"].as_u64() > Some(100_000), "{all}");
     assert_eq!(
         all["outbox"]["bytes_each_max"],
-        server.node.limits.outbox_bytes_max
+        server.node.limits().outbox_bytes_max
     );
     let traffic = &all["traffic"];
     assert!(traffic["dropped_total"].as_u64() > Some(0), "{traffic}");

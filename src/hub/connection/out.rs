@@ -217,18 +217,15 @@ impl Connection {
         }
     }
 
-    /// A room's batch for this member: whether it was for it. The fast path is one write and no queue.
-    pub(in crate::hub) fn offer(&self, subscription: &Arc<Subscription>, batch: &Arc<Batch>) -> bool {
+    /// A room's batch for this member. The fast path is one write and no queue.
+    pub(in crate::hub) fn offer(&self, subscription: &Arc<Subscription>, batch: &Arc<Batch>) {
         let mut out = self.out.lock();
         if out.end.is_some() {
-            return false;
+            return subscription.room.counters.missed(batch);
         }
         match subscription.stage() {
-            Stage::Gone => return false,
-            Stage::Held => {
-                self.hold(&mut out, subscription, batch);
-                return true;
-            }
+            Stage::Gone => return subscription.room.counters.missed(batch),
+            Stage::Held => return self.hold(&mut out, subscription, batch),
             // Nearly always: none of it is older than what the member has.
             Stage::Live { after } if batch.first_after(after) == 0 => self.deliver(&mut out, batch),
             Stage::Live { after } => {
@@ -241,7 +238,6 @@ impl Connection {
         if !out.outbox.is_empty() {
             self.write(&mut out);
         }
-        true
     }
 
     /// Writes a batch straight to an idle wire, or queues it.

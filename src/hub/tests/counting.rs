@@ -44,6 +44,21 @@ async fn deliveries_frames_and_bytes_are_those_that_arrived() {
 }
 
 #[tokio::test]
+async fn who_has_left_or_ends_is_not_delivered_to() {
+    let (hub, room) = (Hub::default(), named("chat:a"));
+    let seats: Vec<Seat> = (0..3).map(|id| Seat::new(id, ALL)).collect();
+    let memberships: Vec<_> = seats.iter().map(|seat| seat.join(&hub, &room, 0)).collect();
+    say(&hub, &room, 1);
+    // Its flusher has begun; one of the members it will find has ended, and one leaves.
+    seats[0].connection.end(End::Broken);
+    memberships[1].connection.end_subscription(&memberships[1]);
+    quiet(&hub, &room).await;
+    let counts = hub.counts();
+    assert_eq!((counts.published, counts.deliveries), (1, 1));
+    assert_eq!(seats[2].read(), ["joined", "1"]);
+}
+
+#[tokio::test]
 async fn what_waits_is_there_and_what_is_dropped_is_counted() {
     let (hub, room) = (Hub::default(), named("chat:a"));
     let slow = Seat::new(1, 100);
