@@ -127,6 +127,8 @@ mod tests {
         );
         assert!(Local::bind(&path, 0o600).unwrap_err().contains("in use"));
         assert!(path.exists(), "who is refused removes nothing");
+        // Another name keeps its number from being given to the next one.
+        std::fs::hard_link(&path, folder.path().join("b.sock")).unwrap();
         drop(listener);
         // Nobody listens, as after a crash: the next one takes it, and the former one does not take it away.
         let next = Local::bind(&path, 0o660).unwrap();
