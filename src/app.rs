@@ -6,17 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::{Either, select};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::{Engine, Memory, Sink};
+use crate::listen::{self, Local};
 use crate::node::{self, BuildError, Node};
 use crate::{http, ops, ws};
-
-/// Connections waiting to be accepted.
-const BACKLOG: i32 = 4096;
 
 /// Why the gateway did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +26,8 @@ pub enum StartError {
         address: SocketAddr,
         error: std::io::Error,
     },
+    #[error("{0}")]
+    Local(String),
     #[error(transparent)]
     Build(#[from] BuildError),
 }
@@ -38,6 +37,7 @@ pub struct App {
     node: Arc<Node>,
     public: TcpListener,
     operator: TcpListener,
+    local: Option<Local>,
     addresses: Addresses,
 }
 
@@ -74,6 +74,11 @@ impl App {
         config.validate().map_err(StartError::Config)?;
         let public = listen("listen", config.listen)?;
         let operator = listen("operator_listen", config.operator_listen)?;
+        let local = config
+            .unix
+            .path()
+            .map(|path| Local::bind(path, config.unix.permissions()));
+        let local = local.transpose().map_err(StartError::Local)?;
         let taken = |name, listener: &TcpListener, address| {
             listener
                 .local_addr()
@@ -96,6 +101,7 @@ impl App {
             node: built.start(),
             public,
             operator,
+            local,
             addresses,
         })
     }
@@ -115,6 +121,11 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let router = http::router(&self.node);
         let serving = ws::Server::start(Arc::clone(&self.node), self.public, router);
+        let local = self.local.map(Local::into_parts);
+        let (listener, socket_file) = local.unzip();
+        if let Some(listener) = listener.flatten() {
+            serving.serve_local(listener);
+        }
         let operator = ws::Server::start_operator(
             Arc::clone(&self.node),
             self.operator,
@@ -129,6 +140,7 @@ impl App {
         tracing::info!("draining");
         let leaving = async {
             ws::drain::run(&self.node).await;
+            drop(socket_file);
             serving.stop().await;
             operator.stop().await;
         };
@@ -152,13 +164,5 @@ pub fn in_memory(memory: Arc<Memory>) -> Attachable {
 }
 
 fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|error| StartError::Bind { name, address, error })
+    listen::tcp(address).map_err(|error| StartError::Bind { name, address, error })
 }

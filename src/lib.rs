@@ -10,6 +10,7 @@ pub mod engine;
 pub mod greeting;
 pub mod http;
 pub mod hub;
+pub mod listen;
 pub mod node;
 pub mod ops;
 pub mod origin;

@@ -302,7 +302,7 @@ fn frameworks_stay_at_the_edge() {
     );
     only_in(&["src/auth/"], &["aws_lc_rs", "jsonwebtoken", "argon2"]);
     only_in(
-        &["src/auth/certificate.rs", "src/ws/tls.rs", "src/ws/accept.rs"],
+        &["src/auth/certificate.rs", "src/ws/tls.rs", "src/ws/admit.rs"],
         &["rustls", "tokio_rustls"],
     );
     only_in(&["src/config/", "src/main.rs"], &["toml", "clap"]);

@@ -129,6 +129,8 @@ limits! {
     head_ms: u64 = 5_000;
     /// Time for a TLS handshake, ms; the time for the first request head begins after it.
     tls_handshake_ms: u64 = 5_000;
+    /// Time for a PROXY header to arrive, ms.
+    proxy_header_ms: u64 = 5_000;
     /// Request head, bytes.
     head_bytes_max: usize = 16 * 1024;
     /// Headers of a request.
@@ -247,6 +249,10 @@ impl Limits {
         check(
             (100..=60_000).contains(&self.tls_handshake_ms),
             "tls_handshake_ms must be 100 to 60000",
+        );
+        check(
+            (100..=60_000).contains(&self.proxy_header_ms),
+            "proxy_header_ms must be 100 to 60000",
         );
         check(
             self.head_bytes_max >= 8 * 1024,

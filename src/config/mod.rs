@@ -7,6 +7,7 @@ pub mod operator;
 mod origins;
 pub mod proxies;
 pub mod tls;
+pub mod unix;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ pub use operator::OperatorKey;
 pub use origins::is_origin;
 pub use proxies::ForwardingHeader;
 pub use tls::Tls;
+pub use unix::Unix;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,10 +47,13 @@ pub struct Config {
     pub trusted_proxies: Vec<String>,
     /// Where they write it down: `x_forwarded_for`, `forwarded`, or `any`. Default `any`.
     pub forwarding_header: ForwardingHeader,
+    /// Whether those proxies write a PROXY header (version 1 or 2) in front of each connection. Default false.
+    pub proxy_protocol: bool,
     /// `default` or `bench`. `bench` raises every rate and every count per address and per user a thousandfold and
     /// is refused unless bound to loopback.
     pub limits_profile: Profile,
     pub tls: Tls,
+    pub unix: Unix,
     /// Levels of the log by module, such as `info,countersign::node=debug`. Default `info`; the variable
     /// `COUNTERSIGN_LOG` wins over it.
     pub log_levels: Option<String>,
@@ -180,8 +185,10 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             forwarding_header: ForwardingHeader::Any,
+            proxy_protocol: false,
             limits_profile: Profile::Default,
             tls: Tls::default(),
+            unix: Unix::default(),
             log_levels: None,
             accounts: Accounts::default(),
             tokens: Tokens::default(),
@@ -368,7 +375,12 @@ impl Config {
                 .iter()
                 .filter_map(|host| operator::host_problem(host)),
         );
-        problems.extend(proxies::problems(&self.trusted_proxies));
+        let nobody = self.trusted_proxies.is_empty() && self.unix.path.is_none();
+        problems.extend(proxies::problems(
+            &self.trusted_proxies,
+            self.proxy_protocol && nobody,
+        ));
+        problems.extend(self.unix.problems());
         problems.extend(self.tls.problems(self.public_origin.as_deref()));
         problems.extend(self.limits.problems());
         if problems.is_empty() {
@@ -440,64 +452,4 @@ pub const COUNTERS_MAX: usize = 16;
 pub const COUNTER_BYTES_MAX: usize = 32;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_is_sound() {
-        assert_eq!(Config::default().validate(), Ok(()));
-        assert_eq!(Config::from_toml("").map(|c| c.listen.port()), Ok(8080));
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let config = Config::from_toml(
-            r#"
-            listen = "0.0.0.0:8080"
-            limits_profile = "bench"
-            allowed_origins = ["https://a.example/path", "example.com"]
-            trusted_proxies = ["10.0.0.0/8", "proxy.example"]
-            [tokens]
-            access_ms = 1
-            [qr]
-            rotate_ms = 50
-            [namespaces."a:b"]
-            [namespaces.ok]
-            counters = ["likes", "no spaces"]
-            "#,
-        )
-        .unwrap();
-        let problems = config.validate().unwrap_err();
-        for part in [
-            "bench",
-            "public_origin",
-            "a.example/path",
-            "example.com",
-            "proxy.example",
-            "access_ms",
-            "rotate_ms",
-            "a:b",
-            "counters",
-        ] {
-            assert!(
-                problems.iter().any(|p| p.contains(part)),
-                "{part} not in {problems:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn namespaces_are_added_to_the_defaults() {
-        let config = Config::from_toml("[namespaces.game]\n[namespaces.chat]\nanonymous = false").unwrap();
-        let names: Vec<_> = config.namespaces.keys().map(String::as_str).collect();
-        assert_eq!(names, ["chat", "default", "game", "live"]);
-        assert!(!config.namespaces["chat"].anonymous && config.namespaces["default"].anonymous);
-    }
-
-    #[test]
-    fn unknown_keys_are_errors() {
-        assert!(Config::from_toml("lisen = 1").unwrap_err().contains("lisen"));
-        let told = Config::from_toml("[qr]\nlife = 1").unwrap_err();
-        assert!(told.starts_with("line 2: ") && told.contains("life"), "{told}");
-    }
-}
+mod tests;

@@ -71,9 +71,14 @@ fn mapped(network: IpNet) -> Option<String> {
     ))
 }
 
-/// What is wrong with a list, one sentence each.
-pub(super) fn problems(list: &[String]) -> Vec<String> {
+/// What is wrong with a list, and with its use, one sentence each.
+pub(super) fn problems(list: &[String], believes_nobody: bool) -> Vec<String> {
     let mut problems: Vec<String> = list.iter().filter_map(|text| network(text).err()).collect();
+    if believes_nobody {
+        problems.push(
+            "proxy_protocol = true and nobody is believed: list the proxies that write the header in trusted_proxies".into(),
+        );
+    }
     if list.len() > TRUSTED_PROXIES_MAX {
         problems.push(format!(
             "trusted_proxies has {} entries: at most {TRUSTED_PROXIES_MAX}",
@@ -125,7 +130,8 @@ mod tests {
     #[test]
     fn the_list_is_bounded() {
         let list = vec!["10.0.0.1".to_owned(); TRUSTED_PROXIES_MAX];
-        assert!(problems(&list).is_empty());
-        assert_eq!(problems(&[list, vec!["x".to_owned()]].concat()).len(), 2);
+        assert!(problems(&list, false).is_empty());
+        assert_eq!(problems(&[list, vec!["x".to_owned()]].concat(), false).len(), 2);
+        assert!(problems(&[], true)[0].contains("proxy_protocol"));
     }
 }

@@ -5,6 +5,7 @@ pub mod counter;
 pub mod forwarded;
 pub mod network;
 pub mod outbox;
+pub mod proxy_protocol;
 pub mod rate;
 pub mod room;
 pub mod session;

@@ -268,6 +268,20 @@ impl Admission {
         self.refusal.as_deref()
     }
 
+    /// A proxy has said whose its whole connection is: from here on it is one of that address, and counts as if it had
+    /// come from there. `false`: drop it.
+    pub fn becomes(&mut self, address: IpAddr, now: u64) -> bool {
+        self.leave();
+        let network = network_of(address);
+        let entered = self.door.enter(network, Stay::Long, now);
+        *self.network.lock() = Some(network);
+        self.of_a_proxy = false;
+        if self.refusal.is_none() {
+            self.refusal = self.door.check(&entered).err().map(Box::new);
+        }
+        here <= self.door.bounds().address_max.saturating_add(REFUSED_AT_ONCE_MAX)
+    }
+
     /// From here on a proxy's socket counts under this address, as a connection of its: what a proxy opens for each
     /// request and what it keeps and shares are then the same. As a new one it counts if the stay is long: a browser
     /// without a proxy would send the brief requests of a page over a few connections. Any other socket counts as
@@ -372,6 +386,27 @@ mod tests {
         assert_eq!(door.total(), 0);
         door.sweep(10_000);
         assert!(door.addresses.is_empty());
+        assert!(door.admit(address, 10_000).unwrap().refusal().is_none());
+    }
+
+    #[test]
+    fn a_connection_that_a_proxy_announces_counts_where_it_comes_from() {
+        let door = door(1_000, 2);
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let announced = |_| {
+            let mut place = door.admit_proxy(0).unwrap();
+            let stays = place.becomes(address, 0);
+            (place, stays)
+        };
+        let held: Vec<_> = (0..3 + REFUSED_AT_ONCE_MAX).map(announced).collect();
+        let served = held.iter().filter(|(place, _)| place.refusal().is_none());
+        assert_eq!(served.count(), 2);
+        let dropped: Vec<_> = held.iter().map(|(_, stays)| !stays).collect();
+        assert_eq!(dropped.iter().filter(|d| **d).count(), 1);
+        // It is its whole life there: an answered request frees nothing.
+        held[0].0.count_for_nobody();
+        assert!(door.admit(address, 0).is_none());
+        drop(held);
         assert!(door.admit(address, 10_000).unwrap().refusal().is_none());
     }
 

@@ -29,7 +29,7 @@ pub use crate::refusal::Refusal;
 pub use admission::{Admission, Stay};
 pub use lock::Locked;
 pub use presence::Presence;
-pub use proxies::{Forwarding, STRANGER_MS, STRANGERS_MAX};
+pub use proxies::{Forwarding, Peer, STRANGER_MS, STRANGERS_MAX};
 pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
 pub use reload::{Change, Effect, SETTINGS};
 pub use rooms::{Message, Page};
@@ -43,6 +43,7 @@ use crate::auth::{jwt, key, secret};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::core::attempt::Policy;
+use crate::core::proxy_protocol::Origin;
 use crate::engine::memory::MemoryLimits;
 use crate::engine::{self, AttemptRef, Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
@@ -269,6 +270,39 @@ impl Node {
         }
     }
 
+    /// A place for a socket of the Unix-domain listener, which is a proxy's. `None`: drop it.
+    pub fn admit_local(&self) -> Option<Admission> {
+        self.door.admit_proxy(self.clock.now())
+    }
+
+    /// Whether a peer writes a PROXY header first. Who is not listed is not asked for one, and refused with it.
+    pub fn writes_proxy_header(&self, peer: Peer) -> bool {
+        let config = self.config();
+        config.proxy_protocol
+            && match peer {
+                Peer::At(address) => self.proxies.is_listed(address),
+                Peer::Local => true,
+                Peer::ProxyItself(_) => false,
+            }
+    }
+
+    /// Who the peer is after its PROXY header, and whether it may stay: the connection counts where it comes from.
+    pub fn announced(&self, origin: Origin, proxy: Peer, place: &mut Admission) -> (Peer, bool) {
+        let now = self.clock.now();
+        match (origin, proxy) {
+            // One proxy behind another: the first of them says in its requests whose each is.
+            (Origin::Client(address), _) if self.proxies.is_listed(address) => (Peer::At(address), true),
+            (Origin::Client(address), _) => (Peer::At(address), place.becomes(address, now)),
+            (Origin::Proxy, Peer::At(address) | Peer::ProxyItself(address)) => {
+                (Peer::ProxyItself(address), place.becomes(address, now))
+            }
+            (Origin::Proxy, Peer::Local) => {
+                let here = IpAddr::from([127, 0, 0, 1]);
+                (Peer::ProxyItself(here), place.becomes(here, now))
+            }
+        }
+    }
+
     /// Whose request it is, by its peer and what it says: the address for everything that asks for one. Over a proxy's
     /// socket, which `place` is, it counts as a connection of that address.
     ///
@@ -276,13 +310,17 @@ impl Node {
     /// `rate_limited` and `unavailable`, as for a socket of that address; `bad_request` when a proxy names two.
     pub fn client_of(
         &self,
-        peer: IpAddr,
+        peer: Peer,
         said: &Forwarding<'_>,
         place: &Admission,
         stay: Stay,
     ) -> Result<IpAddr, Refusal> {
         let now = self.clock.now();
-        let client = self.proxies.client_of(peer, said, now)?;
+        let client = match peer {
+            Peer::At(address) => self.proxies.client_of(address, said, now)?,
+            Peer::ProxyItself(address) => address.to_canonical(),
+            Peer::Local => self.proxies.client_of_local(said)?,
+        };
         place.count_for(client, stay, now)?;
         Ok(client)
     }

@@ -27,6 +27,24 @@ pub struct Forwarding<'a> {
     pub forwarded: Vec<&'a [u8]>,
 }
 
+impl Forwarding<'_> {
+    fn is_nothing(&self) -> bool {
+        self.x_forwarded_for.is_empty() && self.forwarded.is_empty()
+    }
+}
+
+/// Who is at the other end of a connection, as far as its bytes and its proxy say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Somebody at an address. What its requests say of where they come from is heard, and believed when it is listed.
+    At(IpAddr),
+    /// A proxy that has said of this connection that it is its own, or that it cannot name whose it is. What its
+    /// requests say may be anybody's, so it is not heard.
+    ProxyItself(IpAddr),
+    /// Whoever may connect to the Unix-domain socket.
+    Local,
+}
+
 /// The proxies in front of this node.
 #[derive(Debug)]
 pub(super) struct Proxies {
@@ -119,14 +137,32 @@ impl Proxies {
     /// caller's own, and neither believing it nor counting the caller as the proxy would be right.
     pub(super) fn client_of(&self, peer: IpAddr, said: &Forwarding<'_>, now: u64) -> Result<IpAddr, Refusal> {
         let peer = peer.to_canonical();
-        if said.x_forwarded_for.is_empty() && said.forwarded.is_empty() {
+        if said.is_nothing() {
             return Ok(peer);
         }
-        let listed = self.listed.load();
-        if !listed.has(peer) {
+        if !self.is_listed(peer) {
             self.saw_stranger(peer, now);
             return Ok(peer);
         }
+        Ok(self.named(said, Some(peer))?.unwrap_or(peer))
+    }
+
+    /// Whose request it is that came over a Unix-domain socket: whoever may connect there is believed, and has no
+    /// address of its own that could be meant.
+    ///
+    /// # Errors
+    /// `bad_request` when nobody is named, and as in [`Proxies::client_of`].
+    pub(super) fn client_of_local(&self, said: &Forwarding<'_>) -> Result<IpAddr, Refusal> {
+        self.named(said, None)?.ok_or_else(|| {
+            Refusal::bad_request(
+                "over a Unix-domain socket each request names its client: have the proxy set X-Forwarded-For or Forwarded",
+            )
+        })
+    }
+
+    /// Whom a believed peer names.
+    fn named(&self, said: &Forwarding<'_>, peer: Option<IpAddr>) -> Result<Option<IpAddr>, Refusal> {
+        let listed = self.listed.load();
         let read = |notation, lines: &[&[u8]]| {
             client_address(notation, lines.iter().copied(), |address| listed.has(address))
         };
@@ -145,14 +181,14 @@ impl Proxies {
                 client
             }
         };
-        Ok(client.unwrap_or(peer))
+        Ok(client)
     }
 
     /// Warned of once in a process's life: callers can bring it about.
-    fn disagreement(&self, peer: IpAddr) -> Refusal {
+    fn disagreement(&self, peer: Option<IpAddr>) -> Refusal {
         if !self.disagreed.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                %peer,
+                peer = peer.map(tracing::field::display),
                 "a listed proxy sent X-Forwarded-For and Forwarded that name different clients, and the request was \
                  refused: set forwarding_header to the one it writes"
             );

@@ -77,6 +77,9 @@ settings! {
     Now allowed_origins;
     Now trusted_proxies;
     Now forwarding_header;
+    New proxy_protocol;
+    Restart unix.path;
+    Restart unix.mode;
     Restart limits_profile;
     Now log_levels;
     Now accounts.open_registration;
@@ -108,6 +111,7 @@ settings! {
     Now drain.hard_ms;
     Now namespaces;
     New limits.tls_handshake_ms;
+    New limits.proxy_header_ms;
     New limits.head_ms;
     Restart limits.head_bytes_max;
     Restart limits.headers_max;

@@ -58,7 +58,10 @@ pub fn check_levels(levels: &str) -> Result<(), String> {
         ))
     };
     // The library takes a word that is no level for a module whose every line is wanted, and no other's.
-    let is_no_level = |part: &str| !part.contains(['=', '[']) && part.trim().parse::<LevelFilter>().is_err();
+    let is_no_level = |part: &str| {
+        let part = part.trim();
+        !part.contains(['=', '[']) && (part.is_empty() || part.parse::<LevelFilter>().is_err())
+    };
     if let Some(part) = levels.split(',').find(|part| is_no_level(part)) {
         return problem(&format!("has no level {part:?}"));
     }

@@ -26,26 +26,23 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::close;
 use super::open::{self, Arrival};
 use super::stream::{Answering, HttpStream, Socket, Stream};
-use super::tls;
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
-use crate::auth::certificate::Certificate;
 use crate::http::{ClientAddress, HttpError, Page, Place, Streams, forwarding, lasts, waits};
-use crate::node::{Admission, Node, Refusal, Stay};
+use crate::node::{Admission, Node, Peer, Refusal, Stay};
 
 /// Where the socket is.
 const SOCKET_PATH: &str = "/v1/ws";
 /// Requests of the operator served at once; they use the descriptors kept for them.
-const OPERATORS_MAX: usize = 16;
+pub(super) const OPERATORS_MAX: usize = 16;
 /// Shortest and longest pause after the system refused a socket.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// A stop waits this long for what has begun.
@@ -56,18 +53,18 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    node: Arc<Node>,
+pub(super) struct Shared {
+    pub(super) node: Arc<Node>,
     router: Router,
-    face: Face,
+    pub(super) face: Face,
     http: http1::Builder,
-    stopping: watch::Sender<bool>,
-    tracker: Tracker,
+    pub(super) stopping: watch::Sender<bool>,
+    pub(super) tracker: Tracker,
 }
 
 /// Which of the two ports this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Face {
+pub(super) enum Face {
     Public,
     Operator,
 }
@@ -101,13 +98,19 @@ impl Server {
             tracker: Tracker::default(),
         });
         prepare(&listener, shared.node.limits().send_buffer_bytes);
-        tokio::spawn(accept(Arc::clone(&shared), listener));
+        tokio::spawn(accept(Arc::clone(&shared), Listener::Tcp(listener)));
         Self { shared }
     }
 
-    /// Serves one connection that came some other way, such as TLS.
+    /// Serves a Unix-domain socket too, whose peers name the clients they speak for.
+    pub fn serve_local(&self, listener: UnixListener) {
+        tokio::spawn(accept(Arc::clone(&self.shared), Listener::Unix(listener)));
+    }
+
+    /// Serves one connection that came some other way, such as a stream of this process.
     pub fn serve_stream(&self, stream: impl Socket, peer: SocketAddr) {
-        self.shared.take(Stream::Other(Box::new(stream)), peer);
+        self.shared
+            .take(Stream::Other(Box::new(stream)), Peer::At(peer.ip()));
     }
 
     /// Takes no new connection, lets requests that have begun end, and waits for all tasks, a few seconds at
@@ -138,7 +141,28 @@ fn prepare(listener: &TcpListener, send_buffer_bytes: usize) {
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+/// Where connections come from.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Peer::At(peer.ip())))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Other(Box::new(stream)), Peer::Local))
+            }
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: Listener) {
     let mut stopping = shared.stopping.subscribe();
     let mut pause = BACKOFF.0;
     loop {
@@ -150,7 +174,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 pause = BACKOFF.0;
-                shared.take(Stream::Tcp(stream), peer);
+                shared.take(stream, peer);
             }
             Err(e) if is_the_peers(&e) => {}
             Err(e) => {
@@ -171,67 +195,11 @@ fn is_the_peers(e: &std::io::Error) -> bool {
     )
 }
 
-impl Shared {
-    fn take(self: &Arc<Self>, stream: Stream, peer: SocketAddr) {
-        let place = match self.face {
-            Face::Public => match self.node.admit(peer.ip()) {
-                Some(place) => Some(place),
-                None => return,
-            },
-            Face::Operator if self.tracker.count() >= OPERATORS_MAX => return,
-            Face::Operator => None,
-        };
-        let tracked = self.tracker.track();
-        match (stream, self.certificate()) {
-            (Stream::Tcp(stream), Some(certificate)) => {
-                // To be told so it would need a handshake, which costs more than what is refused.
-                if place.as_ref().is_none_or(|place| place.refusal().is_none()) {
-                    let server = certificate.server();
-                    tokio::spawn(secure(Arc::clone(self), stream, server, peer, place, tracked));
-                }
-            }
-            (stream, _) => {
-                tokio::spawn(serve(Arc::clone(self), stream, peer, place, tracked));
-            }
-        }
-    }
-
-    /// What is shown to peers before they are served; `None` where they are served without TLS.
-    fn certificate(&self) -> Option<Arc<Certificate>> {
-        match self.face {
-            Face::Public => self.node.certificate(),
-            Face::Operator => None,
-        }
-    }
-}
-
-/// The handshake, which has its own time, and what comes after it.
-async fn secure(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    server: Arc<ServerConfig>,
-    peer: SocketAddr,
-    place: Option<Admission>,
-    tracked: Tracked,
-) {
-    let patience = Duration::from_millis(shared.node.limits().tls_handshake_ms);
-    let mut stopping = shared.stopping.subscribe();
-    let stream = tokio::select! {
-        stream = tls::accept(stream, server, patience) => stream,
-        // The sender lives in `shared`, so this ends by the value alone.
-        _ = stopping.wait_for(|stop| *stop) => None,
-    };
-    if let Some(stream) = stream {
-        // In a task of its own, so that what the handshake needed is free.
-        tokio::spawn(serve(shared, stream, peer, place, tracked));
-    }
-}
-
 /// The requests of one connection, and what comes after them.
-async fn serve(
+pub(super) async fn serve(
     shared: Arc<Shared>,
     stream: Stream,
-    peer: SocketAddr,
+    peer: Peer,
     place: Option<Admission>,
     tracked: Tracked,
 ) {
@@ -288,7 +256,7 @@ async fn serve(
 /// Answers the requests of one connection.
 struct Desk {
     shared: Arc<Shared>,
-    peer: SocketAddr,
+    peer: Peer,
     place: Option<Arc<Admission>>,
     /// Why this connection gets one answer and no more.
     refusal: Option<Refusal>,
@@ -412,8 +380,13 @@ impl Desk {
     /// Whose request it is. What a proxy's socket is used for counts under that address until it is `answered`; a
     /// WebSocket and an event stream count for as long as they last.
     fn client_of(&self, parts: &Parts) -> Result<IpAddr, Refusal> {
-        let peer = self.peer.ip();
-        let Some(place) = &self.place else { return Ok(peer) };
+        let Some(place) = &self.place else {
+            // The operator's port hears of no proxies.
+            return Ok(match self.peer {
+                Peer::At(address) | Peer::ProxyItself(address) => address,
+                Peer::Local => IpAddr::from([127, 0, 0, 1]),
+            });
+        };
         let path = parts.uri.path();
         let stay = if path == SOCKET_PATH || lasts(path) {
             Stay::Long
@@ -421,7 +394,7 @@ impl Desk {
             Stay::Brief
         };
         let said = forwarding(&parts.headers);
-        self.shared.node.client_of(peer, &said, place, stay)
+        self.shared.node.client_of(self.peer, &said, place, stay)
     }
 
     fn answered(&self) {
@@ -454,6 +427,8 @@ fn last(mut response: Response<Body>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]

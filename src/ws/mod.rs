@@ -2,6 +2,8 @@
 //!
 //! - [`accept`]: the loop, and the requests of one connection. Below hyper, [`stream`] and [`head`] keep the
 //!   head's time and refuse what two servers could read differently.
+//! - [`admit`]: a place, and what comes before the first request.
+//! - [`proxy_header`]: what a proxy writes in front of a connection, where that is configured.
 //! - [`tls`]: the TLS handshake, where a certificate is configured.
 //! - [`upgrade`]: the handshake, and [`open`]: what follows it.
 //! - [`connection`]: the task of one socket; [`reader`] and [`meter`] take its bytes apart, [`lanes`] keeps its
@@ -9,6 +11,7 @@
 //! - [`drain`]: how all of them end.
 
 mod accept;
+mod admit;
 mod close;
 mod connection;
 pub mod dispatch;
@@ -17,6 +20,7 @@ mod head;
 mod lanes;
 mod meter;
 mod open;
+mod proxy_header;
 mod reader;
 mod stream;
 mod tls;
