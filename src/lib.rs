@@ -13,5 +13,7 @@ pub mod hub;
 pub mod node;
 pub mod ops;
 pub mod origin;
+pub mod production;
 pub mod refusal;
+pub mod version;
 pub mod ws;

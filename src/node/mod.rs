@@ -21,6 +21,7 @@ use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
 
+pub use crate::ops::ids::connection_name;
 use crate::refusal;
 pub use crate::refusal::Refusal;
 pub use admission::{Admission, Stay};
@@ -41,6 +42,7 @@ use crate::core::attempt::Policy;
 use crate::engine::memory::MemoryLimits;
 use crate::engine::{AttemptRef, Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
+use crate::ops::ids::{RequestId, RequestIds};
 use crate::ops::metrics::{self, Metrics};
 use crate::origin::Origins;
 use admission::Door;
@@ -64,6 +66,7 @@ pub struct Node {
     proxies: Proxies,
     draining: AtomicBool,
     next_connection: AtomicU64,
+    request_ids: RequestIds,
     departures: mpsc::UnboundedSender<Departure>,
     repairs: sink::Repairs,
     turns: follow::Turns,
@@ -83,7 +86,7 @@ struct Departure {
 /// Why a node could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error(transparent)]
+    #[error("tokens.key_file: {0}")]
     Key(#[from] key::KeyError),
     #[error("the password hasher could not be set up: {0}")]
     Password(String),
@@ -208,6 +211,7 @@ impl Node {
             hasher,
             draining: AtomicBool::new(false),
             next_connection: AtomicU64::new(first),
+            request_ids: RequestIds::new(first),
             departures,
             repairs,
             turns: follow::Turns::default(),
@@ -245,6 +249,14 @@ impl Node {
         let client = self.proxies.client_of(peer, said, now)?;
         place.count_for(client, stay, now)?;
         Ok(client)
+    }
+
+    /// What a request is called: as its peer says, if that is a listed proxy, or by a number of ours.
+    pub fn request_id(&self, peer: IpAddr, said: Option<&str>) -> RequestId {
+        let named = said.filter(|_| self.proxies.is_listed(peer));
+        named
+            .and_then(RequestId::parse)
+            .unwrap_or_else(|| self.request_ids.next())
     }
 
     /// Sockets accepted and not yet gone.
@@ -329,9 +341,4 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.repairs.close();
     }
-}
-
-/// The wire name of a connection.
-pub fn connection_name(id: ConnectionId) -> String {
-    format!("c_{id:016x}")
 }

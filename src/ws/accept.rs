@@ -33,11 +33,13 @@ use tower::ServiceExt;
 
 use super::close;
 use super::open::{self, Arrival};
+use super::request_id::Asked;
 use super::stream::{Answering, HttpStream, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
 use crate::http::{ClientAddress, HttpError, Page, Place, Streams, forwarding, lasts, waits};
 use crate::node::{Admission, Node, Refusal, Stay};
+use crate::ops::ids;
 
 /// Where the socket is.
 const SOCKET_PATH: &str = "/v1/ws";
@@ -262,8 +264,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let desk = Arc::clone(&self.0);
         async move {
-            let answered = AssertUnwindSafe(desk.answer(request)).catch_unwind().await;
-            Ok(answered.unwrap_or_else(|_| {
+            let node = &desk.shared.node;
+            let asked = Asked::of(node, desk.peer.ip(), &request);
+            let answer = AssertUnwindSafe(desk.answer(request)).catch_unwind();
+            let answered = ids::in_request(asked.id.clone(), answer).await;
+            let response = answered.unwrap_or_else(|_| {
                 last(
                     HttpError(Refusal::new(
                         ErrorCode::Internal,
@@ -271,7 +276,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                     ))
                     .into_response(),
                 )
-            }))
+            });
+            Ok(asked.answered(node, response))
         }
         .boxed()
     }

@@ -5,6 +5,7 @@
 //! - [`upgrade`]: the handshake, and [`open`]: what follows it.
 //! - [`connection`]: the task of one socket; [`reader`] and [`meter`] take its bytes apart, [`lanes`] keeps its
 //!   commands in order, [`dispatch`] says what they mean, [`close`] ends it.
+//! - [`request_id`]: what a request is called in its answer and in the log.
 //! - [`drain`]: how all of them end.
 
 mod accept;
@@ -17,6 +18,7 @@ mod lanes;
 mod meter;
 mod open;
 mod reader;
+mod request_id;
 mod stream;
 mod tracker;
 mod upgrade;
