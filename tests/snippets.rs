@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,14 +42,9 @@ fn root() -> PathBuf {
 
 /// All documents that a reader copies from.
 fn documents() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = [
-        "README.md",
-        "SECURITY.md",
-        "CONTRIBUTING.md",
-        "loadtest/README.md",
-    ]
-    .map(|name| root().join(name))
-    .into();
+    let mut all: Vec<PathBuf> = ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
+        .map(|name| root().join(name))
+        .into();
     let folder = std::fs::read_dir(root().join("docs")).unwrap();
     all.extend(
         folder
@@ -361,6 +356,47 @@ fn alike(text: &str) -> Vec<String> {
             .to_owned()
     };
     text.lines().map(line).collect()
+}
+
+/// What a heading is called in a link: lower case, hyphens for spaces, nothing else that is no letter or digit.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|rest| rest.trim_start_matches('#').trim());
+    let slug = |heading: &str| -> String {
+        let kept = heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c })
+            .collect::<String>()
+            .to_lowercase()
+    };
+    headings.map(slug).collect()
+}
+
+/// A link to a heading finds one.
+#[test]
+fn links_to_headings_find_them() {
+    let mut broken = Vec::new();
+    for path in documents() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let Some((file, anchor)) = link.split_once('#').filter(|_| !link.contains("://")) else {
+                continue;
+            };
+            let other = if file.is_empty() {
+                path.clone()
+            } else {
+                path.parent().unwrap().join(file)
+            };
+            let found = std::fs::read_to_string(&other).is_ok_and(|text| anchors(&text).contains(anchor));
+            if !found {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// The script of docs/first-run.md, with a compiler that has the program ready.
