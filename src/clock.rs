@@ -70,6 +70,23 @@ impl Clock {
     }
 }
 
+/// How long something takes, for what is counted and decides nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    #[allow(clippy::disallowed_methods, reason = "as in `system`")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whole microseconds since.
+    pub fn us(&self) -> u64 {
+        whole_ms(self.0.elapsed().as_micros())
+    }
+}
+
 fn whole_ms(ms: u128) -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }

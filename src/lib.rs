@@ -15,5 +15,6 @@ pub mod ops;
 pub mod origin;
 pub mod production;
 pub mod refusal;
+pub mod tally;
 pub mod version;
 pub mod ws;

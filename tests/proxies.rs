@@ -222,6 +222,20 @@ async fn an_ipv6_client_counts_by_its_64() {
     server.stop().await;
 }
 
+/// Threat 34: whoever walks through the networks of a /48 gets eight times what one of them gets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ipv6_site_counts_as_eight() {
+    let server = behind_a_proxy(|c| c.limits.qr_open_rate = two()).await;
+    let open = async |address: String| open_code(server.addr, &[(X, address.as_str())]).await.status;
+    let mut statuses = Vec::new();
+    for network in 0..20 {
+        statuses.push(open(format!("2001:db8:1:{network:x}::1")).await);
+    }
+    assert_eq!(statuses, [[201; 16].as_slice(), &[429; 4]].concat());
+    assert_eq!(open("2001:db8:2::1".into()).await, 201);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_configured_header_is_read() {
     let server = behind_a_proxy(|c| {

@@ -42,9 +42,14 @@ fn root() -> PathBuf {
 
 /// All documents that a reader copies from.
 fn documents() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
-        .map(|name| root().join(name))
-        .into();
+    let mut all: Vec<PathBuf> = [
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "loadtest/README.md",
+    ]
+    .map(|name| root().join(name))
+    .into();
     let folder = std::fs::read_dir(root().join("docs")).unwrap();
     all.extend(
         folder

@@ -45,6 +45,11 @@ macro_rules! commands {
             pub const fn name(&self) -> &'static str {
                 match self { $( Command::$variant(_) => $name, )* }
             }
+            /// Its place in [`Command::NAMES`].
+            pub const fn number(&self) -> usize {
+                enum Number { $( $variant, )* }
+                match self { $( Command::$variant(_) => Number::$variant as usize, )* }
+            }
         }
 
         fn parse_fields<'a>(kind: &str, text: &'a str) -> Option<Result<Command<'a>, serde_json::Error>> {

@@ -1,7 +1,7 @@
 //! A connection's or a request's authenticated session, and the tokens that prove it.
 //!
-//! [`Session`] can be made only here, from a token that was verified together with its device: whoever holds
-//! one may be stamped as the sender of a message.
+//! [`Session`] can be made only here, from a token that was verified together with its device, or by the redemption
+//! of a QR login: whoever holds one may be stamped as the sender of a message.
 
 use std::sync::Arc;
 
@@ -208,20 +208,33 @@ impl Sessions {
         self.session_of(&claims, now).await
     }
 
-    /// The session of a token this gateway has just made for the connection that asks: it proved the claim,
-    /// so a token bound to a key needs no second proof here.
+    /// The session that a redemption has made, for the connection that redeemed: ticket, claim and device were
+    /// proved for it, so its token, which lapses at `expires_at`, is not read back, nor its key proved.
     ///
     /// # Errors
-    /// `invalid_token`.
-    pub async fn adopt(&self, token: &str, device: &DeviceId, now: u64) -> Result<Arc<Session>, Refusal> {
-        let claims = self.keys.verify(token, now).map_err(|e| invalid(&e))?;
-        if !claims.device.as_ref().is_some_and(|bound| bound.matches(device)) {
+    /// `invalid_token` when the session has ended or its token lapsed, `device_mismatch`.
+    pub async fn adopt(
+        &self,
+        session: &str,
+        user: &UserId,
+        expires_at: u64,
+        device: &DeviceId,
+        now: u64,
+    ) -> Result<Arc<Session>, Refusal> {
+        let record = self.engine.session(session.to_owned(), now).await?;
+        let Some(record) = record.filter(|record| record.identity.user.id == *user) else {
+            return Err(self.why_ended(user).await?);
+        };
+        if !record.identity.device.matches(device) {
             return Err(Refusal::new(
                 ErrorCode::DeviceMismatch,
-                "this token belongs to another device",
+                "this session belongs to another device",
             ));
         }
-        self.session_of(&claims, now).await
+        if now >= expires_at {
+            return Err(invalid(&TokenError::Expired));
+        }
+        Ok(Session::new(&record, expires_at))
     }
 
     async fn session_of(&self, claims: &Claims, now: u64) -> Result<Arc<Session>, Refusal> {

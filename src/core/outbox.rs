@@ -68,6 +68,16 @@ pub struct Shed {
     pub replaced: u32,
 }
 
+impl std::ops::AddAssign for Shed {
+    fn add_assign(&mut self, more: Self) {
+        let sum = |a: &mut u32, b: u32| *a = a.saturating_add(b);
+        sum(&mut self.low, more.low);
+        sum(&mut self.normal, more.normal);
+        sum(&mut self.presence, more.presence);
+        sum(&mut self.replaced, more.replaced);
+    }
+}
+
 /// What may never be dropped exceeds the bound: close with 4008.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;

@@ -7,6 +7,7 @@
 pub mod event;
 pub mod memory;
 pub mod record;
+mod tallies;
 
 use std::sync::Arc;
 
@@ -19,9 +20,11 @@ use serde::{Deserialize, Serialize};
 pub use event::{Event, Sink, Topic};
 pub use memory::Memory;
 pub use record::{Account, EngineError, Identity, OnceKey, Present, RefreshState, Replaced, SessionRecord};
+pub use tallies::Tallies;
 
 use crate::core::attempt::{Attempt, AttemptKey, QrId, Step};
 use crate::core::stream::{Draft, Publication};
+use crate::tally::parts::Operations;
 
 /// A message's place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +123,21 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What was asked so far.
+    pub fn counts(&self) -> Operations {
+        let (rooms, history_bytes, tallies) = match self {
+            Engine::Memory(memory) => (memory.rooms_kept(), memory.history_bytes(), &memory.tallies),
+            Engine::Remote(remote) => (0, 0, remote.tallies()),
+        };
+        Operations {
+            rooms,
+            history_bytes,
+            ..tallies.counts()
+        }
+    }
+}
+
 macro_rules! verbs {
     ($( $(#[$doc:meta])* $verb:ident ( $($arg:ident : $ty:ty),* ) -> $out:ty; )*) => {
         /// The shared state of all nodes.
@@ -131,8 +149,18 @@ macro_rules! verbs {
             Remote(Arc<dyn Remote>),
         }
 
+        /// Numbers of the verbs.
+        #[allow(non_camel_case_types, reason = "they are the verbs' own names")]
+        #[derive(Debug, Clone, Copy)]
+        enum Verb { $( $verb, )* }
+
+        /// Names of the verbs.
+        pub const VERBS: &[&str] = &[ $( stringify!($verb), )* ];
+
         /// An engine whose verbs wait for something.
         pub trait Remote: Send + Sync {
+            /// Where its verbs are counted.
+            fn tallies(&self) -> &Tallies;
             $( $(#[$doc])* fn $verb<'a>(&'a self, $($arg: $ty),*) -> BoxFuture<'a, Result<$out, EngineError>>; )*
         }
 
@@ -145,8 +173,14 @@ macro_rules! verbs {
                 #[allow(clippy::needless_lifetimes, reason = "some verbs' arguments name it")]
                 pub async fn $verb<'a>(&'a self, $($arg: $ty),*) -> Result<$out, EngineError> {
                     match self {
-                        Engine::Memory(memory) => memory.$verb($($arg),*),
-                        Engine::Remote(remote) => remote.$verb($($arg),*).await,
+                        Engine::Memory(memory) => {
+                            let asked = memory.tallies.ask(Verb::$verb);
+                            asked.answered(memory.$verb($($arg),*))
+                        }
+                        Engine::Remote(remote) => {
+                            let asked = remote.tallies().ask(Verb::$verb);
+                            asked.answered(remote.$verb($($arg),*).await)
+                        }
                     }
                 }
             )*

@@ -1,11 +1,12 @@
 //! The operator's port.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use countersign_protocol::ErrorCode;
@@ -13,7 +14,7 @@ use countersign_protocol::ErrorCode;
 use super::error::{self, HttpError};
 use super::extract::{Segment, bearer};
 use crate::node::{Node, Refusal};
-use crate::ops::metrics::MEDIA_TYPE;
+use crate::ops::metrics::Format;
 
 /// Health, readiness, what can be counted, and what an operator may change.
 pub fn operator_router(node: &Arc<Node>) -> Router {
@@ -37,16 +38,25 @@ async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
     }
 }
 
-/// Beside the runtime's own threads: it reads files of the system's.
+/// Beside the runtime's own threads: it looks at every connection, and reads files of the system's. Whoever asks waits
+/// for it no longer than for any other answer.
 async fn metrics(
     State(node): State<Arc<Node>>,
+    headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], String), HttpError> {
-    let read = tokio::task::spawn_blocking(move || node.metrics_text());
-    match read.await {
-        Ok(text) => Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text)),
-        Err(_) => Err(Refusal::new(ErrorCode::Internal, "the metrics could not be read").into()),
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let format = Format::asked_for(accept);
+    let deadline = Duration::from_millis(node.limits.request_ms);
+    let read = tokio::task::spawn_blocking(move || node.metrics_text(format));
+    match tokio::time::timeout(deadline, read).await {
+        Ok(Ok(text)) => Ok(([(header::CONTENT_TYPE, format.media_type())], text)),
+        Ok(Err(_)) => Err(Refusal::new(ErrorCode::Internal, "the metrics could not be read").into()),
+        Err(_) => Err(Refusal::unavailable("the metrics took too long", 1_000).into()),
     }
 }
+
 /// Whoever calls may change something here: the host is ours, and the key is right.
 struct Operator;
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 mod out;
 
 use out::Out;
-pub use out::{End, Standing};
+pub use out::{End, Sent, Standing};
 
 use super::subscription::Subscription;
 use super::wire::{Format, Wire};
@@ -194,6 +194,12 @@ impl Connection {
         let expires_at = local.session.as_ref().map(|s| s.expires_at());
         let used = expires_at.is_some() || local.attempt.is_some() || !local.rooms.is_empty();
         (used, expires_at)
+    }
+
+    /// Whether it is signed in, and in how many rooms it is or is about to be.
+    pub(super) fn session_and_rooms(&self) -> (bool, usize) {
+        let local = self.local.lock();
+        (local.session.is_some(), local.rooms.len())
     }
 
     /// The rooms this connection is in or joining.

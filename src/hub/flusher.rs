@@ -10,6 +10,7 @@ use super::connection::End;
 use super::pending::Taken;
 use super::room::Room;
 use super::subscription::Subscription;
+use crate::clock::Stopwatch;
 use crate::core::outbox::Batch;
 
 /// Members served between two yields, so that a room of thousands does not keep a small one waiting.
@@ -27,6 +28,10 @@ pub(super) struct Flusher {
     next: usize,
     /// Set while members are served: dropped like this, it has panicked.
     serving: bool,
+    /// Members that took what is being served.
+    taken: u64,
+    /// Since what is being served began to wait, if that is timed.
+    watch: Option<Stopwatch>,
     /// At whom the flusher before this one panicked.
     failed: Option<Arc<Subscription>>,
 }
@@ -51,6 +56,8 @@ impl Flusher {
             changes: None,
             next: 0,
             serving: false,
+            taken: 0,
+            watch: room.counters.flush_begins(),
             failed: None,
         };
         runtime.spawn(flusher.run());
@@ -75,10 +82,13 @@ impl Flusher {
                 Taken::Nothing => return,
             };
             self.next = 0;
+            // What is appended from here on waits for the next.
+            let next = self.room.counters.flush_begins();
             self.serve_all().await;
             if self.room.rest() {
                 return;
             }
+            self.watch = next;
             // More was appended meanwhile. A slow member's owner gets its turn before that is offered.
             yield_now().await;
         }
@@ -97,17 +107,27 @@ impl Flusher {
         self.serving = true;
         for _ in 0..FLUSH_CHUNK {
             let Some(member) = self.members.get(self.next) else {
-                self.work = Work::Done;
+                self.served();
                 break;
             };
             self.next += 1;
             match &self.work {
-                Work::Offer(batch) => member.connection.offer(member, batch),
+                Work::Offer(batch) => self.taken += u64::from(member.connection.offer(member, batch)),
                 Work::CutOff => member.connection.end(End::Close(CloseCode::SlowConsumer)),
                 Work::Done => break,
             }
         }
         self.serving = false;
+    }
+
+    /// All members have been served.
+    fn served(&mut self) {
+        if let Work::Offer(batch) = std::mem::replace(&mut self.work, Work::Done) {
+            let taken = std::mem::take(&mut self.taken);
+            self.room
+                .counters
+                .flushed(&batch, taken, self.watch.take().as_ref());
+        }
     }
 }
 
@@ -134,6 +154,8 @@ impl Drop for Flusher {
             changes: self.changes,
             next: self.next,
             serving: false,
+            taken: self.taken,
+            watch: self.watch,
         };
         runtime.spawn(heir.run());
     }

@@ -2,6 +2,7 @@
 //! shared state lives; the node joins it to the engine.
 
 pub mod connection;
+mod counters;
 mod flusher;
 mod outcome;
 mod pending;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_protocol::{CloseCode, RoomName, UserId};
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standing, Watched};
 pub use outcome::Awaited;
@@ -36,11 +38,15 @@ pub struct Hub {
     users: DashMap<UserId, Vec<Arc<Connection>>>,
     watchers: DashMap<AttemptKey, watch::Watch>,
     outcomes: DashMap<AttemptKey, outcome::Waiting>,
+    counters: Arc<counters::Counters>,
+    told: counters::Told,
+    counting: Mutex<()>,
 }
 
 impl Hub {
     /// Adds a connection to the registry that drain and operators walk.
     pub fn register(&self, connection: &Arc<Connection>) {
+        self.counters.opened(connection.format);
         self.connections.insert(connection.id, Arc::clone(connection));
     }
 
@@ -61,7 +67,12 @@ impl Hub {
 
     /// Takes a connection out of everything local. Answers what the engine has to be told.
     pub fn unregister(&self, connection: &Arc<Connection>) -> Vec<RoomName> {
-        self.connections.remove(&connection.id);
+        if self.connections.remove(&connection.id).is_some() {
+            self.counters.departed(&connection.take_sent());
+            if let Some(end) = connection.standing().end {
+                self.counters.closed(end);
+            }
+        }
         let (session, subscriptions) = connection.set_departed();
         if let Some(session) = session {
             self.unbind_user(session.user_id(), connection);
@@ -115,7 +126,7 @@ impl Hub {
             let room = Arc::clone(
                 self.rooms
                     .entry(name.clone())
-                    .or_insert_with(|| Room::new(name.clone()))
+                    .or_insert_with(|| self.new_room(name.clone()))
                     .value(),
             );
             if let Some(subscription) = room.hold(connection) {
@@ -163,10 +174,14 @@ impl Hub {
         offset: u64,
         class: Class,
     ) -> Appended {
-        match self.room(name) {
+        let appended = match self.room(name) {
             Some(room) => room.append_message(frame(), offset, class),
             None => Appended::Done,
+        };
+        if appended == Appended::Done {
+            self.counters.published();
         }
+        appended
     }
 
     /// Any other frame for everyone in a room.

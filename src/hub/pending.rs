@@ -48,6 +48,15 @@ struct Late {
     counts: Option<Box<[u8]>>,
 }
 
+/// What became of a frame that was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It will be flushed, or the members are cut off.
+    Kept,
+    /// Nobody will see it, or what it replaced; what was missed is told.
+    Dropped,
+}
+
 /// What a flusher does next.
 #[derive(Debug)]
 pub(super) enum Taken {
@@ -75,7 +84,7 @@ impl Pending {
     }
 
     /// Appends a frame, or keeps in mind that it had no place. `offset` is 0 for a frame that is no message.
-    pub(super) fn push(&mut self, room: &RoomName, frame: Vec<u8>, offset: u64, class: Class) {
+    pub(super) fn push(&mut self, room: &RoomName, frame: Vec<u8>, offset: u64, class: Class) -> Pushed {
         let kept = matches!(class, Class::Own | Class::High);
         let max = if kept {
             PENDING_CUT_OFF_BYTES_MAX
@@ -83,7 +92,7 @@ impl Pending {
             PENDING_HARD_BYTES_MAX
         };
         if self.cut_off {
-            return;
+            return Pushed::Kept;
         }
         if self.bytes < max {
             self.tell_late(room);
@@ -96,13 +105,23 @@ impl Pending {
             };
         } else {
             let late = self.late.get_or_insert_default();
-            match class {
-                Class::Presence => late.presence = true,
-                Class::Room => late.info = Some(frame.into_boxed_slice()),
-                Class::Counts => late.counts = Some(frame.into_boxed_slice()),
-                _ => late.miss(offset, offset),
+            let newest = match class {
+                Class::Room => &mut late.info,
+                Class::Counts => &mut late.counts,
+                Class::Presence => {
+                    late.presence = true;
+                    return Pushed::Dropped;
+                }
+                _ => {
+                    late.miss(offset, offset);
+                    return Pushed::Dropped;
+                }
+            };
+            if newest.replace(frame.into_boxed_slice()).is_some() {
+                return Pushed::Dropped;
             }
         }
+        Pushed::Kept
     }
 
     /// Messages `from` to `to` will never be appended.

@@ -7,9 +7,10 @@ use countersign_protocol::RoomName;
 use parking_lot::Mutex;
 
 use super::connection::Connection;
+use super::counters::Counters;
 use super::flusher::Flusher;
 pub use super::pending::PENDING_CUT_OFF_BYTES_MAX;
-use super::pending::{Pending, Taken};
+use super::pending::{Pending, Pushed, Taken};
 use super::subscription::Subscription;
 use crate::core::outbox::Class;
 
@@ -21,6 +22,7 @@ const SHRINK_FROM: usize = 64;
 pub struct Room {
     name: RoomName,
     state: Mutex<State>,
+    pub(super) counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -64,9 +66,10 @@ pub enum Appended {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName) -> Arc<Self> {
+    pub(super) fn new(name: RoomName, counters: Arc<Counters>) -> Arc<Self> {
         Arc::new(Self {
             name,
+            counters,
             state: Mutex::new(State::default()),
         })
     }
@@ -146,7 +149,7 @@ impl Room {
         if state.members.is_empty() {
             return;
         }
-        state.pending.push(&self.name, frame, 0, class);
+        self.push(state, frame, 0, class);
         self.start(state);
     }
 
@@ -181,7 +184,7 @@ impl Room {
         }
         state.last = Some(offset);
         if !state.members.is_empty() {
-            state.pending.push(&self.name, frame, offset, class);
+            self.push(&mut state, frame, offset, class);
             self.start(&mut state);
         }
         Appended::Done
@@ -232,6 +235,12 @@ impl Room {
         }
         drop(state);
         subscription.connection.push(frame);
+    }
+
+    fn push(&self, state: &mut State, frame: Vec<u8>, offset: u64, class: Class) {
+        if state.pending.push(&self.name, frame, offset, class) == Pushed::Dropped {
+            self.counters.overran(class);
+        }
     }
 
     fn start(self: &Arc<Self>, state: &mut State) {

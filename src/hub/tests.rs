@@ -2,6 +2,7 @@
 //! until the test waits: what happens in between is the test's to say.
 #![allow(clippy::cast_possible_truncation)]
 
+mod counting;
 mod joining;
 mod late;
 mod leaks;

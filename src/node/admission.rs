@@ -7,13 +7,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use super::limiters::network_of;
 use super::refusal::Refusal;
 use crate::config::Limits;
+use crate::config::limits::RateLimit;
+use crate::core::network::{network_of, scopes_of};
 use crate::core::rate::{Gcra, Rate};
+use crate::tally::Tally;
 
 /// Sockets served beyond a bound only to be told so.
 const REFUSED_AT_ONCE_MAX: usize = 32;
+
+/// Why sockets are refused or dropped.
+const LIMITED: [&str; 5] = [
+    "connections_max",
+    "connections_per_address_max",
+    "accept_rate",
+    "accept_rate_per_address",
+    "limiter_keys_max",
+];
+
+/// Places in [`LIMITED`].
+#[derive(Debug, Clone, Copy)]
+enum Limited {
+    Total,
+    Address,
+    Rate,
+    AddressRate,
+    Keys,
+}
 
 /// Counts of accepted sockets.
 #[derive(Debug)]
@@ -27,8 +48,9 @@ pub struct Door {
     /// New sockets of the node.
     rate: Rate,
     /// New sockets of one address: one that comes and goes quickly leaves room for the others.
-    address_rate: Rate,
+    address_rate: RateLimit,
     accepted: Mutex<Gcra>,
+    refused: [Tally; LIMITED.len()],
 }
 
 /// How long a request over a proxy's socket may use it.
@@ -40,7 +62,7 @@ pub enum Stay {
     Long,
 }
 
-/// One address, or one IPv6 /64.
+/// One address, one IPv6 /64, or one /48.
 #[derive(Debug, Default)]
 struct Network {
     held: usize,
@@ -67,8 +89,9 @@ impl Door {
             address_max: limits.connections_per_address_max,
             networks_max: limits.limiter_keys_max,
             rate: limits.accept_rate.rate(),
-            address_rate: limits.accept_rate_per_address.rate(),
+            address_rate: limits.accept_rate_per_address,
             accepted: Mutex::new(Gcra::default()),
+            refused: std::array::from_fn(|_| Tally::default()),
         })
     }
 
@@ -81,6 +104,23 @@ impl Door {
     /// Sockets held now.
     pub fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// The bound of them.
+    pub fn total_max(&self) -> usize {
+        self.total_max
+    }
+
+    /// What was refused or dropped so far, by the limits' names.
+    pub fn limited(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let refused = self.refused.iter().map(Tally::get);
+        LIMITED.into_iter().zip(refused)
+    }
+
+    fn count(&self, limit: Limited) {
+        if let Some(tally) = self.refused.get(limit as usize) {
+            tally.one();
+        }
     }
 
     /// A place for a new socket. `None`: there is not even one to say no from, drop it.
@@ -96,64 +136,81 @@ impl Door {
 
     fn place(self: &Arc<Self>, network: Option<IpAddr>, now: u64) -> Option<Admission> {
         let total = self.total.fetch_add(1, Ordering::Relaxed) + 1;
-        let (here, hurried) = network.map_or((0, None), |network| self.enter(network, Stay::Long, now));
+        let entered = network.map_or_else(Entered::default, |network| self.enter(network, Stay::Long, now));
         let mut admission = Admission {
             door: Arc::clone(self),
             network: Mutex::new(network),
             of_a_proxy: network.is_none(),
             refusal: None,
         };
-        if total > self.total_max + REFUSED_AT_ONCE_MAX
-            || here > self.address_max.saturating_add(REFUSED_AT_ONCE_MAX)
-        {
+        if total > self.total_max + REFUSED_AT_ONCE_MAX {
+            self.count(Limited::Total);
+            return None;
+        }
+        if entered.excess > REFUSED_AT_ONCE_MAX {
+            self.count(Limited::Address);
             return None;
         }
         let refusal = if total > self.total_max {
+            self.count(Limited::Total);
             Some(Refusal::unavailable(
                 "this node holds as many connections as it may",
                 5_000,
             ))
-        } else if let Err(refusal) = self.check(here, hurried) {
+        } else if let Err(refusal) = self.check(&entered) {
             Some(refusal)
         } else {
             let checked = self.accepted.lock().check(&self.rate, now, 1);
-            checked
-                .err()
-                .map(|after_ms| Refusal::unavailable("too many new connections at once", after_ms.max(1_000)))
+            checked.err().map(|after_ms| {
+                self.count(Limited::Rate);
+                Refusal::unavailable("too many new connections at once", after_ms.max(1_000))
+            })
         };
         admission.refusal = refusal.map(Box::new);
         Some(admission)
     }
 
-    /// One more of a network: how many there are, and how long it would have had to wait. What is brief need not wait.
-    fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> (usize, Option<u64>) {
-        let mut known = self.addresses.entry(network).or_default();
-        known.held += 1;
-        let checked = match stay {
-            Stay::Brief => Ok(()),
-            Stay::Long => known.accepted.check(&self.address_rate, now, 1),
-        };
-        (known.held, checked.err())
+    /// One more of a network, and of its /48. What is brief need not wait, and whoever has to wait as one network does
+    /// not count as new for the /48.
+    fn enter(&self, network: IpAddr, stay: Stay, now: u64) -> Entered {
+        let mut entered = Entered::default();
+        for scope in scopes_of(network) {
+            let mut known = self.addresses.entry(scope.key).or_default();
+            known.held += 1;
+            let max = self.address_max.saturating_mul(scope.factor as usize);
+            entered.excess = entered.excess.max(known.held.saturating_sub(max));
+            if stay == Stay::Long && entered.after_ms.is_none() {
+                let rate = self.address_rate.times(scope.factor).rate();
+                entered.after_ms = known.accepted.check(&rate, now, 1).err();
+            }
+        }
+        entered
     }
 
     fn leave(&self, network: IpAddr) {
-        if let Some(mut known) = self.addresses.get_mut(&network) {
-            known.held = known.held.saturating_sub(1);
+        for scope in scopes_of(network) {
+            if let Some(mut known) = self.addresses.get_mut(&scope.key) {
+                known.held = known.held.saturating_sub(1);
+            }
         }
     }
 
-    fn check(&self, here: usize, hurried: Option<u64>) -> Result<(), Refusal> {
-        if here > self.address_max {
+    fn check(&self, entered: &Entered) -> Result<(), Refusal> {
+        if entered.excess > 0 {
+            self.count(Limited::Address);
             return Err(Refusal::rate_limited(
                 "too many connections from this address",
                 5_000,
             ));
         }
-        match hurried {
-            Some(after_ms) => Err(Refusal::rate_limited(
-                "too many new connections from this address",
-                after_ms.max(1_000),
-            )),
+        match entered.after_ms {
+            Some(after_ms) => {
+                self.count(Limited::AddressRate);
+                Err(Refusal::rate_limited(
+                    "too many new connections from this address",
+                    after_ms.max(1_000),
+                ))
+            }
             None => Ok(()),
         }
     }
@@ -165,6 +222,15 @@ impl Door {
         }
         self.addresses.len() < self.networks_max
     }
+}
+
+/// What became of one more socket of an address.
+#[derive(Debug, Default)]
+struct Entered {
+    /// Sockets beyond the bound.
+    excess: usize,
+    /// How long it would have had to wait.
+    after_ms: Option<u64>,
 }
 
 impl Admission {
@@ -187,12 +253,13 @@ impl Admission {
         }
         self.count_for_nobody();
         if !self.door.has_room(now) {
+            self.door.count(Limited::Keys);
             return Err(Refusal::unavailable("too many addresses at once", 1_000));
         }
         let network = network_of(address);
-        let (here, hurried) = self.door.enter(network, stay, now);
+        let entered = self.door.enter(network, stay, now);
         *self.network.lock() = Some(network);
-        let checked = self.door.check(here, hurried);
+        let checked = self.door.check(&entered);
         if checked.is_err() {
             self.count_for_nobody();
         }
@@ -223,7 +290,6 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limits::RateLimit;
 
     fn rate(count: u32) -> RateLimit {
         RateLimit {
@@ -315,6 +381,28 @@ mod tests {
         door.sweep(10_000);
         assert!(door.addresses.is_empty());
     }
+
+    #[test]
+    fn many_networks_of_a_site_share_a_bound() {
+        let door = door_with(10_000, 2, (1_000, 1_000));
+        let address = |n: u16| -> IpAddr { format!("2001:db8:1:{n:x}::1").parse().unwrap() };
+        let held: Vec<_> = (0..20).filter_map(|n| door.admit(address(n), 0)).collect();
+        assert_eq!(held.iter().filter(|place| place.refusal().is_none()).count(), 16);
+        assert!(
+            door.admit("2001:db8:2::1".parse().unwrap(), 0)
+                .unwrap()
+                .refusal()
+                .is_none()
+        );
+        drop(held);
+        let hurried = door_with(10_000, 1_000, (1_000, 2));
+        let held: Vec<_> = (0..20).filter_map(|n| hurried.admit(address(n), 0)).collect();
+        assert_eq!(held.iter().filter(|place| place.refusal().is_none()).count(), 16);
+        drop(held);
+        door.sweep(10_000);
+        assert!(door.addresses.is_empty() && door.total() == 0);
+    }
+
     #[test]
     fn a_proxys_socket_counts_for_whom_it_asks() {
         let door = door_with(1_000, 2, (1_000, 1_000));

@@ -1,5 +1,5 @@
 //! Keyed rates: per address and per account. Bounded in keys; IPv6 addresses count by /64, the smallest
-//! network a host is given.
+//! network a host is given, and by /48.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -19,6 +19,8 @@ use crate::config::Limits;
 use crate::config::limits::RateLimit;
 use crate::core::attempt::AttemptKey;
 pub use crate::core::network::network_of;
+use crate::core::network::{SITE_FACTOR, site_of};
+use crate::tally::Tally;
 
 /// The gateway's clock in the shape the limiter asks for.
 #[derive(Debug, Clone)]
@@ -74,10 +76,13 @@ pub struct Keyed<K: Hash + Eq + Clone> {
     /// When a full table may be swept again: a sweep looks at every key.
     sweep_from: Mutex<Instant>,
     what: &'static str,
+    /// The limit's name.
+    name: &'static str,
+    refused: Tally,
 }
 
 impl<K: Hash + Eq + Clone> Keyed<K> {
-    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, what: &'static str) -> Self {
+    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, name: &'static str, what: &'static str) -> Self {
         let clock = LimiterClock(clock.clone());
         let limiter = RateLimiter::new(limit.quota(), DashMapStateStore::default(), clock.clone());
         Self {
@@ -87,7 +92,14 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
             uncounted: AtomicUsize::new(keys_max),
             sweep_from: Mutex::new(Instant(0)),
             what,
+            name,
+            refused: Tally::default(),
         }
+    }
+
+    /// The limit's name, and how many calls it refused.
+    fn limited(&self) -> (&'static str, u64) {
+        (self.name, self.refused.get())
     }
 
     /// Counts one call.
@@ -95,6 +107,10 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     /// # Errors
     /// `rate_limited` with `after_ms`; also when the table of keys is full of busy ones.
     pub fn check(&self, key: &K) -> Result<(), Refusal> {
+        self.checked(key).inspect_err(|_| self.refused.one())
+    }
+
+    fn checked(&self, key: &K) -> Result<(), Refusal> {
         if !self.has_room() {
             return Err(Refusal::rate_limited("too many callers at once", FULL_MS));
         }
@@ -144,34 +160,75 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     }
 }
 
+/// A rate per address: for each IPv4 address and IPv6 /64, and [`SITE_FACTOR`] times as much for each /48.
+#[derive(Debug)]
+pub struct ByAddress {
+    network: Keyed<IpAddr>,
+    site: Keyed<IpAddr>,
+}
+
+impl ByAddress {
+    fn new(limit: RateLimit, keys_max: usize, clock: &Clock, name: &'static str, what: &'static str) -> Self {
+        Self {
+            network: Keyed::new(limit, keys_max, clock, name, what),
+            site: Keyed::new(limit.times(SITE_FACTOR), keys_max, clock, name, what),
+        }
+    }
+
+    /// The limit's name, and how many calls it refused.
+    fn limited(&self) -> (&'static str, u64) {
+        let (name, refused) = self.network.limited();
+        (name, refused.saturating_add(self.site.limited().1))
+    }
+
+    /// Counts one call from `address`. The /48 comes first: whoever walks through its networks shall not fill the table
+    /// of all.
+    ///
+    /// # Errors
+    /// As [`Keyed::check`].
+    pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
+        if let Some(site) = site_of(address) {
+            self.site.check(&site)?;
+        }
+        self.network.check(&network_of(address))
+    }
+
+    fn sweep(&self) {
+        self.network.sweep();
+        self.site.sweep();
+    }
+}
+
 /// All keyed rates of a node.
 #[derive(Debug)]
 pub struct Limiters {
-    pub qr_open: Keyed<IpAddr>,
+    pub qr_open: ByAddress,
     pub qr_phone: Keyed<UserId>,
     /// By attempt, once its claim has been proved.
     pub qr_poll: Keyed<AttemptKey>,
-    pub qr_picture: Keyed<IpAddr>,
+    pub qr_picture: ByAddress,
     pub message: Keyed<UserId>,
     /// By account and network: whoever guesses from elsewhere does not lock the owner out.
     pub login_account: Keyed<(UserId, IpAddr)>,
-    pub login_address: Keyed<IpAddr>,
+    pub login_address: ByAddress,
 }
 
 impl Limiters {
     pub(super) fn new(limits: &Limits, clock: &Clock) -> Self {
         let keys = limits.limiter_keys_max;
         Self {
-            qr_open: Keyed::new(
+            qr_open: ByAddress::new(
                 limits.qr_open_rate,
                 keys,
                 clock,
+                "qr_open_rate",
                 "QR logins opened from this address",
             ),
             qr_phone: Keyed::new(
                 limits.qr_phone_rate,
                 keys,
                 clock,
+                "qr_phone_rate",
                 "scans and confirmations by this account",
             ),
             qr_poll: Keyed::new(
@@ -179,28 +236,51 @@ impl Limiters {
                 // All attempts there can be, polled, and as many that ended since the last sweep.
                 keys.max(limits.qr_attempts_max.saturating_mul(2)),
                 clock,
+                "qr_poll_rate",
                 "questions about this QR login",
             ),
-            qr_picture: Keyed::new(
+            qr_picture: ByAddress::new(
                 limits.qr_picture_rate,
                 keys,
                 clock,
+                "qr_picture_rate",
                 "pictures drawn for this address",
             ),
-            message: Keyed::new(limits.message_rate_per_user, keys, clock, "messages of this user"),
+            message: Keyed::new(
+                limits.message_rate_per_user,
+                keys,
+                clock,
+                "message_rate_per_user",
+                "messages of this user",
+            ),
             login_account: Keyed::new(
                 limits.login_account_rate,
                 keys,
                 clock,
+                "login_account_rate",
                 "sign-ins to this account from this address",
             ),
-            login_address: Keyed::new(
+            login_address: ByAddress::new(
                 limits.login_address_rate,
                 keys,
                 clock,
+                "login_address_rate",
                 "sign-ins from this address",
             ),
         }
+    }
+
+    /// What was refused so far, by the limits' names.
+    pub(super) fn limited(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            self.qr_open.limited(),
+            self.qr_phone.limited(),
+            self.qr_poll.limited(),
+            self.qr_picture.limited(),
+            self.message.limited(),
+            self.login_account.limited(),
+            self.login_address.limited(),
+        ]
     }
 
     /// Forgets idle keys everywhere.
@@ -230,6 +310,7 @@ mod tests {
             },
             10,
             &clock,
+            "calls_rate",
             "calls",
         );
         assert!(keyed.check(&1).is_ok() && keyed.check(&1).is_ok());
@@ -237,6 +318,27 @@ mod tests {
         assert!(keyed.check(&2).is_ok());
         clock.advance(refused.after_ms.unwrap());
         assert!(keyed.check(&1).is_ok());
+    }
+
+    #[test]
+    fn many_networks_of_a_site_share_a_rate() {
+        let clock = Clock::manual(1_000_000);
+        let limit = RateLimit {
+            count: 2,
+            period_ms: 1_000,
+            burst: 2,
+        };
+        let by_address = ByAddress::new(limit, 100, &clock, "calls_rate", "calls");
+        let check = |address: String| by_address.check(address.parse().unwrap());
+        let one = (0..3).filter(|_| check("2001:db8:1:ffff::1".into()).is_ok());
+        assert_eq!(one.count(), 2);
+        let rest = (0..100).filter(|n| check(format!("2001:db8:1:{n:x}::1")).is_ok());
+        assert_eq!(rest.count(), 2 * SITE_FACTOR as usize - 3);
+        assert!(
+            by_address.network.limiter.len() < 20,
+            "those refused took no place"
+        );
+        assert!(check("2001:db8:2::1".into()).is_ok() && check("192.0.2.1".into()).is_ok());
     }
 
     #[test]
@@ -250,6 +352,7 @@ mod tests {
             },
             3,
             &clock,
+            "calls_rate",
             "calls",
         );
         for key in 0..3 {

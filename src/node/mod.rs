@@ -40,11 +40,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::core::attempt::Policy;
 use crate::engine::memory::MemoryLimits;
-use crate::engine::{AttemptRef, Engine, Memory};
+use crate::engine::{self, AttemptRef, Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
 use crate::ops::ids::{RequestId, RequestIds};
-use crate::ops::metrics::{self, Metrics};
+use crate::ops::metrics::{Format, Metrics};
 use crate::origin::Origins;
+use crate::tally::parts::{Bounds, Everything};
 use admission::Door;
 use limiters::Limiters;
 use proxies::Proxies;
@@ -58,7 +59,7 @@ pub struct Node {
     pub hub: Arc<Hub>,
     pub engine: Engine,
     pub origins: Origins,
-    metrics: Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     sessions: Sessions,
     hasher: Hasher,
     limiters: Limiters,
@@ -179,7 +180,7 @@ impl Node {
         })
         .map_err(|e| BuildError::Password(e.to_string()))?;
         let hub = Arc::new(Hub::default());
-        let metrics = Arc::new(Metrics::new(clock.now()));
+        let metrics = Arc::new(Metrics::new(clock.now(), engine::VERBS));
         let (departures, departed) = mpsc::unbounded_channel();
         let repairs = sink::Repairs::default();
         let origins = Origins::new(
@@ -265,12 +266,33 @@ impl Node {
     }
 
     /// What `/metrics` answers. Reads files of the system's: not for a task that others wait for.
-    pub fn metrics_text(&self) -> String {
-        self.metrics.text(metrics::Now {
+    pub fn metrics_text(&self, format: Format) -> String {
+        self.metrics.text(|| self.counts(), format)
+    }
+
+    /// Everything that was counted so far, and how things stand. Looks at every connection: not for a task that others
+    /// wait for.
+    pub fn counts(&self) -> Everything {
+        let (operations, traffic) = (self.engine.counts(), self.metrics.traffic.counts());
+        let mut limited = self.limiters.limited();
+        limited.extend(self.door.limited());
+        limited.extend(operations.limited.iter().chain(&traffic.limited));
+        Everything {
+            sockets: self.hub.counts(),
+            operations,
+            traffic,
+            limited,
+            accepted: self.sockets(),
             qr_kept: self.engine.attempts_kept(),
-            sockets: self.sockets(),
-            connections: self.hub.connection_count(),
-        })
+            draining: self.is_draining(),
+            bounds: Bounds {
+                sockets: self.door.total_max(),
+                qr_kept: self.limits.qr_attempts_max,
+                rooms: self.limits.rooms_max,
+                history_bytes: self.limits.history_bytes_max,
+                outbox_bytes: self.limits.outbox_bytes_max as usize,
+            },
+        }
     }
 
     /// Whether new work is refused because the node is about to end.

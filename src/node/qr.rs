@@ -18,7 +18,6 @@ pub use events::EventStream;
 pub use open::QrRequest;
 pub use redeem::Redeemed;
 
-use super::limiters::network_of;
 use super::refusal::Refusal;
 use super::{Node, qr_policy};
 use crate::auth::device::DeviceDigest;
@@ -163,7 +162,7 @@ impl Node {
     /// `not_found`: no well-formed id; `rate_limited`.
     pub fn qr_picture_url(&self, qr_id: &str, address: IpAddr) -> Result<String, Refusal> {
         let url = self.qr_url(qr_id)?;
-        self.limiters.qr_picture.check(&network_of(address))?;
+        self.limiters.qr_picture.check(address)?;
         Ok(url)
     }
 

@@ -22,6 +22,7 @@ use crate::core::room::{self, Action, Rules, Standing, Verdict};
 use crate::core::stream::Draft;
 use crate::engine::{Create, EngineError, History, Read, RoomView, Topic};
 use crate::hub::{Connection, Source, Subscription};
+use crate::ops::metrics::Limit;
 
 /// A room's pending frames are gone within this time, unless the machine is overloaded, ms.
 const PENDING_AFTER_MS: u64 = 200;
@@ -90,6 +91,7 @@ impl Node {
             ));
         }
         if connection.subscription_count() >= self.limits.subscriptions_max {
+            self.metrics.traffic.limited(Limit::SubscriptionsMax);
             let max = self.limits.subscriptions_max;
             return Err(Refusal::new(
                 ErrorCode::LimitReached,
@@ -196,13 +198,17 @@ impl Node {
         match room::pressure(subscription.room.pending_bytes(), message.priority) {
             Verdict::Take => {}
             Verdict::Shed => {
+                self.metrics.traffic.pushed_back(message.priority);
                 return Ok(Sent {
                     shed: true,
                     after_ms: Some(PENDING_AFTER_MS),
                     ..Sent::default()
                 });
             }
-            Verdict::Refuse => return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS)),
+            Verdict::Refuse => {
+                self.metrics.traffic.pushed_back(message.priority);
+                return Err(Refusal::unavailable("the room is overloaded", PENDING_AFTER_MS));
+            }
         }
         self.limiters.message.check(session.user_id())?;
         let draft = draft(&session, message);

@@ -18,6 +18,7 @@ use crate::auth::password::PasswordError;
 use crate::auth::sessions::{NewSession, Proof, Refreshed, Session};
 use crate::engine::{Account, Create, EngineError, Present, SessionRecord, Topic};
 use crate::hub::{Connection, End};
+use crate::ops::metrics::{Credential, Limit};
 
 /// Looks for other sessions of an account while they are ended.
 const END_ROUNDS_MAX: usize = 4;
@@ -68,6 +69,11 @@ impl Node {
     /// # Errors
     /// `registration_closed`, `bad_request`, `user_exists`, `rate_limited`, `unavailable`.
     pub async fn register(&self, address: IpAddr, new: NewAccount) -> Result<Profile, Refusal> {
+        self.shown(Credential::Registration, self.create(address, new))
+            .await
+    }
+
+    async fn create(&self, address: IpAddr, new: NewAccount) -> Result<Profile, Refusal> {
         if !self.config.accounts.open_registration {
             return Err(Refusal::new(
                 ErrorCode::RegistrationClosed,
@@ -78,12 +84,13 @@ impl Node {
         if let Some(avatar) = &new.avatar {
             names::check_avatar(avatar).map_err(|e| Refusal::bad_request(e.to_string()))?;
         }
-        self.limiters.login_address.check(&network_of(address))?;
+        self.limiters.login_address.check(address)?;
         let exists = || Refusal::new(ErrorCode::UserExists, "this user id is taken");
         if self.engine.account(id.clone()).await?.is_some() {
             return Err(exists());
         }
-        let password_hash = self.hasher.hash(&new.password).await?;
+        let password_hash = self.hasher.hash(&new.password).await;
+        let password_hash = password_hash.map_err(|e| self.unchecked(e))?;
         let profile = Profile {
             id,
             name: new.name.as_deref().and_then(names::display_name),
@@ -107,8 +114,13 @@ impl Node {
     /// # Errors
     /// `invalid_token` (401), `rate_limited`, `bad_request`.
     pub async fn login(&self, address: IpAddr, login: Login) -> Result<Tokens, Refusal> {
+        self.shown(Credential::Password, self.check_password(address, login))
+            .await
+    }
+
+    async fn check_password(&self, address: IpAddr, login: Login) -> Result<Tokens, Refusal> {
         let (device, public_device) = read_device(&login.device)?;
-        self.limiters.login_address.check(&network_of(address))?;
+        self.limiters.login_address.check(address)?;
         let user = UserId::parse(&login.user_id).ok();
         let account = match &user {
             Some(user) => {
@@ -120,7 +132,8 @@ impl Node {
             None => None,
         };
         let stored = account.as_ref().map(|a| a.password_hash.as_str());
-        let right = self.hasher.verify(&login.password, stored).await?;
+        let right = self.hasher.verify(&login.password, stored).await;
+        let right = right.map_err(|e| self.unchecked(e))?;
         let account = account.filter(|_| right).ok_or_else(|| {
             tracing::info!(target: "countersign::auth", %address, "sign-in refused");
             wrong_login()
@@ -150,6 +163,10 @@ impl Node {
     /// # Errors
     /// `bad_request` without a device, `invalid_token`.
     pub async fn refresh_tokens(&self, token: &str, device: Option<&DeviceId>) -> Result<Tokens, Refusal> {
+        self.shown(Credential::Refresh, self.rotate(token, device)).await
+    }
+
+    async fn rotate(&self, token: &str, device: Option<&DeviceId>) -> Result<Tokens, Refusal> {
         // Without a device there is no telling whether it is another one, and a guess would end the session.
         let device =
             device.ok_or_else(|| Refusal::bad_request("send the device id in Countersign-Device"))?;
@@ -255,9 +272,28 @@ impl Node {
         device: Option<&DeviceId>,
         proof: Option<Proof<'_>>,
     ) -> Result<Arc<Session>, Refusal> {
-        self.sessions
-            .authenticate(token, device, proof, self.clock.now())
-            .await
+        let checked = self.sessions.authenticate(token, device, proof, self.clock.now());
+        self.shown(Credential::Token, checked).await
+    }
+
+    /// Counts what came of a credential.
+    async fn shown<T>(
+        &self,
+        credential: Credential,
+        checked: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let checked = checked.await;
+        let refused = checked.as_ref().err().map(|refusal| refusal.code);
+        self.metrics.traffic.auth(credential, refused);
+        checked
+    }
+
+    /// A password could not be checked, or not be kept.
+    pub(super) fn unchecked(&self, e: PasswordError) -> Refusal {
+        if matches!(e, PasswordError::Busy { .. }) {
+            self.metrics.traffic.limited(Limit::PasswordQueueMax);
+        }
+        e.into()
     }
 
     /// Where a DPoP proof on a socket has to point.
@@ -289,7 +325,10 @@ impl Node {
         let turn = self.turns.turn(&topic).await;
         self.hub
             .bind_user(session.user_id(), connection, max)
-            .map_err(|_| SignInError::ConnectionLimit)?;
+            .map_err(|_| {
+                self.metrics.traffic.limited(Limit::ConnectionsPerUserMax);
+                SignInError::ConnectionLimit
+            })?;
         connection.set_session(Arc::clone(&session));
         let followed = self.engine.follow(topic).await;
         drop(turn);

@@ -277,6 +277,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                     .into_response(),
                 )
             });
+            let public = desk.shared.face == Face::Public;
+            node.metrics.traffic.request(public, response.status().as_u16());
             Ok(asked.answered(node, response))
         }
         .boxed()
@@ -296,6 +298,8 @@ impl Desk {
             let accepted = tokio::time::timeout(deadline, upgrade::accept(node, &parts)).await;
             let accepted = accepted
                 .unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Timeout, "the request took too long")));
+            let refused = accepted.as_ref().err().map(|refusal| refusal.code);
+            node.metrics.traffic.handshake(refused);
             return match accepted {
                 Ok((response, welcome)) => {
                     *self.welcome.lock() = Some((welcome, address));
@@ -353,6 +357,9 @@ impl Desk {
 
     /// An answer that does not come from the router, which would have let pages of listed origins read it.
     fn turn_away(&self, parts: &Parts, refusal: Refusal) -> Response<Body> {
+        if self.shared.face == Face::Public && parts.uri.path() == SOCKET_PATH {
+            self.shared.node.metrics.traffic.handshake(Some(refusal.code));
+        }
         let mut response = HttpError(refusal).into_response();
         if self.shared.face == Face::Public {
             let page = Page::of(&self.shared.node, &parts.method, parts.uri.path(), &parts.headers);

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_protocol::CloseCode;
 use countersign_protocol::client::{self, FrameError};
 use countersign_protocol::codec::{Opcode, json, json_frame, text_frame, write_frame};
 use countersign_protocol::server::{SessionPush, SessionState};
+use countersign_protocol::{CloseCode, ErrorCode};
 use futures::FutureExt;
 use tokio::time::{Instant, Sleep};
 
@@ -23,9 +23,10 @@ use super::reader::{Event, Intake, Reader};
 use super::tracker::Tracked;
 use crate::core::rate::Gcra;
 use crate::core::session::{Deadlines, Due, Facts, Spans};
-use crate::hub::End;
+use crate::hub::{Connection, End};
 use crate::node::{Admission, Node, Presence, Refusal, connection_name};
 use crate::ops::ids;
+use crate::ops::metrics::Limit;
 
 /// Bytes of replies that wait for the end of a wake to leave together.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
@@ -56,6 +57,7 @@ pub(super) fn serve(
             tracing::error!(connection = name, "a connection failed and is closed");
             connection.end(End::Close(CloseCode::Internal));
         }
+        let node = Arc::clone(&owner.presence.node);
         drop(owner);
         Box::pin(close::finish(&connection, &mut transport, write)).await;
         tracing::debug!(
@@ -63,6 +65,8 @@ pub(super) fn serve(
             end = ?connection.standing().end,
             "connection closed"
         );
+        node.hub.count_last(&connection);
+        drop(node);
         // The socket's place is free when the socket is.
         drop((connection, transport));
         drop((place, tracked));
@@ -87,6 +91,8 @@ struct Owner {
     bad_tokens: u8,
     /// Something was queued that no room's flusher takes along.
     unsent: bool,
+    /// A command was carried out in this wake: what it queued is kept until the end of it.
+    corked: bool,
     /// Bytes that are to have left before more is read.
     resume_at: u64,
     /// Last: commands end before the connection departs.
@@ -106,6 +112,7 @@ impl Owner {
             refusals: 0,
             bad_tokens: 0,
             unsent: false,
+            corked: false,
             resume_at: 0,
             presence,
         }
@@ -116,6 +123,9 @@ impl Owner {
         self.presence.connection.register_owner(cx.waker());
         let now = self.presence.node.clock.now();
         let mut held_up = self.is_answering();
+        if !self.lanes.is_empty() {
+            self.cork();
+        }
         while let Some(outcome) = self.lanes.poll_next(!self.is_answering(), cx) {
             self.conclude(outcome);
         }
@@ -123,8 +133,11 @@ impl Owner {
         held_up |= self.is_answering();
         // What is waited for is written by nobody else for certain: answers queued for a room's flusher have left
         // before this looked, or may be all that it took.
+        let corked = std::mem::take(&mut self.corked);
         if std::mem::take(&mut self.unsent) || self.is_answering() {
             self.presence.connection.flush();
+        } else if corked {
+            self.presence.connection.uncork();
         }
         if self.presence.connection.standing().blocked {
             transport.poll_write(&self.presence.connection, cx);
@@ -144,17 +157,33 @@ impl Owner {
     /// Reads and starts commands, until there is nothing, enough for now, or too much waiting.
     fn poll_read(&mut self, transport: &mut Transport, now: u64, cx: &mut Context<'_>) {
         let connection = Arc::clone(&self.presence.connection);
-        let mut budget = WAKE_BYTES_MAX;
+        let (mut budget, mut frames) = (WAKE_BYTES_MAX, 0);
+        self.read_all(&connection, transport, (&mut budget, &mut frames), now, cx);
+        let bytes = WAKE_BYTES_MAX - budget;
+        if bytes > 0 {
+            let traffic = &self.presence.node.metrics.traffic;
+            traffic.received(bytes as u64, frames);
+        }
+    }
+
+    fn read_all(
+        &mut self,
+        connection: &Connection,
+        transport: &mut Transport,
+        (budget, frames): (&mut usize, &mut u64),
+        now: u64,
+        cx: &mut Context<'_>,
+    ) {
         let mut announced = self.reader.has_bytes();
         while !self.is_paused() && connection.standing().end.is_none() {
             if !std::mem::take(&mut announced) {
-                match transport.poll_readable(&connection, cx) {
+                match transport.poll_readable(connection, cx) {
                     Poll::Pending => return,
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return connection.end(End::Broken),
                 }
             }
-            match self.read(transport, &mut budget, now, cx) {
+            match self.read(transport, (budget, frames), now, cx) {
                 Flow::GoOn if matches!(transport, Transport::Direct) => {}
                 // A stream that would block has kept the waker.
                 Flow::GoOn | Flow::Stop => return,
@@ -187,7 +216,7 @@ impl Owner {
     fn read(
         &mut self,
         transport: &mut Transport,
-        budget: &mut usize,
+        (budget, frames): (&mut usize, &mut u64),
         now: u64,
         cx: &mut Context<'_>,
     ) -> Flow {
@@ -210,6 +239,7 @@ impl Owner {
             let event = self.reader.next(&mut intake);
             self.unsent |= intake.queued;
             *budget = intake.budget;
+            *frames += u64::from(matches!(event, Event::Text(_) | Event::Pong));
             match event {
                 Event::Text(text) => self.command(&text, now, cx),
                 Event::Pong => {
@@ -235,9 +265,12 @@ impl Owner {
             Err(FrameError::Refused { id, .. }) => *id,
             Err(FrameError::NotJson) => return self.presence.connection.end(End::Close(CloseCode::BadFrame)),
         };
-        let limits = &self.presence.node.limits;
+        let (limits, traffic) = (&self.presence.node.limits, &self.presence.node.metrics.traffic);
         if let Err(after_ms) = self.commands.check(&limits.command_rate.rate(), now, 1) {
             self.refusals += 1;
+            traffic.limited(Limit::CommandRate);
+            let number = frame.ok().map(|frame| frame.command.number());
+            traffic.command(number, Some(ErrorCode::RateLimited));
             if self.refusals >= limits.command_refusals_max {
                 return self.presence.connection.end(End::Close(CloseCode::RateLimited));
             }
@@ -249,14 +282,24 @@ impl Owner {
         self.refusals = 0;
         match frame {
             Ok(frame) => {
+                self.cork();
                 let command = dispatch::start(&self.presence.node, &self.presence.connection, frame);
                 if let Some(outcome) = self.lanes.start(command, cx) {
                     self.conclude(outcome);
                 }
             }
-            Err(FrameError::Refused { code, message, .. }) => self.refuse(id, &Refusal::new(code, message)),
+            Err(FrameError::Refused { code, message, .. }) => {
+                traffic.command(None, Some(code));
+                self.refuse(id, &Refusal::new(code, message));
+            }
             Err(FrameError::NotJson) => {}
         }
+    }
+
+    /// What a command answers and what it causes on this connection leave together, at the end of the wake.
+    fn cork(&mut self) {
+        self.presence.connection.cork();
+        self.corked = true;
     }
 
     fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {

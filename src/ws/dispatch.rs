@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_protocol::client::{Command, Empty, Frame};
 use countersign_protocol::codec::{json, json_frame, ok_json};
-use countersign_protocol::{CloseCode, RoomName};
+use countersign_protocol::{CloseCode, ErrorCode, RoomName};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -52,6 +52,8 @@ struct Call {
     node: Arc<Node>,
     connection: Arc<Connection>,
     id: u64,
+    /// Of the command, by which it is counted.
+    number: usize,
 }
 
 /// Starts a command. Poll its future once before putting it aside.
@@ -60,6 +62,7 @@ pub fn start(node: &Arc<Node>, connection: &Arc<Connection>, frame: Frame<'_>) -
         node: Arc::clone(node),
         connection: Arc::clone(connection),
         id: frame.id,
+        number: frame.command.number(),
     };
     match frame.command {
         Command::Ping(Empty {}) => call.ping(),
@@ -84,13 +87,19 @@ impl Call {
         pending(Lane::Free, std::future::ready(self.reply(Ok(Empty {}))))
     }
 
+    /// Counts the command, which has its answer.
+    fn count(&self, refused: Option<ErrorCode>) {
+        self.node.metrics.traffic.command(Some(self.number), refused);
+    }
+
     fn refused(&self, refusal: &Refusal) -> Outcome {
+        self.count(Some(refusal.code));
         Outcome::Reply(json(&refusal.reply(Some(self.id))))
     }
 
     fn reply<T: serde::Serialize>(&self, outcome: Result<T, Refusal>) -> Outcome {
         match outcome {
-            Ok(fields) => Outcome::Reply(ok_json(self.id, &fields)),
+            Ok(fields) => self.ok(ok_json(self.id, &fields)),
             Err(refusal) => self.refused(&refusal),
         }
     }
@@ -98,9 +107,17 @@ impl Call {
     /// The use case has queued its answer itself, unless it refused.
     fn replied(&self, outcome: Result<(), Refusal>) -> Outcome {
         match outcome {
-            Ok(()) => Outcome::Replied,
+            Ok(()) => {
+                self.count(None);
+                Outcome::Replied
+            }
             Err(refusal) => self.refused(&refusal),
         }
+    }
+
+    fn ok(&self, json: Vec<u8>) -> Outcome {
+        self.count(None);
+        Outcome::Reply(json)
     }
 
     /// The frame of an answer that has to stand in its place among pushes.

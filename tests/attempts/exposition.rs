@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use countersign::ops::metrics::Format;
 use countersign::ops::metrics::catalog::{ALL, Kind, Metric};
 
 use crate::common::{request, within};
@@ -12,11 +13,14 @@ pub(crate) struct Exposition(BTreeMap<String, f64>);
 
 impl Exposition {
     pub(crate) async fn read(operator: SocketAddr) -> Self {
-        let answer = request(operator, "GET", "/metrics").send().await;
+        let answer = request(operator, "GET", "/metrics")
+            .header("accept", Format::OpenMetrics.media_type())
+            .send()
+            .await;
         assert_eq!(answer.status, 200);
         assert_eq!(
             answer.header("content-type"),
-            Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            Some(Format::OpenMetrics.media_type())
         );
         Self::parse(&answer.text())
     }

@@ -10,6 +10,7 @@ use countersign::config::{Config, Profile};
 use countersign::engine::{Create, Engine, Present};
 use countersign::hub::{Connection, Wire};
 use countersign::node::{Node, QrRequest, memory_engine};
+use countersign::ops::metrics::Format;
 use countersign_protocol::RoomName;
 
 use super::exposition::Exposition;
@@ -74,7 +75,7 @@ impl Stage {
     }
 
     fn read(&self) -> Exposition {
-        Exposition::parse(&self.node.metrics_text())
+        Exposition::parse(&self.node.metrics_text(Format::OpenMetrics))
     }
 
     /// Ticks until `done`; answers how many were dealt with in each, by `count`, and how often another task had

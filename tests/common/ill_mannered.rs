@@ -20,7 +20,7 @@ use countersign::core::stream::Draft;
 use countersign::engine::{
     Account, AttemptRef, Create, DecideAccount, DecideAttempt, DecideRedeem, DecideSession, Decided, Due,
     Engine, EngineError, Event, History, Memory, OnceKey, Present, Read, Redeemed, Remote, RoomView,
-    Sequenced, SessionRecord, Sink, Topic,
+    Sequenced, SessionRecord, Sink, Tallies, Topic,
 };
 use countersign_protocol::server::MembersPage;
 use countersign_protocol::{RoomName, UserId};
@@ -84,6 +84,7 @@ pub struct Tally {
 pub struct IllMannered {
     inner: Engine,
     line: Arc<Line>,
+    tallies: Tallies,
 }
 
 /// The line from the state to this node.
@@ -112,6 +113,7 @@ impl IllMannered {
         Arc::new(Self {
             inner: Engine::Memory(memory),
             line,
+            tallies: Tallies::default(),
         })
     }
 
@@ -261,6 +263,10 @@ macro_rules! verbs_by_wire {
 }
 
 impl Remote for IllMannered {
+    fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
     verbs_by_wire! {
         append(room: RoomName, draft: Draft, now: u64) -> Sequenced;
         read(room: RoomName, part: Read, now: u64) -> History;

@@ -26,6 +26,13 @@ pub enum Class {
     Room,
 }
 
+impl Class {
+    /// Whether users say such frames.
+    pub const fn is_message(self) -> bool {
+        matches!(self, Class::High | Class::Normal | Class::Low)
+    }
+}
+
 impl From<Priority> for Class {
     fn from(priority: Priority) -> Self {
         match priority {
@@ -79,6 +86,7 @@ pub struct Batch {
     classes: Classes,
     /// Smallest message offset; `u64::MAX` when there is no message.
     offset_first: u64,
+    messages: u32,
 }
 
 impl Batch {
@@ -86,13 +94,14 @@ impl Batch {
     /// offsets strictly rising. A mark that ends outside `bytes` or not after the one before is left out,
     /// and so are bytes behind the last mark: they would be half a frame.
     pub fn new(room: RoomName, mut bytes: Bytes, mut marks: Vec<Mark>) -> Self {
-        let (mut end, mut classes, mut offset_first) = (0, 0, u64::MAX);
+        let (mut end, mut classes, mut offset_first, mut messages) = (0, 0, u64::MAX, 0);
         marks.retain(|mark| {
             if mark.end <= end || mark.end as usize > bytes.len() {
                 return false;
             }
             end = mark.end;
             classes |= Classes::of(&[mark.class]).0;
+            messages += u32::from(mark.class.is_message());
             if mark.offset != 0 {
                 offset_first = offset_first.min(mark.offset);
             }
@@ -105,7 +114,13 @@ impl Batch {
             marks,
             classes: Classes(classes),
             offset_first,
+            messages,
         }
+    }
+
+    /// How many of the frames are messages.
+    pub fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// The room whose frames these are.

@@ -68,11 +68,13 @@ impl Memory {
             .insert(id.clone(), Arc::new(Mutex::new(Arc::new(session))));
         let others = {
             let mut mine = self.sessions_of.entry(user).or_default();
-            let others = mine.clone();
+            // Lapsed ones count until there are too many: looking for them at each sign-in would cost every one.
+            let full = mine.len() >= self.limits.sessions_per_user_max;
+            let others = full.then(|| mine.clone());
             mine.push(id);
             others
         };
-        let evicted = self.evict(&others, now);
+        let evicted = others.map_or_else(Vec::new, |others| self.evict(&others, now));
         self.deliver(event);
         Ok(evicted)
     }

@@ -1,5 +1,6 @@
 //! QR logins: one lock per attempt, an index from every id its code ever had.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use countersign_protocol::server::QrState;
@@ -11,7 +12,7 @@ use super::super::record::EngineError;
 use super::super::{AttemptRef, DecideAttempt, DecideRedeem, Decided, Redeemed};
 use super::Memory;
 use crate::core::attempt::{Attempt, AttemptKey};
-use crate::core::network::network_of;
+use crate::core::network::scopes_of;
 
 /// Whether the maps have much more room than they need is looked at when so many attempts fewer are left.
 const SHRINK_EVERY: usize = 4_096;
@@ -48,11 +49,18 @@ impl Memory {
     }
 
     fn count_in(&self, attempt: &Attempt) -> Result<(), EngineError> {
-        let mut waiting = self.waiting.entry(network_of(attempt.ip())).or_default();
-        if *waiting >= self.limits.attempts_waiting_per_address_max {
-            return Err(EngineError::TooMany("QR logins waiting from this address"));
+        let mut counted = Vec::with_capacity(2);
+        for scope in scopes_of(attempt.ip()) {
+            let max = self.limits.attempts_waiting_per_address_max;
+            let mut waiting = self.waiting.entry(scope.key).or_default();
+            if *waiting >= max.saturating_mul(scope.factor as usize) {
+                drop(waiting);
+                counted.into_iter().for_each(|key| self.count_out_of(key));
+                return Err(EngineError::TooMany("QR logins waiting from this address"));
+            }
+            *waiting += 1;
+            counted.push(scope.key);
         }
-        *waiting += 1;
         Ok(())
     }
 
@@ -139,11 +147,14 @@ impl Memory {
     }
 
     fn count_out(&self, attempt: &Attempt) {
-        let address = network_of(attempt.ip());
-        if let Some(mut waiting) = self.waiting.get_mut(&address) {
+        scopes_of(attempt.ip()).for_each(|scope| self.count_out_of(scope.key));
+    }
+
+    fn count_out_of(&self, network: IpAddr) {
+        if let Some(mut waiting) = self.waiting.get_mut(&network) {
             *waiting = waiting.saturating_sub(1);
         }
-        self.waiting.remove_if(&address, |_, waiting| *waiting == 0);
+        self.waiting.remove_if(&network, |_, waiting| *waiting == 0);
     }
 
     fn forget_scan(&self, session: &str, key: AttemptKey) {

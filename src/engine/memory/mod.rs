@@ -22,6 +22,7 @@ use countersign_protocol::{RoomName, UserId};
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::Tallies;
 use super::event::{Event, Sink, Topic};
 use super::record::{Account, EngineError, OnceKey, SessionRecord};
 use crate::core::attempt::{AttemptKey, Policy, QrId};
@@ -76,6 +77,7 @@ pub struct Memory {
     user_order: UserOrder,
     once: Mutex<Once>,
     due: due::Schedule,
+    pub(in crate::engine) tallies: Tallies,
 }
 
 /// Locks under which the events of a user are told, one after the other. Users share them.
@@ -126,6 +128,7 @@ impl Memory {
             },
             once: Mutex::new(Once::default()),
             due: due::Schedule::default(),
+            tallies: Tallies::default(),
         })
     }
 
@@ -183,6 +186,16 @@ impl Memory {
     /// QR logins kept, those that have ended lately included: what [`MemoryLimits::attempts_max`] bounds.
     pub fn attempts_kept(&self) -> usize {
         self.attempt_places.taken()
+    }
+
+    /// Rooms kept: what [`MemoryLimits::rooms_max`] bounds.
+    pub(in crate::engine) fn rooms_kept(&self) -> usize {
+        self.room_places.taken()
+    }
+
+    /// History kept: what [`MemoryLimits::history_bytes_max`] bounds.
+    pub(in crate::engine) fn history_bytes(&self) -> usize {
+        self.history_bytes.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 

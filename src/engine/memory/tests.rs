@@ -226,13 +226,14 @@ fn sessions_leave_no_trace() {
     assert!(memory.revoke_session("a9".into(), T0).unwrap());
     memory.open_session(record("b1", "bob", 10), T0).unwrap();
     assert_eq!((memory.sessions.len(), memory.sessions_of.len()), (3, 2));
-    // Lapsed: dropped when somebody asks, or when its user signs in again.
+    // Lapsed: dropped when somebody asks, or when its user signs in with as many as are allowed.
     assert!(memory.session("b1".into(), T0 + 10).unwrap().is_none());
     assert_eq!((memory.sessions.len(), memory.sessions_of.len()), (2, 1));
+    memory.open_session(record("a10", "alice", 100), T0).unwrap();
     memory
-        .open_session(record("a10", "alice", 1_000), T0 + 100)
+        .open_session(record("a11", "alice", 1_000), T0 + 100)
         .unwrap();
     assert_eq!(memory.sessions.len(), 1);
-    assert!(memory.revoke_session("a10".into(), T0 + 100).unwrap());
+    assert!(memory.revoke_session("a11".into(), T0 + 100).unwrap());
     assert_eq!((memory.sessions.len(), memory.sessions_of.len()), (0, 0));
 }

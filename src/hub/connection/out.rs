@@ -12,7 +12,7 @@ use countersign_protocol::CloseCode;
 use countersign_protocol::codec::close_frame;
 
 use super::Connection;
-use crate::core::outbox::{Batch, Ending, Mark, Outbox};
+use crate::core::outbox::{Batch, Ending, Mark, Outbox, Overflow, Shed};
 use crate::hub::subscription::{Stage, Subscription};
 
 /// Frames written with one vectored write at most; more go with the next.
@@ -20,6 +20,8 @@ const SLICES_MAX: usize = 16;
 /// Bytes held for all joins of a connection that are under way. A join that takes longer than this lasts ends
 /// the connection.
 const HOLD_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that wait for a command under way; beyond it they leave before its answer.
+const CORKED_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Out {
@@ -29,9 +31,34 @@ pub(super) struct Out {
     /// The wire said it is full (or is [`Wire::Woken`](crate::hub::Wire) and has been told): the owner is to
     /// write.
     blocked: bool,
+    cork: Cork,
     /// Bytes that have left, so that the owner can tell a slow peer from a stuck one.
     sent: u64,
+    /// Frames queued by the connection itself. Rooms' are counted by their flushers.
+    frames: u32,
     end: Option<End>,
+    /// What it was not sent. Rarely anything.
+    shed: Option<Box<Shed>>,
+}
+
+/// What a connection was sent since the start, or since somebody took note of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// That have left.
+    pub bytes: u64,
+    /// Of its own.
+    pub frames: u32,
+    /// That it was not sent, because it read too slowly.
+    pub shed: Shed,
+}
+
+/// Whether frames wait for the command under way, so that its answer and what it causes leave with one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cork {
+    Out,
+    In,
+    /// Something has been kept from the wire by it.
+    Under,
 }
 
 /// Why a connection ends.
@@ -71,8 +98,48 @@ impl Out {
             outbox: Outbox::new(outbox_bytes_max),
             holds: Vec::new(),
             blocked: false,
+            cork: Cork::Out,
             sent: 0,
+            frames: 0,
             end: None,
+            shed: None,
+        }
+    }
+
+    /// Queues a frame of the connection's own.
+    fn push(&mut self, frame: Bytes) -> Result<(), Overflow> {
+        self.frames = self.frames.saturating_add(1);
+        let shed = self.outbox.push(frame)?;
+        self.note(shed);
+        Ok(())
+    }
+
+    fn push_batch(&mut self, batch: &Arc<Batch>, sent: usize) -> Result<(), Overflow> {
+        let shed = self.outbox.push_batch(batch, 0, sent)?;
+        self.note(shed);
+        Ok(())
+    }
+
+    fn note(&mut self, shed: Shed) {
+        if shed != Shed::default() {
+            **self.shed.get_or_insert_default() += shed;
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            end: self.end,
+            blocked: self.blocked,
+            queued: self.outbox.bytes(),
+            sent: self.sent,
+        }
+    }
+
+    fn sent(&self) -> Sent {
+        Sent {
+            bytes: self.sent,
+            frames: self.frames,
+            shed: self.shed.as_deref().copied().unwrap_or_default(),
         }
     }
 
@@ -96,7 +163,7 @@ impl Connection {
     }
 
     fn queue_locked(&self, out: &mut Out, frame: Bytes) {
-        if out.end.is_none() && out.outbox.push(frame).is_err() {
+        if out.end.is_none() && out.push(frame).is_err() {
             self.end_locked(out, End::Close(CloseCode::SlowConsumer));
         }
     }
@@ -110,18 +177,40 @@ impl Connection {
 
     /// Writes what the wire takes of what is queued.
     pub fn flush(&self) {
-        self.write(&mut self.out.lock());
+        let mut out = self.out.lock();
+        out.cork = Cork::Out;
+        self.write(&mut out);
     }
 
-    /// A room's batch for this member. The fast path is one write and no queue.
-    pub(in crate::hub) fn offer(&self, subscription: &Arc<Subscription>, batch: &Arc<Batch>) {
+    /// From here to [`Connection::uncork`] or [`Connection::flush`] frames are queued and not written, up to
+    /// [`CORKED_BYTES_MAX`]: a command is carried out, whose answer is to leave together with what it causes.
+    pub fn cork(&self) {
+        let mut out = self.out.lock();
+        if out.cork == Cork::Out {
+            out.cork = Cork::In;
+        }
+    }
+
+    /// Writes what was kept from the wire by [`Connection::cork`]; nothing, if nothing was.
+    pub fn uncork(&self) {
+        let mut out = self.out.lock();
+        if std::mem::replace(&mut out.cork, Cork::Out) == Cork::Under {
+            self.write(&mut out);
+        }
+    }
+
+    /// A room's batch for this member: whether it was for it. The fast path is one write and no queue.
+    pub(in crate::hub) fn offer(&self, subscription: &Arc<Subscription>, batch: &Arc<Batch>) -> bool {
         let mut out = self.out.lock();
         if out.end.is_some() {
-            return;
+            return false;
         }
         match subscription.stage() {
-            Stage::Gone => return,
-            Stage::Held => return self.hold(&mut out, subscription, batch),
+            Stage::Gone => return false,
+            Stage::Held => {
+                self.hold(&mut out, subscription, batch);
+                return true;
+            }
             // Nearly always: none of it is older than what the member has.
             Stage::Live { after } if batch.first_after(after) == 0 => self.deliver(&mut out, batch),
             Stage::Live { after } => {
@@ -134,12 +223,13 @@ impl Connection {
         if !out.outbox.is_empty() {
             self.write(&mut out);
         }
+        true
     }
 
     /// Writes a batch straight to an idle wire, or queues it.
     fn deliver(&self, out: &mut Out, batch: &Arc<Batch>) {
         let mut sent = 0;
-        if out.outbox.is_empty() && !out.blocked {
+        if out.outbox.is_empty() && !out.blocked && out.cork == Cork::Out {
             match self.wire.try_write(&[IoSlice::new(batch.bytes())]) {
                 Ok(n) => {
                     out.sent += n as u64;
@@ -153,7 +243,7 @@ impl Connection {
             }
             self.block(out);
         }
-        if out.outbox.push_batch(batch, 0, sent).is_err() {
+        if out.push_batch(batch, sent).is_err() {
             self.end_locked(out, End::Close(CloseCode::SlowConsumer));
         }
     }
@@ -194,10 +284,12 @@ impl Connection {
         if out.end.is_some() {
             return;
         }
-        let mut queued = out.outbox.push_join(subscription.room.name(), reply);
+        out.frames = out.frames.saturating_add(1);
+        let joined = out.outbox.push_join(subscription.room.name(), reply);
+        let mut queued = joined.map(|shed| out.note(shed));
         for batch in held.into_iter().filter(|_| live).flat_map(|h| h.batches) {
             if let Some(batch) = later_part(&batch, offset) {
-                queued = queued.and_then(|_| out.outbox.push_batch(&batch, 0, 0));
+                queued = queued.and_then(|()| out.push_batch(&batch, 0));
             }
         }
         if queued.is_err() {
@@ -248,6 +340,10 @@ impl Connection {
     }
 
     fn write(&self, out: &mut Out) {
+        if out.cork != Cork::Out && out.end.is_none() && out.outbox.bytes() <= CORKED_BYTES_MAX {
+            out.cork = Cork::Under;
+            return;
+        }
         while !out.blocked && !out.outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let n = out.outbox.io_slices(&mut slices);
@@ -267,13 +363,21 @@ impl Connection {
 
     /// What the owner has to do.
     pub fn standing(&self) -> Standing {
+        self.out.lock().standing()
+    }
+
+    /// The same, and what it was sent.
+    pub fn standing_and_sent(&self) -> (Standing, Sent) {
         let out = self.out.lock();
-        Standing {
-            end: out.end,
-            blocked: out.blocked,
-            queued: out.outbox.bytes(),
-            sent: out.sent,
-        }
+        (out.standing(), out.sent())
+    }
+
+    /// What it was sent since this was asked last. For a connection that has ended: its owner goes by the bytes sent.
+    pub(in crate::hub) fn take_sent(&self) -> Sent {
+        let mut out = self.out.lock();
+        let sent = out.sent();
+        (out.sent, out.frames, out.shed) = (0, 0, None);
+        sent
     }
 
     /// The wire has room again: write on.
@@ -320,6 +424,7 @@ impl Connection {
         let mut out = self.out.lock();
         // Nothing may follow the close frame, whoever asked for it.
         out.end.get_or_insert(End::Close(code));
+        out.frames = out.frames.saturating_add(1);
         out.outbox.close(Bytes::from(close_frame(code)), ending);
         self.write(&mut out);
     }
@@ -328,6 +433,7 @@ impl Connection {
     pub fn answer_close(&self, frame: Bytes) {
         let mut out = self.out.lock();
         if out.end.is_none() {
+            out.frames = out.frames.saturating_add(1);
             out.outbox.close(frame, Ending::AfterQueue);
             self.end_locked(&mut out, End::Answered);
             self.write(&mut out);

@@ -45,7 +45,8 @@ async fn session(user: &UserId) -> Arc<Session> {
 #[test]
 fn a_connection_and_its_membership_are_small() {
     let (connection, membership) = (size_of::<Connection>(), size_of::<Subscription>());
-    assert!(connection <= 304, "{connection}");
+    // With the counts of its owners it takes 336 bytes of the allocator, as it would with 8 less.
+    assert!(connection <= 312, "{connection}");
     assert!(membership <= 32, "{membership}");
 }
 

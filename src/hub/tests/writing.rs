@@ -1,5 +1,6 @@
 //! From an offer to the wire: what is written at once, what waits, and who is woken.
 
+use bytes::Bytes;
 use countersign_protocol::CloseCode;
 use proptest::prelude::*;
 
@@ -101,6 +102,50 @@ async fn an_answer_and_the_batch_leave_in_one_write() {
     assert_eq!(seat.read(), ["2", "ok"]);
     seat.connection.answer(&named("chat:elsewhere"), frame("ok"));
     assert_eq!(seat.read(), ["ok"]);
+}
+
+#[tokio::test]
+async fn what_a_command_causes_leaves_with_its_answer() {
+    let (hub, room) = (Hub::default(), named("chat:a"));
+    let seat = Seat::new(1, ALL);
+    seat.join(&hub, &room, 0);
+    let writes = seat.wire.writes();
+    seat.connection.cork();
+    seat.connection.push(frame("told"));
+    say(&hub, &room, 1);
+    quiet(&hub, &room).await;
+    seat.connection.queue(frame("ok"));
+    assert_eq!(seat.read(), ["joined"]);
+    seat.connection.flush();
+    assert_eq!(seat.read(), ["told", "1", "ok"]);
+    assert_eq!(seat.wire.writes(), writes + 1);
+    // Nothing stays corked, and without a command nothing waits.
+    seat.connection.push(frame("next"));
+    assert_eq!(seat.read(), ["next"]);
+    // An answer that a flush is to take along is left to it; what that flush was kept from writing is not.
+    seat.connection.cork();
+    seat.connection.queue(frame("ok"));
+    seat.connection.uncork();
+    assert!(seat.read().is_empty());
+    seat.connection.cork();
+    say(&hub, &room, 2);
+    quiet(&hub, &room).await;
+    seat.connection.uncork();
+    assert_eq!(seat.read(), ["ok", "2"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_command_is_bounded_and_ends_with_the_connection() {
+    let seat = Seat::new(1, ALL);
+    seat.connection.cork();
+    for _ in 0..3 {
+        seat.connection.push(Bytes::from(vec![b'x'; 10_000]));
+    }
+    assert_eq!(seat.wire.writes(), 1, "the second reached the bound");
+    assert_eq!(seat.connection.standing().queued, 10_000);
+    seat.connection.end(End::Close(CloseCode::Revoked));
+    seat.connection.queue_close(CloseCode::Revoked);
+    assert_eq!(seat.connection.standing().queued, 0);
 }
 
 #[tokio::test]

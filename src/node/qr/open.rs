@@ -18,7 +18,6 @@ use crate::core::attempt::{
 };
 use crate::engine::{AttemptRef, Topic};
 use crate::hub::{Connection, Watched};
-use crate::node::limiters::network_of;
 use crate::node::{Node, Refusal, connection_name};
 
 /// What `qr.open` asks for.
@@ -175,7 +174,7 @@ impl Node {
                 1_000,
             ));
         }
-        self.limiters.qr_open.check(&network_of(opener.address))?;
+        self.limiters.qr_open.check(opener.address)?;
         let claim = secret::token().map_err(|_| no_entropy())?;
         let opening = self.opening(opener, request, &claim)?;
         let watched = Watched {

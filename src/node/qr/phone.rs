@@ -158,7 +158,8 @@ impl Node {
             .check(&(user.clone(), network_of(caller.address)))?;
         let account = self.engine.account(user).await?;
         let stored = account.as_ref().map(|a| a.password_hash.as_str());
-        let right = self.hasher.verify(password, stored).await?;
+        let right = self.hasher.verify(password, stored).await;
+        let right = right.map_err(|e| self.unchecked(e))?;
         if right && account.is_some_and(|a| !a.locked) {
             Ok(())
         } else {

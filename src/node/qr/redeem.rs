@@ -32,12 +32,11 @@ struct Prepared {
     result: Sealed,
 }
 
-/// What a redemption leaves behind for a repeat: its reply, and the token the connection is signed in with,
-/// which a sealed reply hides.
+/// What a redemption leaves behind for a repeat: its reply, and when the token in it lapses, Unix milliseconds.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Kept {
     reply: QrRedeemed,
-    access_token: String,
+    expires_at: u64,
 }
 
 fn other_user() -> Refusal {
@@ -70,7 +69,11 @@ impl Node {
         let now = self.clock.now();
         let bound = connection.session().map(|s| s.user_id().clone());
         let kept = self.exchange(bound, &claim, ticket, now).await?;
-        let session = self.sessions.adopt(&kept.access_token, claim.device, now).await?;
+        let (session, user) = (&kept.reply.session, &kept.reply.user.id);
+        let session = self
+            .sessions
+            .adopt(session, user, kept.expires_at, claim.device, now)
+            .await?;
         match self.sign_in(connection, session).await {
             Ok(()) => Ok(Redeemed {
                 reply: kept.reply,
@@ -184,6 +187,7 @@ impl Node {
             },
             now,
         )?;
+        let expires_at = now.saturating_add(tokens.expires_in_ms);
         let mut reply = QrRedeemed {
             access_token: None,
             refresh_token: None,
@@ -194,7 +198,6 @@ impl Node {
             session: tokens.session,
         };
         let internal = || Refusal::new(ErrorCode::Internal, "the tokens could not be sealed");
-        let access_token = tokens.access_token.clone();
         if let Some(key) = attempt.public_key() {
             let point = P256Point::from_key(&key.to_jwk()).map_err(|_| internal())?;
             let pair = serde_json::json!({"access_token": tokens.access_token, "refresh_token": tokens.refresh_token});
@@ -205,7 +208,7 @@ impl Node {
             reply.access_token = Some(tokens.access_token);
             reply.refresh_token = Some(tokens.refresh_token);
         }
-        let kept = serde_json::to_vec(&Kept { reply, access_token }).map_err(|_| internal())?;
+        let kept = serde_json::to_vec(&Kept { reply, expires_at }).map_err(|_| internal())?;
         let sealed = seal::seal_kept(claim.claim, &kept, REDEEM_AAD).map_err(|_| internal())?;
         Ok(Prepared {
             record,

@@ -75,13 +75,79 @@ catalog! {
     QR_PUSH = Histogram, "countersign_qr_push_seconds", "seconds", [],
         "time from when a change of a QR login was asked for, or found due, until it was queued for the PC that watches and its write tried; the clock has whole milliseconds";
     QR_KEPT = Gauge, "countersign_qr_kept", "attempts", [],
-        "QR logins in memory, those that ended in the last minute included; qr_attempts_max is their bound";
+        "QR logins in memory, those that ended in the last minute included";
+    QR_KEPT_LIMIT = Gauge, "countersign_qr_kept_limit", "attempts", [],
+        "bound of QR logins in memory, qr_attempts_max";
     SOCKETS = Gauge, "countersign_sockets", "sockets", [],
-        "TCP connections on the public port; connections_max is their bound";
-    CONNECTIONS = Gauge, "countersign_connections", "connections", [],
-        "WebSocket connections and event streams";
+        "TCP connections on the public port";
+    SOCKETS_LIMIT = Gauge, "countersign_sockets_limit", "sockets", [],
+        "bound of TCP connections on the public port: connections_max, or what there are descriptors for";
+    CONNECTIONS = Gauge, "countersign_connections", "connections", ["state"],
+        "TCP connections on the public port by what they are: HTTP, WebSockets without and with a session, event streams, and those whose end is decided";
+    OPENED = Counter, "countersign_connections_opened_total", "connections", ["transport"],
+        "WebSockets (ws) and event streams opened";
+    CLOSES = Counter, "countersign_closes_total", "connections", ["code"],
+        "WebSockets and event streams that ended, by the close code that the gateway gave, or peer (the client closed first), lost (it was gone without a word), done (an event stream had told all)";
+    DRAINING = Gauge, "countersign_draining", "", [],
+        "1 from when the gateway was told to stop, 0 before";
+    SENT_BYTES = Counter, "countersign_sent_bytes_total", "bytes", [],
+        "bytes written to WebSockets and event streams, below TLS";
+    SENT_FRAMES = Counter, "countersign_sent_frames_total", "frames", [],
+        "WebSocket frames and events queued or written for connections";
+    OUTBOX = Gauge, "countersign_outbox_bytes", "bytes", [],
+        "bytes that wait in the queues of all connections";
+    OUTBOX_LONGEST = Gauge, "countersign_outbox_longest_bytes", "bytes", [],
+        "bytes that wait in the longest queue of a connection";
+    OUTBOX_LIMIT = Gauge, "countersign_outbox_limit_bytes", "bytes", [],
+        "bound of the queue of one connection, outbox_bytes_max";
+    OUTBOX_CONNECTIONS = Gauge, "countersign_outbox_connections", "connections", [],
+        "connections that have bytes waiting";
+    ROOMS = Gauge, "countersign_rooms", "rooms", [],
+        "rooms in memory, empty ones that have not been forgotten included";
+    ROOMS_LIMIT = Gauge, "countersign_rooms_limit", "rooms", [],
+        "bound of rooms in memory, rooms_max";
+    ROOMS_JOINED = Gauge, "countersign_rooms_joined", "rooms", [],
+        "rooms that a connection here is in";
+    MEMBERSHIPS = Gauge, "countersign_memberships", "memberships", [],
+        "connections times the rooms each is in";
+    MESSAGES = Counter, "countersign_messages_total", "messages", [],
+        "messages published";
+    DELIVERIES = Counter, "countersign_deliveries_total", "messages", [],
+        "messages times the connections they were handed to; who joins while a batch is on its way counts with all of it";
+    DROPS = Counter, "countersign_drops_total", "frames", ["class", "reason"],
+        "frames not delivered: for one connection that reads too slowly (outbox), for all of a room that says too much (room), or messages refused to their sender for that (publish)";
+    BATCH_FRAMES = Histogram, "countersign_flush_frames", "frames", [],
+        "frames of each batch that a room handed to its members";
+    FLUSH = Histogram, "countersign_flush_seconds", "seconds", [],
+        "time from when a batch began to wait until all members of the room here were handed it; of one batch in seven";
+    HISTORY = Gauge, "countersign_history_bytes", "bytes", [],
+        "bytes of messages kept as history";
+    HISTORY_LIMIT = Gauge, "countersign_history_limit_bytes", "bytes", [],
+        "bound of the history of all rooms, history_bytes_max";
+    ENGINE = Counter, "countersign_engine_operations_total", "operations", ["verb", "outcome"],
+        "what was asked of shared state: answered (ok), refused by a rule (refused), or not to be had (failed)";
+    ENGINE_SECONDS = Histogram, "countersign_engine_operation_seconds", "seconds", ["verb"],
+        "time such an operation took; of the first and then of one in 64";
+    LIMITED = Counter, "countersign_limited_total", "refusals", ["limit"],
+        "refusals because a limit was reached, by its name; a socket that was dropped for one counts too";
+    HANDSHAKES = Counter, "countersign_handshakes_total", "requests", ["outcome"],
+        "requests for a WebSocket: accepted, or the code of the refusal";
+    HTTP_REQUESTS = Counter, "countersign_http_requests_total", "requests", ["port", "status"],
+        "requests answered on the public and on the operator's port, handshakes included, by class of status";
+    AUTH = Counter, "countersign_auth_total", "attempts", ["kind", "outcome"],
+        "credentials shown: passwords, new accounts, access tokens, refresh tokens; accepted (ok), wrong or not allowed (refused), over a limit (limited), or not to be checked (failed)";
+    RECEIVED_BYTES = Counter, "countersign_received_bytes_total", "bytes", [],
+        "bytes read from WebSockets, below TLS";
+    RECEIVED_FRAMES = Counter, "countersign_received_frames_total", "frames", [],
+        "messages and pongs read from WebSockets";
+    COMMANDS = Counter, "countersign_commands_total", "commands", ["type", "outcome"],
+        "commands on WebSockets, by type and what became of them; unread is what could not be read";
+    COMMAND_REFUSALS = Counter, "countersign_command_refusals_total", "commands", ["code"],
+        "commands that were answered with an error, by its code";
     LOG_DROPPED = Counter, "countersign_log_dropped_total", "lines", [],
         "lines of the log, audit records among them, that were dropped because its reader did not keep up";
+    BUILD = Gauge, "countersign_build_info", "", ["version"],
+        "1, with the version of the gateway";
     PROCESS_CPU = Counter, "process_cpu_seconds_total", "seconds", [],
         "processor time of the process, user and system";
     PROCESS_MEMORY = Gauge, "process_resident_memory_bytes", "bytes", [],

@@ -5,9 +5,14 @@ pub mod catalog;
 mod histogram;
 mod process;
 mod qr;
+mod series;
+mod state;
+mod text;
+mod traffic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,11 +21,13 @@ use prometheus_client::registry::{Metric as Encoded, Registry};
 use catalog::Metric;
 use histogram::seconds;
 pub use qr::{Qr, Transport};
+use series::Gauges;
+use state::State;
+pub use text::Format;
+pub use traffic::{Credential, Limit, Traffic};
 
 use super::{descriptors, logging};
-
-/// Media type of [`Metrics::text`]: OpenMetrics, which Prometheus reads.
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::tally::parts::Everything;
 
 /// Label names with their values: never a word of a user's.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -29,29 +36,21 @@ fn register(registry: &mut Registry, metric: &Metric, counted: impl Encoded) {
     registry.register(metric.family(), metric.meaning, counted);
 }
 
-/// What is read elsewhere at the time of asking.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Now {
-    /// QR logins in this process's memory.
-    pub qr_kept: usize,
-    pub sockets: usize,
-    pub connections: usize,
-}
-
 /// The metrics of a gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     pub qr: Qr,
-    sampled: Sampled,
+    pub traffic: Traffic,
+    state: State,
+    process: Process,
+    /// Who asks: one at a time, so that nobody is told half of what another is about to write.
+    telling: Mutex<()>,
 }
 
-/// Set whenever somebody asks.
+/// Of the process, set whenever somebody asks.
 #[derive(Debug, Default)]
-struct Sampled {
-    qr_kept: Gauge,
-    sockets: Gauge,
-    connections: Gauge,
+struct Process {
     log_dropped: Counter,
     cpu: Counter<f64, AtomicU64>,
     memory: Gauge,
@@ -60,47 +59,61 @@ struct Sampled {
     started: Gauge<f64, AtomicU64>,
 }
 
+impl Process {
+    fn new(registry: &mut Registry, started_at: u64) -> Self {
+        let process = Self::default();
+        register(registry, &catalog::LOG_DROPPED, process.log_dropped.clone());
+        let build = Gauges::of(registry, &catalog::BUILD, [[env!("CARGO_PKG_VERSION")]]);
+        build.store([1]);
+        register(registry, &catalog::PROCESS_CPU, process.cpu.clone());
+        register(registry, &catalog::PROCESS_MEMORY, process.memory.clone());
+        register(registry, &catalog::PROCESS_FDS, process.descriptors.clone());
+        let max = process.descriptors_max.clone();
+        register(registry, &catalog::PROCESS_FDS_MAX, max);
+        register(registry, &catalog::PROCESS_START, process.started.clone());
+        process.started.set(seconds(started_at));
+        process
+    }
+
+    fn read(&self) {
+        let dropped = self.log_dropped.inner();
+        dropped.store(logging::dropped_lines(), Ordering::Relaxed);
+        let cpu = seconds(process::cpu_ms()).to_bits();
+        self.cpu.inner().store(cpu, Ordering::Relaxed);
+        self.memory.set(whole(process::resident_bytes()));
+        self.descriptors.set(whole(process::open_descriptors()));
+        self.descriptors_max.set(whole(descriptors::limit()));
+    }
+}
+
 impl Metrics {
-    /// Everything at 0. `started_at`: now, Unix milliseconds.
-    pub fn new(started_at: u64) -> Self {
+    /// Everything at 0. `started_at`: now, Unix milliseconds. `verbs`: names of what shared state can be asked.
+    pub fn new(started_at: u64, verbs: &'static [&'static str]) -> Self {
         let mut registry = Registry::default();
+        // In the order of the catalog.
         let qr = Qr::new(&mut registry);
-        let sampled = Sampled::default();
-        register(&mut registry, &catalog::QR_KEPT, sampled.qr_kept.clone());
-        register(&mut registry, &catalog::SOCKETS, sampled.sockets.clone());
-        register(&mut registry, &catalog::CONNECTIONS, sampled.connections.clone());
-        register(&mut registry, &catalog::LOG_DROPPED, sampled.log_dropped.clone());
-        register(&mut registry, &catalog::PROCESS_CPU, sampled.cpu.clone());
-        register(&mut registry, &catalog::PROCESS_MEMORY, sampled.memory.clone());
-        register(&mut registry, &catalog::PROCESS_FDS, sampled.descriptors.clone());
-        let max = sampled.descriptors_max.clone();
-        register(&mut registry, &catalog::PROCESS_FDS_MAX, max);
-        register(&mut registry, &catalog::PROCESS_START, sampled.started.clone());
-        sampled.started.set(seconds(started_at));
+        let state = State::new(&mut registry, verbs);
+        let traffic = Traffic::new(&mut registry);
+        let process = Process::new(&mut registry, started_at);
         Self {
             registry,
             qr,
-            sampled,
+            traffic,
+            state,
+            process,
+            telling: Mutex::new(()),
         }
     }
 
-    /// All of them as text. Reads files of the system's: not for a task that others wait for.
-    pub fn text(&self, now: Now) -> String {
-        let sampled = &self.sampled;
-        sampled.qr_kept.set(whole(now.qr_kept));
-        sampled.sockets.set(whole(now.sockets));
-        sampled.connections.set(whole(now.connections));
-        let dropped = sampled.log_dropped.inner();
-        dropped.store(logging::dropped_lines(), Ordering::Relaxed);
-        let cpu = seconds(process::cpu_ms()).to_bits();
-        sampled.cpu.inner().store(cpu, Ordering::Relaxed);
-        sampled.memory.set(whole(process::resident_bytes()));
-        sampled.descriptors.set(whole(process::open_descriptors()));
-        sampled.descriptors_max.set(whole(descriptors::limit()));
+    /// All of them as text, with what others `counted`. Reads files of the system's: not for a task that others wait for.
+    pub fn text(&self, counted: impl FnOnce() -> Everything, format: Format) -> String {
+        let _one_at_a_time = self.telling.lock();
+        self.state.store(&counted());
+        self.process.read();
         let mut text = String::new();
         // Writing to memory does not fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        format.of(text)
     }
 }
 

@@ -83,7 +83,7 @@ impl Qr {
                 .collect(),
             steps: ["scanned", "confirmed", "redeemed"]
                 .map(|step| steps.get_or_create_owned(&[("step", step)])),
-            push: Histogram::new(PUSH_MS),
+            push: Histogram::of_ms(PUSH_MS),
         };
         register(registry, &catalog::QR_OPENED, opened);
         register(registry, &catalog::QR_LIVE, live);
@@ -153,5 +153,5 @@ impl Qr {
 }
 
 fn step() -> Histogram {
-    Histogram::new(STEP_MS)
+    Histogram::of_ms(STEP_MS)
 }

@@ -7,10 +7,11 @@ use countersign_protocol::client::Empty;
 use countersign_protocol::client::{History, InRoom, Join, Like, Members, Send};
 use countersign_protocol::codec::ok_json;
 
-use super::{Call, Lane, Outcome, Pending, bulky, pending};
+use super::{Call, Lane, Pending, bulky, pending};
 use crate::config::limits::RateLimit;
 use crate::hub::Charge;
 use crate::node::{Message, Page, Refusal};
+use crate::ops::metrics::Limit;
 
 /// A name that is none is refused by the use case; it keeps nothing in order.
 fn lane(room: &str) -> Lane {
@@ -56,7 +57,7 @@ impl Call {
                 // The room's flusher is about to write to this member, and takes the answer along.
                 (Ok(sent), Lane::Room(room)) => {
                     self.connection.answer(&room, self.ok_frame(&sent));
-                    Outcome::Replied
+                    self.replied(Ok(()))
                 }
                 (other, _) => self.reply(other),
             }
@@ -98,7 +99,7 @@ impl Call {
                 .history(&self.connection, &room, page, |page| ok_json(self.id, page))
                 .await
             {
-                Ok(answer) => Outcome::Reply(answer),
+                Ok(answer) => self.ok(answer),
                 Err(refusal) => self.refused(&refusal),
             }
         })
@@ -108,6 +109,11 @@ impl Call {
         self.connection
             .charge(what, &limit.rate(), self.node.clock.now())
             .map_err(|after_ms| {
+                self.node.metrics.traffic.limited(match what {
+                    Charge::Message => Limit::MessageRate,
+                    Charge::Like => Limit::LikeRate,
+                    Charge::Join => Limit::JoinRate,
+                });
                 let text = format!("at most {} {name} in {} ms", limit.count, limit.period_ms);
                 Refusal::rate_limited(text, after_ms)
             })

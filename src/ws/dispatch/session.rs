@@ -116,7 +116,10 @@ impl Call {
                 Ok(Redeemed {
                     reply,
                     signed_in: false,
-                }) => Outcome::Close(Some(ok_json(self.id, &reply)), CloseCode::ConnectionLimit),
+                }) => {
+                    self.count(None);
+                    Outcome::Close(Some(ok_json(self.id, &reply)), CloseCode::ConnectionLimit)
+                }
                 Err(refusal) => self.refused(&refusal),
             }
         })
@@ -148,9 +151,13 @@ impl Call {
     fn reply_to_sign_in(&self, outcome: Result<SignedIn, SignInError>) -> Outcome {
         match outcome {
             Ok(signed_in) => self.reply(Ok(signed_in)),
-            Err(SignInError::ConnectionLimit) => Outcome::Close(None, CloseCode::ConnectionLimit),
+            Err(SignInError::ConnectionLimit) => {
+                self.count(Some(ErrorCode::LimitReached));
+                Outcome::Close(None, CloseCode::ConnectionLimit)
+            }
             Err(SignInError::Refused(refusal)) => match refusal.code {
                 ErrorCode::InvalidToken | ErrorCode::DeviceMismatch => {
+                    self.count(Some(refusal.code));
                     Outcome::BadToken(json(&refusal.reply(Some(self.id))))
                 }
                 _ => self.refused(&refusal),
