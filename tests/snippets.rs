@@ -134,7 +134,7 @@ fn calls(shell: &str) -> Vec<Vec<String>> {
                 *word == "countersign"
             }
         });
-        let at = at.or_else(|| is_cargo.then_some(words.len() - 1))?;
+        let at = at.or_else(|| is_cargo.then(|| words.len() - 1))?;
         // A name behind `--tag`, `--unit` and their like is no call.
         let called = is_cargo || at == 0 || !words[at - 1].starts_with('-') && words[0] == "timeout";
         let plain = |word: &&str| word.trim_matches(['"', '\'', '`']).to_owned();
