@@ -13,14 +13,15 @@ use crate::config::Config;
 use crate::engine::{Engine, Memory, Sink};
 use crate::listen::{self, Local};
 use crate::node::{self, BuildError, Node};
-use crate::{http, ops, ws};
+use crate::ops::{advice, descriptors};
+use crate::{http, ws};
 
 /// Why the gateway did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
     Config(Vec<String>),
-    #[error("{name} = {address} cannot be bound: {error}; choose another address or stop what uses it")]
+    #[error("{name} = {address} cannot be bound: {error}; {}", advice::on_binding(*address, error))]
     Bind {
         name: &'static str,
         address: SocketAddr,
@@ -28,6 +29,8 @@ pub enum StartError {
     },
     #[error("{0}")]
     Local(String),
+    #[error(transparent)]
+    Descriptors(#[from] descriptors::TooFew),
     #[error(transparent)]
     Build(#[from] BuildError),
 }
@@ -72,6 +75,7 @@ impl App {
     /// What [`StartError`] lists.
     pub fn bind_with(config: Config, engine: EngineFactory) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
+        let connections_max = descriptors::sockets(descriptors::limit(), config.limits.descriptors_reserved)?;
         let public = listen("listen", config.listen)?;
         let operator = listen("operator_listen", config.operator_listen)?;
         let local = config
@@ -92,7 +96,6 @@ impl App {
             .public_origin
             .clone()
             .unwrap_or_else(|| format!("{}://{}", config.tls.scheme(), addresses.public));
-        let connections_max = ops::descriptors::limit().saturating_sub(config.limits.descriptors_reserved);
         let clock = Clock::system();
         let (engine, attach) = engine(&config, &clock);
         let built = Node::build(config, engine, clock, origin, connections_max)?;

@@ -1,10 +1,13 @@
-//! What a person at a terminal is told at the start: what listens where, which page to open, and how a phone gets to it.
+//! What a person at a terminal is told at the start: what listens where, what is provisional about it, which page to
+//! open, and how a phone gets to it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::app::Addresses;
 use crate::code::Code;
 use crate::config::Profile;
+use crate::production::Notes;
+use crate::version;
 
 /// Whether the code of the page is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +42,8 @@ pub struct Greeting<'a> {
     pub profile: Profile,
     /// Whether to show the page's code.
     pub code: bool,
+    /// What is provisional about this start.
+    pub notes: Notes,
     /// This machine's address in its network, if it has one.
     pub machine: Option<IpAddr>,
 }
@@ -47,13 +52,18 @@ impl Greeting<'_> {
     /// The lines, the last with its end.
     pub fn text(&self) -> String {
         let mut lines = vec![
-            concat!("countersign ", env!("CARGO_PKG_VERSION")).to_owned(),
+            format!("countersign {}", version::SHORT),
             format!("listening on {}://{}", self.scheme, self.addresses.public),
             format!("operator on http://{}", self.addresses.operator),
         ];
         if self.profile == Profile::Bench {
             lines.push("limits profile bench: for measurements on this machine only".to_owned());
         }
+        let told = |what: &'static str, all: &[String]| -> Vec<String> {
+            all.iter().map(|text| format!("{what}: {text}")).collect()
+        };
+        lines.extend(told("demo", &self.notes.demo));
+        lines.extend(told("for production", &self.notes.missing));
         let page = format!("{}/", self.origin);
         lines.push(format!("open {page} in a browser"));
         if !leaves_this_machine(self.origin) {
@@ -111,6 +121,10 @@ mod tests {
             origin,
             profile: Profile::Default,
             code,
+            notes: Notes {
+                demo: vec!["open to all".to_owned()],
+                missing: vec!["TLS".to_owned()],
+            },
             machine: machine.map(|ip| ip.parse().unwrap()),
         }
         .text()
@@ -150,6 +164,8 @@ mod tests {
              countersign serve --listen 0.0.0.0:8080 --public-origin http://192.168.1.20:8080\n"
         ));
         assert!(!told.contains('█'), "a code that no phone can use is not shown");
+        let before = "\ndemo: open to all\nfor production: TLS\nopen http://127.0.0.1:8080/ in a browser\n";
+        assert!(told.contains(before), "{told}");
         let unknown = greeting("http://localhost:8080", true, None);
         assert!(unknown.contains("http://<this machine's address>:8080"));
     }

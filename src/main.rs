@@ -10,12 +10,13 @@ use clap::{Parser, Subcommand};
 use countersign::app::App;
 use countersign::config::{Config, ForwardingHeader, OperatorKey, Profile};
 use countersign::greeting::{Greeting, TerminalCode};
-use countersign::ops::{logging, machine};
-use countersign::reload;
+use countersign::ops::probe::{self, Question};
+use countersign::ops::{advice, descriptors, logging, machine};
+use countersign::{production, reload, version};
 
 /// Countersign: QR login pushed, messages nobody can forge, rooms that stay current.
 #[derive(Clone, Parser)]
-#[command(version, about)]
+#[command(version = version::SHORT, long_version = version::LONG, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -59,6 +60,12 @@ struct Arguments {
 enum Command {
     /// Serve until told to stop: what happens without a command, too.
     Serve,
+    /// Ask a running gateway on its operator's port whether it is well: code 0 if so, 1 with a sentence if not.
+    Healthcheck {
+        /// Whether it takes new connections, and not only whether it answers.
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 impl Arguments {
@@ -67,8 +74,13 @@ impl Arguments {
         let mut config = match &self.config {
             None => Config::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| format!("the configuration {} cannot be read: {e}", path.display()))?;
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    let what_to_do = advice::on_reading(path, &e);
+                    format!(
+                        "the configuration {} cannot be read: {e}; {what_to_do}",
+                        path.display()
+                    )
+                })?;
                 Config::from_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?
             }
         };
@@ -96,7 +108,16 @@ fn operator_key() -> Option<OperatorKey> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let logs = logging::init();
+    if let Some(Command::Healthcheck { ready }) = arguments.command {
+        return healthcheck(arguments, ready);
+    }
+    let logs = match logging::init() {
+        Ok(logs) => logs,
+        Err(text) => {
+            say_error(&text);
+            return ExitCode::from(2);
+        }
+    };
     let served = tokio::select! {
         served = serve(arguments) => served,
         never = logs.tell_dropped() => match never {},
@@ -113,7 +134,6 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
-    let (Some(Command::Serve) | None) = arguments.command;
     let code = shows_code(arguments.terminal_code);
     let config = arguments.clone().config()?;
     let profile = config.limits_profile;
@@ -131,14 +151,36 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
+/// Code 0 is well, 1 is not, 2 is a configuration that does not say where to ask.
+fn healthcheck(arguments: Arguments, ready: bool) -> ExitCode {
+    let question = if ready { Question::Ready } else { Question::Alive };
+    let operator = match arguments.config() {
+        Ok(config) => config.operator_listen,
+        Err(text) => {
+            say_error(&text);
+            return ExitCode::from(2);
+        }
+    };
+    match probe::ask(operator, question) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            say_error(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Lines for a person, and for scripts that started us on port 0. Whether they still read is theirs.
 fn greet(app: &App, profile: Profile, code: bool) {
+    let reserved = app.node().limits().descriptors_reserved;
+    let sockets = descriptors::limit().saturating_sub(reserved);
     let greeting = Greeting {
         addresses: app.addresses(),
         scheme: app.node().config().tls.scheme(),
         origin: app.node().origins.public(),
         profile,
         code,
+        notes: production::notes(&app.node().config(), app.node().origins.public(), sockets),
         machine: machine::address(),
     };
     let mut stdout = std::io::stdout().lock();

@@ -8,8 +8,8 @@ Every answer may have fields that this document does not name: ignore them. Erro
 are never stored. An address or a method that is not here is 404 \`not_found\` or 405 \`method_not_allowed\` (with
 \`Allow\`); where GET is, HEAD is too, but for \`/v1/ws\` and event streams. What cannot be read as HTTP at all gets 400 or 431 without a body.
 
-Below \`/v1/\`, answers to pages of an allowed origin carry \`Access-Control-Allow-Origin\` and expose \`Retry-After\`, \`ETag\`
-and \`DPoP-Nonce\`; preflights are answered with 204. \`Vary: Origin\` and \`X-Content-Type-Options: nosniff\` come with every
+Below \`/v1/\`, answers to pages of an allowed origin carry \`Access-Control-Allow-Origin\` and expose \`Retry-After\`, \`ETag\`,
+\`DPoP-Nonce\` and \`X-Request-Id\`, which names the request in the gateway's log; preflights are answered with 204. \`Vary: Origin\` and \`X-Content-Type-Options: nosniff\` come with every
 answer that a route gives.`;
 
 const SECURITY = {

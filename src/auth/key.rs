@@ -13,6 +13,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use zeroize::Zeroizing;
 
 use super::jwk::VerifyingKey;
+use crate::ops::advice;
 
 /// Largest key file, bytes. An Ed25519 key has about 120.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
@@ -21,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("cannot read the signing key {}: {source}", path.display())]
+    #[error("cannot read the signing key {}: {source}; {}", path.display(), advice::on_reading(path, source))]
     Read { path: PathBuf, source: io::Error },
     /// The file holds something else.
     #[error(

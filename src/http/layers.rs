@@ -14,7 +14,7 @@ use crate::node::{Node, Refusal};
 
 const ALLOWED_HEADERS: &str =
     "Authorization, Countersign-Device, DPoP, Content-Type, Last-Event-ID, Idempotency-Key";
-const EXPOSED_HEADERS: &str = "Retry-After, ETag, DPoP-Nonce";
+const EXPOSED_HEADERS: &str = "Retry-After, ETag, DPoP-Nonce, X-Request-Id";
 
 /// Runs a request with its deadline.
 pub(super) async fn deadline(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {

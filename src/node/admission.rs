@@ -279,7 +279,7 @@ impl Admission {
         if self.refusal.is_none() {
             self.refusal = self.door.check(&entered).err().map(Box::new);
         }
-        here <= self.door.bounds().address_max.saturating_add(REFUSED_AT_ONCE_MAX)
+        entered.excess <= REFUSED_AT_ONCE_MAX
     }
 
     /// From here on a proxy's socket counts under this address, as a connection of its: what a proxy opens for each

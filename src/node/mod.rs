@@ -24,6 +24,7 @@ use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
 
+pub use crate::ops::ids::connection_name;
 use crate::refusal;
 pub use crate::refusal::Refusal;
 pub use admission::{Admission, Stay};
@@ -47,6 +48,7 @@ use crate::core::proxy_protocol::Origin;
 use crate::engine::memory::MemoryLimits;
 use crate::engine::{self, AttemptRef, Engine, Memory};
 use crate::hub::{Connection, ConnectionId, Hub, Wire};
+use crate::ops::ids::{RequestId, RequestIds};
 use crate::ops::metrics::{Format, Metrics};
 use crate::origin::Origins;
 use crate::tally::parts::{Bounds, Everything};
@@ -75,6 +77,7 @@ pub struct Node {
     certificate: Option<ArcSwap<Certificate>>,
     draining: AtomicBool,
     next_connection: AtomicU64,
+    request_ids: RequestIds,
     departures: mpsc::UnboundedSender<Departure>,
     repairs: sink::Repairs,
     turns: follow::Turns,
@@ -94,7 +97,7 @@ struct Departure {
 /// Why a node could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error(transparent)]
+    #[error("tokens.key_file: {0}")]
     Key(#[from] key::KeyError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -239,6 +242,7 @@ impl Node {
             hasher,
             draining: AtomicBool::new(false),
             next_connection: AtomicU64::new(first),
+            request_ids: RequestIds::new(first),
             departures,
             repairs,
             turns: follow::Turns::default(),
@@ -328,6 +332,19 @@ impl Node {
     /// What the public port shows; `None` where it speaks no TLS.
     pub fn certificate(&self) -> Option<Arc<Certificate>> {
         self.certificate.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// What a request is called: as its peer says, if that is a listed proxy, or by a number of ours.
+    pub fn request_id(&self, peer: Peer, said: Option<&str>) -> RequestId {
+        let heard = match peer {
+            Peer::At(address) => self.proxies.is_listed(address),
+            Peer::ProxyItself(_) => false,
+            Peer::Local => true,
+        };
+        let named = said.filter(|_| heard);
+        named
+            .and_then(RequestId::parse)
+            .unwrap_or_else(|| self.request_ids.next())
     }
 
     /// Sockets accepted and not yet gone.
@@ -443,9 +460,4 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.repairs.close();
     }
-}
-
-/// The wire name of a connection.
-pub fn connection_name(id: ConnectionId) -> String {
-    format!("c_{id:016x}")
 }

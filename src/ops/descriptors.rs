@@ -9,6 +9,29 @@ pub fn limit() -> usize {
     parse(&limits).unwrap_or(UNKNOWN)
 }
 
+/// There are not even enough for one socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this process may have {limit} files and sockets open, and limits.descriptors_reserved = {reserved} of them are kept \
+     back, so no client could connect: raise the limit with `ulimit -n 70000` before the start, or LimitNOFILE=70000 in \
+     its systemd unit"
+)]
+pub struct TooFew {
+    pub limit: usize,
+    pub reserved: usize,
+}
+
+/// Sockets for clients under a limit of open files.
+///
+/// # Errors
+/// When there is none.
+pub fn sockets(limit: usize, reserved: usize) -> Result<usize, TooFew> {
+    match limit.saturating_sub(reserved) {
+        0 => Err(TooFew { limit, reserved }),
+        sockets => Ok(sockets),
+    }
+}
+
 fn parse(limits: &str) -> Option<usize> {
     let line = limits.lines().find(|l| l.starts_with("Max open files"))?;
     match line.split_whitespace().nth(3)? {
@@ -30,5 +53,18 @@ mod tests {
             Some(usize::MAX)
         );
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn a_limit_that_leaves_no_socket_is_told_with_what_to_do() {
+        assert_eq!(sockets(1_024, 64), Ok(960));
+        assert_eq!(sockets(65, 64), Ok(1));
+        for limit in [0, 63, 64] {
+            let told = sockets(limit, 64).unwrap_err().to_string();
+            assert!(
+                told.contains("ulimit -n") && told.contains("LimitNOFILE="),
+                "{told}"
+            );
+        }
     }
 }

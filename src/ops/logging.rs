@@ -3,6 +3,7 @@
 //! A thread of its own writes them: a reader of the log that has stopped must not stop the gateway. What it is
 //! behind by is bounded; beyond that lines are dropped, counted, and the count is logged.
 
+use std::io::IsTerminal;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
@@ -13,15 +14,20 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
+use crate::clock::Clock;
 use crate::ops::batches::Batches;
+use crate::ops::log_format::{FORMAT_VARIABLE, LogFormat};
+use crate::ops::sampling::{KIND_PERIOD_MS, Sampling};
 
 /// Environment variable with levels per module, such as `info,countersign::node=debug`.
 pub const FILTER_VARIABLE: &str = "COUNTERSIGN_LOG";
 
 /// Lines that wait for the reader of the log.
 pub const LINES_WAITING_MAX: usize = 4_096;
-/// How often dropped lines are told.
-const DROPPED_EVERY: Duration = Duration::from_secs(10);
+/// How often lines that were left out of a flood are told.
+const SUPPRESSED_EVERY: Duration = Duration::from_millis(KIND_PERIOD_MS);
+/// How often dropped lines are told: with each so many of those.
+const DROPPED_EVERY: u32 = 10;
 
 /// Longest wait for what has not been written at the end.
 const FINISH_MAX: Duration = Duration::from_secs(2);
@@ -81,26 +87,37 @@ pub fn set_levels(levels: Option<&str>) {
 pub struct Logs {
     writer: WorkerGuard,
     dropped: ErrorCounter,
+    sampling: Sampling,
 }
 
-/// Starts logging. A second call changes nothing.
-pub fn init() -> Logs {
-    let chosen = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVELS));
-    let (chosen, levels) = reload::Layer::new(chosen);
-    let _ = LEVELS.set(levels);
+/// Starts logging as the environment says. A second call changes nothing.
+///
+/// # Errors
+/// When it says what cannot be meant, with what to set.
+pub fn init() -> Result<Logs, String> {
+    let set = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let levels = set(FILTER_VARIABLE).unwrap_or_else(|| DEFAULT_LEVELS.to_owned());
+    let chosen = EnvFilter::try_new(&levels).map_err(|e| {
+        format!("{FILTER_VARIABLE} = {levels:?} names no levels ({e}): set it to something like info,countersign::ws=debug")
+    })?;
+    let (chosen, handle) = reload::Layer::new(chosen);
+    let _ = LEVELS.set(handle);
+    let format = LogFormat::choose(set(FORMAT_VARIABLE).as_deref(), std::io::stderr().is_terminal())?;
+    let sampling = Sampling::new(Clock::system());
     let (writer, guard) = writer(std::io::stderr());
     let dropped = writer.error_counter();
     let _ = DROPPED.set(dropped.clone());
-    let lines = fmt::layer().with_writer(writer).with_ansi(false);
+    let lines = fmt::layer().event_format(format).with_writer(writer);
     let _ = registry()
-        .with(lines.with_filter(chosen.and(filter_fn(may_be_logged))))
+        .with(lines.with_filter(chosen.and(filter_fn(may_be_logged)).and(sampling.clone())))
         .try_init();
     // The default would write to standard error itself, and wait there for a reader that has stopped.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Logs {
+    Ok(Logs {
         writer: guard,
         dropped,
-    }
+        sampling,
+    })
 }
 
 fn writer(to: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
@@ -114,6 +131,7 @@ fn writer(to: impl std::io::Write + Send + 'static) -> (NonBlocking, WorkerGuard
 impl Logs {
     /// Writes what waits; a reader that has stopped is waited for no longer than 2 s.
     pub fn finish(self) {
+        self.sampling.tell();
         let (done, finished) = mpsc::sync_channel(1);
         // Its end may wait for the reader, and say so on standard output, for as long as nobody reads that.
         std::thread::spawn(move || {
@@ -123,11 +141,15 @@ impl Logs {
         let _ = finished.recv_timeout(FINISH_MAX);
     }
 
-    /// Logs how many lines were dropped, while there are some. Never ends.
+    /// Logs how many lines were left out and dropped, while there are some. Never ends.
     pub async fn tell_dropped(&self) -> std::convert::Infallible {
         let mut told = 0;
-        loop {
-            tokio::time::sleep(DROPPED_EVERY).await;
+        for round in (0..DROPPED_EVERY).rev().cycle() {
+            tokio::time::sleep(SUPPRESSED_EVERY).await;
+            self.sampling.tell();
+            if round > 0 {
+                continue;
+            }
             let dropped = self.dropped.dropped_lines();
             if dropped > told {
                 tracing::warn!(
@@ -137,6 +159,7 @@ impl Logs {
                 told = dropped;
             }
         }
+        std::future::pending().await
     }
 }
 

@@ -33,11 +33,13 @@ use tower::ServiceExt;
 
 use super::close;
 use super::open::{self, Arrival};
+use super::request_id::Asked;
 use super::stream::{Answering, HttpStream, Socket, Stream};
 use super::tracker::{Tracked, Tracker};
 use super::upgrade::{self, Welcome};
 use crate::http::{ClientAddress, HttpError, Page, Place, Streams, forwarding, lasts, waits};
 use crate::node::{Admission, Node, Peer, Refusal, Stay};
+use crate::ops::ids;
 
 /// Where the socket is.
 const SOCKET_PATH: &str = "/v1/ws";
@@ -275,7 +277,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let desk = Arc::clone(&self.0);
         async move {
-            let answered = AssertUnwindSafe(desk.answer(request)).catch_unwind().await;
+            let node = &desk.shared.node;
+            let asked = Asked::of(node, desk.peer, &request);
+            let answer = AssertUnwindSafe(desk.answer(request)).catch_unwind();
+            let answered = ids::in_request(asked.id.clone(), answer).await;
             let response = answered.unwrap_or_else(|_| {
                 last(
                     HttpError(Refusal::new(
@@ -286,9 +291,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 )
             });
             let public = desk.shared.face == Face::Public;
-            let traffic = &desk.shared.node.metrics.traffic;
-            traffic.request(public, response.status().as_u16());
-            Ok(response)
+            node.metrics.traffic.request(public, response.status().as_u16());
+            Ok(asked.answered(node, response))
         }
         .boxed()
     }

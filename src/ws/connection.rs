@@ -24,7 +24,8 @@ use super::tracker::Tracked;
 use crate::core::rate::Gcra;
 use crate::core::session::{Deadlines, Due, Facts, Spans};
 use crate::hub::{Connection, End};
-use crate::node::{Admission, Node, Presence, Refusal};
+use crate::node::{Admission, Node, Presence, Refusal, connection_name};
+use crate::ops::ids;
 use crate::ops::metrics::Limit;
 
 /// Bytes of replies that wait for the end of a wake to leave together.
@@ -44,17 +45,26 @@ pub(super) fn serve(
     // Not an `async fn`, which would keep its parameters twice: a block uses in place what it captures.
     async move {
         let mut alarm = pin!(tokio::time::sleep_until(far_away()));
-        let living = std::future::poll_fn(|cx| owner.poll(&mut transport, alarm.as_mut(), cx));
+        let living = std::future::poll_fn(|cx| {
+            let id = owner.presence.connection.id;
+            ids::in_connection(id, || owner.poll(&mut transport, alarm.as_mut(), cx))
+        });
         let lived = AssertUnwindSafe(living).catch_unwind().await;
         let connection = Arc::clone(&owner.presence.connection);
         let write = Duration::from_millis(owner.presence.node.limits().write_ms);
         if lived.is_err() {
-            tracing::error!(connection = connection.id, "a connection failed and is closed");
+            let name = connection_name(connection.id);
+            tracing::error!(connection = name, "a connection failed and is closed");
             connection.end(End::Close(CloseCode::Internal));
         }
         let node = Arc::clone(&owner.presence.node);
         drop(owner);
         Box::pin(close::finish(&connection, &mut transport, write)).await;
+        tracing::debug!(
+            connection = connection_name(connection.id),
+            end = ?connection.standing().end,
+            "connection closed"
+        );
         node.hub.count_last(&connection);
         drop(node);
         // The socket's place is free when the socket is.

@@ -8,6 +8,7 @@
 //! - [`upgrade`]: the handshake, and [`open`]: what follows it.
 //! - [`connection`]: the task of one socket; [`reader`] and [`meter`] take its bytes apart, [`lanes`] keeps its
 //!   commands in order, [`dispatch`] says what they mean, [`close`] ends it.
+//! - [`request_id`]: what a request is called in its answer and in the log.
 //! - [`drain`]: how all of them end.
 
 mod accept;
@@ -22,6 +23,7 @@ mod meter;
 mod open;
 mod proxy_header;
 mod reader;
+mod request_id;
 mod stream;
 mod tls;
 mod tracker;

@@ -16,6 +16,7 @@ use super::tracker::Tracked;
 use super::upgrade::Welcome;
 use crate::hub::{Connection, End, Wire};
 use crate::node::{self, Admission, Node, Presence, SignInError};
+use crate::ops::ids::RequestId;
 
 /// A connection that has just been upgraded.
 pub(super) struct Arrival {
@@ -57,6 +58,12 @@ pub(super) async fn open(arrival: Arrival) {
         place: place.clone(),
     };
     let Presence { node, connection, .. } = &presence;
+    tracing::debug!(
+        connection = node::connection_name(connection.id),
+        request = welcome.request.as_ref().map(RequestId::as_str),
+        %address,
+        "connection opened"
+    );
     connection.set_user_agent(welcome.user_agent);
     if let Some(device) = &welcome.device {
         // A new connection has none yet.

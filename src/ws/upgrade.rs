@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::auth::sessions::{Proof, Session};
 use crate::http;
 use crate::node::{Node, Refusal};
+use crate::ops::ids::{self, RequestId};
 
 /// What the handshake established about a connection.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(super) struct Welcome {
     pub(super) device: Option<DeviceId>,
     /// Shown to the phone of a QR login.
     pub(super) user_agent: Option<Box<str>>,
+    /// The request that asked for it.
+    pub(super) request: Option<RequestId>,
 }
 
 /// Whether a request asks for another protocol: whatever we answer but 101, the connection ends with it.
@@ -96,6 +99,7 @@ pub(super) async fn accept(node: &Node, parts: &Parts) -> Result<(Response<Body>
             session,
             device,
             user_agent,
+            request: ids::current_request(),
         },
     ))
 }

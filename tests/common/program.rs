@@ -106,6 +106,7 @@ pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command
         .env_clear()
+        .env("COUNTERSIGN_LOG_FORMAT", "pretty")
         .args(arguments)
         .args(["--operator-listen", "127.0.0.1:0"]);
     command

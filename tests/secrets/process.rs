@@ -115,6 +115,7 @@ pub(crate) fn program(config: &Path) -> Command {
         .arg(config)
         .env_clear()
         .env("COUNTERSIGN_LOG", "trace")
+        .env("COUNTERSIGN_LOG_FORMAT", "pretty")
         .env("COUNTERSIGN_OPERATOR_KEY", OPERATOR_KEY)
         .env("RUST_BACKTRACE", "full")
         .stdin(Stdio::null());
