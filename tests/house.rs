@@ -301,7 +301,8 @@ fn frameworks_stay_at_the_edge() {
         ],
     );
     only_in(&["src/auth/"], &["aws_lc_rs", "jsonwebtoken", "argon2"]);
-    only_in(&["src/config/", "src/main.rs"], &["toml", "clap"]);
+    only_in(&["src/config/"], &["toml", "strsim"]);
+    only_in(&["src/arguments.rs"], &["clap"]);
     only_in(&["src/code"], &["fast_qr", "png::"]);
     // Where a request comes from is decided in one place, from what is read in one place.
     only_in(

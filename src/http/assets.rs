@@ -1,6 +1,6 @@
 //! The pages and the JavaScript client, embedded into the binary.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -65,22 +65,48 @@ files! {
     "style.css", "text/css; charset=utf-8";
 }
 
+/// Of these only the demo page makes use; without it they are not served.
+const OF_THE_DEMO: &[&str] = &[
+    "index.html",
+    "index.js",
+    "page/countdown.js",
+    "page/members.js",
+    "page/reach.js",
+    "page/room.js",
+    "page/sign-in.js",
+];
+
+/// The confirm page without its links to the demo page.
+static CONFIRM_ALONE: LazyLock<String> = LazyLock::new(|| {
+    let whole = FILES.iter().find(|(name, _, _)| *name == CONFIRM);
+    whole
+        .map_or("", |(_, _, content)| content)
+        .replace(" href=\"/\"", "")
+});
+
+const CONFIRM: &str = "confirm.html";
+
 pub(super) async fn index(State(_): State<Arc<Node>>) -> Response {
-    page("index.html")
+    page("index.html", true)
 }
 
 /// The confirm page. Opening it changes nothing, so it is the same for every id.
-pub(super) async fn confirm(State(_): State<Arc<Node>>) -> Response {
-    page("confirm.html")
+pub(super) async fn confirm(State(node): State<Arc<Node>>) -> Response {
+    page(CONFIRM, node.config.demo)
 }
 
-pub(super) async fn asset(Segment(path): Segment) -> Response {
-    page(&path)
+pub(super) async fn asset(State(node): State<Arc<Node>>, Segment(path): Segment) -> Response {
+    page(&path, node.config.demo)
 }
 
-fn page(name: &str) -> Response {
-    let Some((_, kind, content)) = FILES.iter().find(|(n, _, _)| *n == name) else {
+fn page(name: &str, demo: bool) -> Response {
+    let served = |(n, _, _): &&(&str, &str, &str)| *n == name && (demo || !OF_THE_DEMO.contains(n));
+    let Some((_, kind, content)) = FILES.iter().find(served) else {
         return HttpError(Refusal::new(ErrorCode::NotFound, "no such page")).into_response();
+    };
+    let content: &'static str = match (name, demo) {
+        (CONFIRM, false) => &CONFIRM_ALONE,
+        _ => content,
     };
     let headers: [(HeaderName, &str); 5] = [
         (header::CONTENT_TYPE, kind),
@@ -89,7 +115,7 @@ fn page(name: &str) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    let mut response = (StatusCode::OK, headers, *content).into_response();
+    let mut response = (StatusCode::OK, headers, content).into_response();
     if kind.starts_with("text/javascript") {
         // The client is for pages of other sites too: it is public, and answers nobody in particular.
         let anybody = HeaderValue::from_static("*");
@@ -120,6 +146,22 @@ mod tests {
                 found.push(name);
             }
         }
+    }
+
+    #[test]
+    fn without_the_demo_nothing_leads_to_it() {
+        for name in OF_THE_DEMO {
+            assert!(FILES.iter().any(|(n, _, _)| n == name), "{name}");
+        }
+        let left = FILES.iter().filter(|(name, _, _)| !OF_THE_DEMO.contains(name));
+        for (name, _, content) in left.filter(|(name, _, _)| name.ends_with(".js")) {
+            for gone in OF_THE_DEMO {
+                let file = gone.rsplit('/').next().unwrap();
+                assert!(!content.contains(&format!("/{file}'")), "{name} imports {gone}");
+            }
+        }
+        let whole = FILES.iter().find(|(name, _, _)| *name == CONFIRM).unwrap().2;
+        assert!(whole.contains("href=\"/\"") && !CONFIRM_ALONE.contains("href=\"/\""));
     }
 
     #[test]

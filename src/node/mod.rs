@@ -9,6 +9,7 @@ mod presence;
 mod proxies;
 mod qr;
 mod rooms;
+mod seed;
 mod signin;
 mod sink;
 mod ticker;
