@@ -248,6 +248,13 @@ fn a_password_that_is_none_is_refused() {
         assert_eq!((hash.as_str(), code), ("", Some(2)), "{error}");
         assert!(error.contains(told), "{error}");
     }
+    // A file that says what it costs in a way that cannot be read is no reason to take another cost.
+    let (_folder, path) = file("[accounts]\nargon2_iterations = = 3\n");
+    let (hash, error, code) = hashed("correct horse\n", &["--config", &path]);
+    assert!(
+        hash.is_empty() && code == Some(2) && error.contains(&format!("{path}:2: ")),
+        "{error}"
+    );
     let (_, error, code) = hashed("correct horse\n", &["--accounts.argon2_iterations", "99"]);
     assert!(
         code == Some(2) && error.contains("accounts.argon2_iterations = 99 is out of bounds"),

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 
+use super::check::problems;
 use countersign::auth::password::{Cost, Hasher};
 use countersign::config::Sources;
 use countersign_protocol::limits::PASSWORD_BYTES_MAX;
@@ -14,6 +15,12 @@ const COST: [&str; 2] = ["accounts.argon2_memory_kib", "accounts.argon2_iteratio
 /// Reads a password and answers its hash, with the configured cost.
 pub(crate) async fn hash_password(sources: Sources) -> Result<String, String> {
     let loaded = sources.load();
+    if !loaded.whole {
+        return Err(format!(
+            "the configuration cannot be read:\n{}",
+            problems(&loaded).trim_end()
+        ));
+    }
     let about_cost = |text: &str| COST.iter().any(|path| text.starts_with(path));
     if let Some(problem) = loaded.problems.iter().find(|problem| about_cost(&problem.text)) {
         return Err(problem.to_string());

@@ -51,6 +51,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What helps with the problems, a sentence each.
     pub advice: Vec<&'static str>,
+    /// Whether the file could be read as TOML: else it may say more than what was read.
+    pub whole: bool,
     places: BTreeMap<String, Place>,
 }
 
@@ -89,6 +91,7 @@ impl Sources {
             problems,
             warnings,
             advice,
+            whole: !reading.broken,
             places: reading.places,
         }
     }
@@ -145,7 +148,9 @@ impl Reading {
         {
             let at = SocketAddr::new(machine, self.config.listen.port());
             // Port 0 is no place that anybody could go to.
-            self.config.public_origin = (at.port() != 0).then(|| format!("http://{at}"));
+            let origin = format!("http://{at}");
+            let origin = origin.strip_suffix(":80").unwrap_or(&origin);
+            self.config.public_origin = (at.port() != 0).then(|| origin.to_owned());
         }
     }
 

@@ -86,10 +86,9 @@ pub fn example() -> String {
         }
         let mut said = field.row.what.to_owned();
         let bound = field.bound();
-        let unit = if field.row.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", field.row.unit)
+        let unit = match (field.kind, field.row.unit) {
+            (Kind::Number, unit) if !unit.is_empty() => format!(" {unit}"),
+            _ => String::new(),
         };
         if !bound.is_empty() {
             let _ = write!(said, " ({bound}{unit})");

@@ -293,6 +293,10 @@ fn a_trial_takes_what_a_phone_needs_and_leaves_what_is_set() {
     assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.public_origin.as_deref(), Some("http://192.168.1.20:8080"));
 
+    let usual = trial("listen = \"0.0.0.0:80\"", Some("192.168.1.20"));
+    assert_eq!(usual.problems, []);
+    assert_eq!(usual.config.public_origin.as_deref(), Some("http://192.168.1.20"));
+
     let set = "listen = \"0.0.0.0:81\"\npublic_origin = \"http://pc.example:81\"\nexposed = []\ndemo = false";
     let Loaded { config, problems, .. } = trial(set, Some("192.168.1.20"));
     assert_eq!(config.public_origin.as_deref(), Some("http://pc.example:81"));

@@ -156,8 +156,12 @@ mod tests {
         let left = FILES.iter().filter(|(name, _, _)| !OF_THE_DEMO.contains(name));
         for (name, _, content) in left.filter(|(name, _, _)| name.ends_with(".js")) {
             for gone in OF_THE_DEMO {
-                let file = gone.rsplit('/').next().unwrap();
-                assert!(!content.contains(&format!("/{file}'")), "{name} imports {gone}");
+                let from = match (name.strip_prefix("page/"), gone.strip_prefix("page/")) {
+                    (Some(_), Some(sibling)) => format!("'./{sibling}'"),
+                    (Some(_), None) => format!("'../{gone}'"),
+                    (None, _) => format!("'./{gone}'"),
+                };
+                assert!(!content.contains(&from), "{name} imports {gone}");
             }
         }
         let whole = FILES.iter().find(|(name, _, _)| *name == CONFIRM).unwrap().2;
