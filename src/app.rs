@@ -122,6 +122,7 @@ impl App {
     /// Serves until `shutdown` is ready, then drains: readiness off, a grace, `reconnect` pushes spread out,
     /// close 1012, and an end after the hard limit in any case.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.node.seed_accounts().await;
         let router = http::router(&self.node);
         let serving = ws::Server::start(Arc::clone(&self.node), self.public, router);
         let local = self.local.map(Local::into_parts);

@@ -1,7 +1,7 @@
 //! What a person at a terminal is told at the start: what listens where, what is provisional about it, which page to
 //! open, and how a phone gets to it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::app::Addresses;
 use crate::code::Code;
@@ -40,6 +40,8 @@ pub struct Greeting<'a> {
     /// Where browsers find us, such as `http://192.168.1.20:8080`.
     pub origin: &'a str,
     pub profile: Profile,
+    /// Whether there is a page to open.
+    pub demo: bool,
     /// Whether to show the page's code.
     pub code: bool,
     /// What is provisional about this start.
@@ -64,6 +66,14 @@ impl Greeting<'_> {
         };
         lines.extend(told("demo", &self.notes.demo));
         lines.extend(told("for production", &self.notes.missing));
+        if self.demo {
+            self.tell_page(&mut lines);
+        }
+        lines.join("\n") + "\n"
+    }
+
+    /// Where the page is, and what a phone needs to open it.
+    fn tell_page(&self, lines: &mut Vec<String>) {
         let page = format!("{}/", self.origin);
         lines.push(format!("open {page} in a browser"));
         if !leaves_this_machine(self.origin) {
@@ -76,19 +86,25 @@ impl Greeting<'_> {
             let code = Code::of(&page).ok().and_then(|code| code.terminal());
             lines.extend(code.map(|code| code.trim_end().to_owned()));
         }
-        lines.join("\n") + "\n"
     }
 
     fn command_for_a_phone(&self) -> String {
         let port = self.addresses.public.port();
-        let machine = self.machine.map(|ip| SocketAddr::new(ip, port).to_string());
-        let machine = machine.unwrap_or_else(|| format!("<this machine's address>:{port}"));
-        format!(
-            "countersign serve --listen 0.0.0.0:{port} --public-origin {}://{machine}",
-            self.scheme
-        )
+        let mut command = "countersign serve --trial-on-lan".to_owned();
+        if port != PORT {
+            command.push_str(&format!(" --listen 0.0.0.0:{port}"));
+        }
+        if self.machine.is_none() {
+            command.push_str(&format!(
+                " --public-origin http://<this machine's address>:{port}"
+            ));
+        }
+        command
     }
 }
+
+/// Where it listens unless it is told.
+const PORT: u16 = 8080;
 
 /// Whether an origin is more than a name of this machine for itself: then another device may reach it.
 pub fn leaves_this_machine(origin: &str) -> bool {
@@ -108,6 +124,8 @@ pub fn leaves_this_machine(origin: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn greeting(origin: &str, code: bool, machine: Option<&str>) -> String {
@@ -120,6 +138,7 @@ mod tests {
             scheme: "http",
             origin,
             profile: Profile::Default,
+            demo: true,
             code,
             notes: Notes {
                 demo: vec!["open to all".to_owned()],
@@ -159,10 +178,9 @@ mod tests {
     #[test]
     fn whoever_is_on_loopback_is_told_what_a_phone_needs() {
         let told = greeting("http://127.0.0.1:8080", true, Some("192.168.1.20"));
-        assert!(told.ends_with(
-            "\na phone cannot open this address; for one: \
-             countersign serve --listen 0.0.0.0:8080 --public-origin http://192.168.1.20:8080\n"
-        ));
+        assert!(
+            told.ends_with("\na phone cannot open this address; for one: countersign serve --trial-on-lan\n")
+        );
         assert!(!told.contains('█'), "a code that no phone can use is not shown");
         let before = "\ndemo: open to all\nfor production: TLS\nopen http://127.0.0.1:8080/ in a browser\n";
         assert!(told.contains(before), "{told}");

@@ -1,161 +1,110 @@
 //! Arguments, configuration, run.
 
+mod arguments;
+mod commands;
+
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
 use countersign::app::App;
-use countersign::config::{Config, ForwardingHeader, OperatorKey, Profile};
+use countersign::config::{Config, Loaded, reference};
 use countersign::greeting::{Greeting, TerminalCode};
 use countersign::ops::probe::{self, Question};
-use countersign::ops::{advice, descriptors, logging, machine};
-use countersign::{production, reload, version};
+use countersign::ops::{descriptors, logging, machine};
+use countersign::{production, reload};
 
-/// Countersign: QR login pushed, messages nobody can forge, rooms that stay current.
-#[derive(Clone, Parser)]
-#[command(version = version::SHORT, long_version = version::LONG, about)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    /// Public address, such as 127.0.0.1:8080; port 0 lets the system pick.
-    #[arg(long, global = true, env = "COUNTERSIGN_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// Operator's address: /healthz, /readyz, /metrics, locking accounts, and the console at /admin.
-    #[arg(long, global = true, env = "COUNTERSIGN_OPERATOR_LISTEN")]
-    operator_listen: Option<SocketAddr>,
-    /// What browsers see, such as https://login.example.
-    #[arg(long, global = true, env = "COUNTERSIGN_PUBLIC_ORIGIN")]
-    public_origin: Option<String>,
-    /// Configuration file (TOML).
-    #[arg(long, global = true, env = "COUNTERSIGN_CONFIG")]
-    config: Option<PathBuf>,
-    /// default, or bench: every rate and count per address and user a thousandfold, on loopback only.
-    #[arg(long, global = true, env = "COUNTERSIGN_LIMITS_PROFILE")]
-    limits_profile: Option<Profile>,
-    /// Proxies believed about where requests come from: addresses and networks, such as 10.1.0.0/16,192.0.2.7.
-    #[arg(
-        long,
-        global = true,
-        env = "COUNTERSIGN_TRUSTED_PROXIES",
-        value_delimiter = ','
-    )]
-    trusted_proxies: Option<Vec<String>>,
-    /// Where those proxies write it down: any, x_forwarded_for or forwarded.
-    #[arg(long, global = true, env = "COUNTERSIGN_FORWARDING_HEADER")]
-    forwarding_header: Option<ForwardingHeader>,
-    /// Whether the QR code of the page is printed at the start: auto (on a terminal), always or never.
-    #[arg(
-        long,
-        global = true,
-        env = "COUNTERSIGN_TERMINAL_CODE",
-        default_value = "auto"
-    )]
-    terminal_code: TerminalCode,
-}
-
-#[derive(Clone, Subcommand)]
-enum Command {
-    /// Serve until told to stop: what happens without a command, too.
-    Serve,
-    /// Ask a running gateway on its operator's port whether it is well: code 0 if so, 1 with a sentence if not.
-    Healthcheck {
-        /// Whether it takes new connections, and not only whether it answers.
-        #[arg(long)]
-        ready: bool,
-    },
-}
-
-impl Arguments {
-    /// File first, then environment, then flags.
-    fn config(self) -> Result<Config, String> {
-        let mut config = match &self.config {
-            None => Config::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| {
-                    let what_to_do = advice::on_reading(path, &e);
-                    format!(
-                        "the configuration {} cannot be read: {e}; {what_to_do}",
-                        path.display()
-                    )
-                })?;
-                Config::from_toml(&text).map_err(|e| format!("{}: {e}", path.display()))?
-            }
-        };
-        config.listen = self.listen.unwrap_or(config.listen);
-        config.operator_listen = self.operator_listen.unwrap_or(config.operator_listen);
-        // No flag: everybody on the machine can read those.
-        config.operator_key = operator_key().or(config.operator_key);
-        config.public_origin = self.public_origin.or(config.public_origin);
-        config.limits_profile = self.limits_profile.unwrap_or(config.limits_profile);
-        if let Some(mut listed) = self.trusted_proxies {
-            // An empty variable is an empty list.
-            listed.retain(|network| !network.is_empty());
-            config.trusted_proxies = listed;
-        }
-        config.forwarding_header = self.forwarding_header.unwrap_or(config.forwarding_header);
-        Ok(config)
-    }
-}
-
-fn operator_key() -> Option<OperatorKey> {
-    let text = std::env::var("COUNTERSIGN_OPERATOR_KEY").ok()?;
-    (!text.is_empty()).then(|| OperatorKey::new(text))
-}
+use arguments::{Arguments, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(Command::Healthcheck { ready }) = arguments.command {
-        return healthcheck(arguments, ready);
-    }
-    let logs = match logging::init() {
-        Ok(logs) => logs,
-        Err(text) => {
-            say_error(&text);
-            return ExitCode::from(2);
-        }
+    let arguments = Arguments::parse_all();
+    let done = match &arguments.command {
+        Some(Command::Serve) | None => serve_with_logs(arguments).await,
+        Some(Command::CheckConfig) => check_config(&arguments),
+        Some(Command::ConfigReference { example: false }) => print(&reference::markdown()),
+        Some(Command::ConfigReference { example: true }) => print(&reference::example()),
+        Some(Command::Healthcheck { ready }) => Ok(healthcheck(&arguments, *ready)),
+        Some(Command::HashPassword) => hash_password(&arguments).await,
     };
-    let served = tokio::select! {
-        served = serve(arguments) => served,
-        never = logs.tell_dropped() => match never {},
-    };
-    let code = match served {
-        Ok(()) => ExitCode::SUCCESS,
+    match done {
+        Ok(code) => code,
         Err(text) => {
             say_error(&text);
             ExitCode::from(2)
         }
+    }
+}
+
+async fn hash_password(arguments: &Arguments) -> Result<ExitCode, String> {
+    let hash = commands::hash::hash_password(arguments.sources()?).await?;
+    print(&(hash + "\n"))
+}
+
+fn check_config(arguments: &Arguments) -> Result<ExitCode, String> {
+    let (report, sound) = commands::check::check(arguments.sources()?);
+    print(&report)?;
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
+}
+
+/// What a command was asked for.
+fn print(text: &str) -> Result<ExitCode, String> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| format!("standard output cannot be written to: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_with_logs(arguments: Arguments) -> Result<ExitCode, String> {
+    let logs = logging::init()?;
+    let served = tokio::select! {
+        served = serve(arguments) => served,
+        never = logs.tell_dropped() => match never {},
     };
     logs.finish();
-    code
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
     let code = shows_code(arguments.terminal_code);
-    let config = arguments.clone().config()?;
-    let profile = config.limits_profile;
-    if let Some(levels) = &config.log_levels {
-        logging::check_levels(levels)?;
-        logging::set_levels(Some(levels));
+    let loaded = arguments.sources()?.load();
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
     }
+    let config =
+        usable(loaded).map_err(|lines| format!("the configuration cannot be used:\n{}", lines.join("\n")))?;
+    logging::set_levels(config.log_levels.as_deref());
     let app = App::bind(config).map_err(|e| e.to_string())?;
-    let read = move || arguments.clone().config();
+    let read = move || usable(arguments.sources().map_err(|e| vec![e])?.load());
     reload::on_hangup(Arc::clone(app.node()), read)
         .map_err(|e| format!("signals cannot be listened to: {e}"))?;
-    greet(&app, profile, code);
+    greet(&app, code);
     let signal = shutdown_signal().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     app.run(signal).await;
     Ok(())
 }
 
+/// A configuration that can be run with, or a line for each problem.
+fn usable(loaded: Loaded) -> Result<Config, Vec<String>> {
+    if loaded.problems.is_empty() {
+        return Ok(loaded.config);
+    }
+    Err(commands::check::problems(&loaded)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}
+
 /// Code 0 is well, 1 is not, 2 is a configuration that does not say where to ask.
-fn healthcheck(arguments: Arguments, ready: bool) -> ExitCode {
+fn healthcheck(arguments: &Arguments, ready: bool) -> ExitCode {
     let question = if ready { Question::Ready } else { Question::Alive };
-    let operator = match arguments.config() {
-        Ok(config) => config.operator_listen,
+    let operator = match arguments.sources() {
+        // What else may be wrong with it is not for this to say: another process runs.
+        Ok(sources) => sources.load().config.operator_listen,
         Err(text) => {
             say_error(&text);
             return ExitCode::from(2);
@@ -171,16 +120,17 @@ fn healthcheck(arguments: Arguments, ready: bool) -> ExitCode {
 }
 
 /// Lines for a person, and for scripts that started us on port 0. Whether they still read is theirs.
-fn greet(app: &App, profile: Profile, code: bool) {
-    let reserved = app.node().limits().descriptors_reserved;
-    let sockets = descriptors::limit().saturating_sub(reserved);
+fn greet(app: &App, code: bool) {
+    let config = app.node().config();
+    let sockets = descriptors::limit().saturating_sub(config.limits.descriptors_reserved);
     let greeting = Greeting {
         addresses: app.addresses(),
-        scheme: app.node().config().tls.scheme(),
+        scheme: config.tls.scheme(),
         origin: app.node().origins.public(),
-        profile,
+        profile: config.limits_profile,
+        demo: config.demo,
         code,
-        notes: production::notes(&app.node().config(), app.node().origins.public(), sockets),
+        notes: production::notes(&config, app.node().origins.public(), sockets),
         machine: machine::address(),
     };
     let mut stdout = std::io::stdout().lock();

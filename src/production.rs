@@ -27,15 +27,18 @@ pub fn notes(config: &Config, origin: &str, sockets: usize) -> Notes {
             "the signing key was made at this start, and tokens end with the process: tokens.key_file names one that stays",
         );
     }
-    demo(
-        "the pages at / and /q are a demonstration: docs/qr-login.md says how to put the login into your own",
-    );
+    if config.demo {
+        demo(
+            "the page at / is a demonstration: docs/qr-login.md says how to put the login into your own, and demo = false \
+             ends it",
+        );
+    }
     demo("accounts, sessions, rooms and QR logins are in memory: all are gone after a restart");
 
     let mut missing = |text: String| notes.missing.push(text);
     if origin.starts_with("http://") {
         missing(
-            "browsers come over plain http: put TLS in front and set public_origin to the https:// address"
+            "browsers come over plain http: give it a certificate ([tls] in docs/tls.md), or put TLS in front and set public_origin to the https:// address"
                 .to_owned(),
         );
     }

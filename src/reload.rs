@@ -8,13 +8,13 @@ use crate::config::Config;
 use crate::node::{Change, Effect, Node};
 use crate::ops::logging;
 
-/// Reloads at each SIGHUP, with what `read` answers. It ends with the process. `read` may take its time.
+/// Reloads at each SIGHUP, with what `read` answers, or with a line for each problem. It ends with the process. `read` may take its time.
 ///
 /// # Errors
 /// When the system lets nobody listen to the signal.
 pub fn on_hangup(
     node: Arc<Node>,
-    read: impl Fn() -> Result<Config, String> + Clone + Send + 'static,
+    read: impl Fn() -> Result<Config, Vec<String>> + Clone + Send + 'static,
 ) -> std::io::Result<()> {
     let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
@@ -31,15 +31,9 @@ pub fn on_hangup(
 }
 
 /// All of a configuration, or nothing of it.
-fn reload(node: &Node, config: Result<Config, String>) -> Result<Vec<Change>, Vec<String>> {
-    let config = config.map_err(|e| vec![e])?;
+fn reload(node: &Node, config: Result<Config, Vec<String>>) -> Result<Vec<Change>, Vec<String>> {
+    let config = config?;
     let levels = config.log_levels.clone();
-    if let Some(problem) = levels
-        .as_deref()
-        .and_then(|levels| logging::check_levels(levels).err())
-    {
-        return Err(vec![problem]);
-    }
     let changes = node.reload(config)?;
     logging::set_levels(levels.as_deref());
     Ok(changes)

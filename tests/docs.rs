@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use countersign::config::{Config, Limits, Namespace};
+use countersign::config::{Config, Namespace, fields as settings, reference};
 use countersign::node::{Effect, SETTINGS};
 use countersign::ops::metrics::catalog;
 use countersign_protocol::client::Command;
@@ -33,7 +33,6 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// First column to second.
 fn defaults(text: &str, heading: &str) -> BTreeMap<String, String> {
     let rows = table(text, heading);
     let found: BTreeMap<_, _> = rows.iter().map(|row| (row[0].clone(), row[1].clone())).collect();
@@ -65,69 +64,56 @@ fn fields(debug: &str) -> Vec<(String, String)> {
     parts.iter().filter_map(pair).collect()
 }
 
-/// A default as the documents write it.
-fn shown(value: &str) -> String {
-    if value.starts_with("RateLimit") {
-        let rate: BTreeMap<_, _> = fields(value).into_iter().collect();
-        return format!(
-            "{} per {} ms, {} at once",
-            rate["count"], rate["period_ms"], rate["burst"]
-        );
-    }
-    match value {
-        "None" | "[]" => "none".into(),
-        "Default" => "default".into(),
-        "PhoneTypes" => "phone_types".into(),
-        "Never" => "never".into(),
-        "Any" => "any".into(),
-        list if list.starts_with('[') => list.trim_matches(['[', ']']).replace('"', ""),
-        other => other.trim_matches('"').into(),
-    }
-}
-
-#[test]
-fn every_limit_is_in_the_operations_guide() {
-    let written = defaults(&document("docs/operations.md"), "limit");
-    let defaults: BTreeMap<_, _> = fields(&format!("{:?}", Limits::default()))
-        .into_iter()
-        .map(|(name, value)| (name, shown(&value)))
-        .collect();
-    assert_eq!(defaults.len(), Limits::NAMES.len());
-    assert_eq!(written, defaults);
-}
-
-#[test]
-fn every_field_is_in_the_operations_guide() {
-    let mut written = defaults(&document("docs/operations.md"), "field");
-    let mut defaults = BTreeMap::new();
-    for (name, value) in fields(&format!("{:?}", Config::default())) {
-        match name.as_str() {
-            "limits" => {}
-            "namespaces" => {
-                let mut names: Vec<_> = Config::default().namespaces.into_keys().collect();
-                let mut told: Vec<_> = written
-                    .remove("namespaces")
-                    .unwrap()
-                    .split(", ")
-                    .map(str::to_owned)
-                    .collect();
-                names.sort();
-                told.sort();
-                assert_eq!(told, names);
-                for (field, value) in fields(&format!("{:?}", Namespace::default())) {
-                    defaults.insert(format!("namespaces.*.{field}"), shown(&value));
-                }
-            }
-            _ if value.contains(" { ") => {
-                let inner = fields(&value).into_iter();
-                defaults.extend(inner.map(|(field, value)| (format!("{name}.{field}"), shown(&value))));
-            }
-            _ => {
-                defaults.insert(name, shown(&value));
-            }
+/// What `Debug` tells of a struct and of those in it, by path. A rate is one value.
+fn paths(debug: &str, above: &str, found: &mut BTreeSet<String>) {
+    for (name, value) in fields(debug) {
+        let path = format!("{above}{name}");
+        if !value.starts_with("RateLimit") && !value.starts_with('{') && value.contains(" { ") {
+            paths(&value, &format!("{path}."), found);
+        } else {
+            found.insert(path);
         }
     }
-    assert_eq!(written, defaults);
+}
+
+#[test]
+fn every_field_of_the_configuration_is_described() {
+    let mut there = BTreeSet::new();
+    paths(&format!("{:?}", Config::default()), "", &mut there);
+    paths(
+        &format!("{:?}", Namespace::default()),
+        "namespaces.*.",
+        &mut there,
+    );
+    let described: BTreeSet<String> = settings::all()
+        .into_iter()
+        .map(|field| field.path)
+        // Its `Debug` hides what it has.
+        .filter(|path| !path.starts_with("accounts.users.*."))
+        .collect();
+    assert_eq!(described, there);
+    assert!(there.len() > 90 && there.contains("limits.message_rate") && there.contains("qr.rotate_ms"));
+}
+
+/// What the program makes is what is committed; `GOLDEN=write` makes it anew.
+#[test]
+fn the_configuration_documents_are_the_programs() {
+    for (name, made) in [
+        ("docs/configuration.md", reference::markdown()),
+        ("docs/countersign.example.toml", reference::example()),
+    ] {
+        if std::env::var_os("GOLDEN").is_some_and(|golden| golden == "write") {
+            std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &made).unwrap();
+        }
+        assert!(
+            document(name) == made,
+            "{name} is not what the program makes: GOLDEN=write cargo test --test docs"
+        );
+    }
+    let page = reference::markdown();
+    let rows = page.matches("\n| `").count();
+    let introduction = "\n| `generated_key` |\n| `open_registration` |\n| `demo_pages` |\n| `bench_limits` |";
+    assert_eq!(rows, settings::all().len() + introduction.lines().count() - 1);
 }
 
 /// Each setting there is has its row, and the row says what the program does.
@@ -145,19 +131,17 @@ fn every_setting_says_what_a_reload_makes_of_it() {
         .collect();
     known.insert("tls".to_owned(), "new".to_owned());
     assert_eq!(written, known);
-    let operations = document("docs/operations.md");
-    let limits = defaults(&operations, "limit")
-        .into_keys()
-        .map(|name| format!("limits.{name}"));
-    let fields = defaults(&operations, "field")
-        .into_keys()
-        .filter_map(|name| match name.split_once('.') {
+    let there = settings::all()
+        .into_iter()
+        .filter_map(|field| match field.path.split_once('.') {
+            // Tables that there are any number of change as a whole.
             Some(("namespaces", _)) => None,
+            Some(("accounts", below)) if below.starts_with("users.") => None,
             Some(("tls", _)) => Some("tls".to_owned()),
-            _ => Some(name),
+            _ => Some(field.path),
         });
     assert_eq!(
-        fields.chain(limits).collect::<BTreeSet<_>>(),
+        there.collect::<BTreeSet<_>>(),
         written.into_keys().collect::<BTreeSet<_>>()
     );
 }
@@ -243,15 +227,12 @@ fn every_metric_is_described() {
 /// A limit that a text names is a limit there is.
 #[test]
 fn names_in_the_texts_exist() {
-    let operations = document("docs/operations.md");
-    let known: Vec<String> = ["limit", "field"]
-        .iter()
-        .flat_map(|h| defaults(&operations, h).into_keys())
-        .collect();
+    let known: Vec<String> = settings::all().into_iter().map(|field| field.path).collect();
     for name in [
         "docs/protocol.md",
         "docs/operations.md",
         "docs/console.md",
+        "docs/configuration.md",
         "docs/metrics.md",
         "docs/security.md",
         "docs/troubleshooting.md",
@@ -293,6 +274,7 @@ fn paths_in_the_texts_exist() {
         "docs/protocol.md",
         "docs/operations.md",
         "docs/console.md",
+        "docs/configuration.md",
         "docs/metrics.md",
         "docs/qr-login.md",
         "docs/security.md",
@@ -335,6 +317,7 @@ fn links_lead_somewhere() {
         "docs/protocol.md",
         "docs/operations.md",
         "docs/console.md",
+        "docs/configuration.md",
         "docs/metrics.md",
         "docs/qr-login.md",
         "docs/security.md",

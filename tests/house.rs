@@ -305,7 +305,8 @@ fn frameworks_stay_at_the_edge() {
         &["src/auth/certificate.rs", "src/ws/tls.rs", "src/ws/admit.rs"],
         &["rustls", "tokio_rustls"],
     );
-    only_in(&["src/config/", "src/main.rs"], &["toml", "clap"]);
+    only_in(&["src/config/"], &["toml", "strsim"]);
+    only_in(&["src/arguments.rs"], &["clap"]);
     only_in(&["src/code"], &["fast_qr", "png::"]);
     // Where a request comes from is decided in one place, from what is read in one place.
     only_in(

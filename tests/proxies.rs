@@ -483,6 +483,7 @@ async fn sessions_and_notices_have_the_clients_address() {
 async fn one_peer_is_believed_and_another_is_not() {
     let server = TestServer::start(|c| {
         c.listen.set_ip([0, 0, 0, 0].into());
+        c.exposed = countersign::config::Exposed::TRIAL.to_vec();
         c.public_origin = Some("http://127.0.0.1:1".into());
         c.trusted_proxies = vec!["127.0.0.2".into()];
     })

@@ -38,6 +38,7 @@ fn on_the_network(config: &str) -> (Program, String) {
         let (listen, origin) = (format!("0.0.0.0:{free}"), format!("http://127.0.0.2:{free}"));
         let arguments = [
             "serve",
+            "--trial-on-lan",
             "--listen",
             &listen,
             "--public-origin",
@@ -93,7 +94,9 @@ fn a_port_open_to_others_needs_an_origin_and_is_told_which() {
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(
-            told.contains("set public_origin") && told.contains("--public-origin http://"),
+            told.contains("set public_origin")
+                && told.contains("--public-origin http://")
+                && told.contains("--trial-on-lan"),
             "{told}"
         );
         assert!(output.stdout.is_empty());
@@ -123,7 +126,7 @@ fn serve_is_what_happens_anyway() {
         let program = Program::start(&arguments).unwrap();
         let port = program.addr.port();
         let (said, _) = program.stop();
-        let for_a_phone = format!("countersign serve --listen 0.0.0.0:{port} --public-origin http://");
+        let for_a_phone = format!("countersign serve --trial-on-lan --listen 0.0.0.0:{port}");
         assert!(said.contains(&for_a_phone), "{said}");
         assert!(!said.contains('\x1b'), "{said}");
     }

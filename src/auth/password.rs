@@ -18,6 +18,15 @@ use super::secret::{self, NoEntropy};
 /// half of it on two cores.
 pub const BUSY_AFTER_MS: u64 = 1_000;
 
+/// Least memory of a hash, KiB.
+pub const COST_MEMORY_KIB_MIN: u32 = 8;
+/// Most memory of a hash, KiB: configured, or stored with it.
+pub const COST_MEMORY_KIB_MAX: u32 = 1 << 20;
+/// Most passes of a hash.
+pub const COST_ITERATIONS_MAX: u32 = 16;
+/// Most lanes of a stored hash. They are computed one after the other, in the same memory.
+pub const STORED_LANES_MAX: u32 = 16;
+
 /// What one hash costs, and how many are computed and waited for at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
@@ -208,6 +217,39 @@ impl Pool {
         }
         computed.map_err(|_| PasswordError::Failed)
     }
+}
+
+/// Memory in KiB, passes and lanes of a stored hash; `None` when it is none.
+pub fn stored_cost(stored: &str) -> Option<(u32, u32, u32)> {
+    let parsed = PasswordHash::new(stored).ok()?;
+    let params = Params::try_from(&parsed).ok()?;
+    Some((params.m_cost(), params.t_cost(), params.p_cost()))
+}
+
+/// Why a hash that somebody else made is not taken, to go on after its name; `None` when it is. What is taken can be
+/// checked within the bounds of a hash's cost.
+pub fn stored_problem(stored: &str) -> Option<String> {
+    let Ok(parsed) = PasswordHash::new(stored) else {
+        return Some("is no PHC string, such as $argon2id$v=19$m=19456,t=2,p=1$…$…".into());
+    };
+    if parsed.algorithm.as_str() != Algorithm::Argon2id.as_str() || parsed.version != Some(19) {
+        return Some("is of another kind than argon2id, version 19".into());
+    }
+    let lengths = (&parsed.salt, &parsed.hash);
+    let whole = matches!(lengths, (Some(salt), Some(hash)) if salt.len() >= 8 && hash.as_bytes().len() >= 16);
+    if !whole {
+        return Some("needs a salt of at least 8 bytes and a hash of at least 16".into());
+    }
+    let Some((memory, passes, lanes)) = stored_cost(stored) else {
+        return Some("has parameters that Argon2 does not allow".into());
+    };
+    let bounded = memory <= COST_MEMORY_KIB_MAX && passes <= COST_ITERATIONS_MAX && lanes <= STORED_LANES_MAX;
+    (!bounded).then(|| {
+        format!(
+            "costs m={memory}, t={passes}, p={lanes}: at most m={COST_MEMORY_KIB_MAX}, t={COST_ITERATIONS_MAX}, \
+             p={STORED_LANES_MAX}"
+        )
+    })
 }
 
 /// The string a hash is stored as (PHC string format).

@@ -1,16 +1,16 @@
-//! Every bound of the gateway has its name, unit and default here. `docs/operations.md` lists them, and a test
-//! holds the two together.
+//! Every bound of the gateway has its name, unit, default and sound values here.
 
 use std::num::NonZeroU32;
 
 use governor::Quota;
-use serde::Deserialize;
 
+use super::reader::{Reader, read_settings};
+use super::settings::{Bound, Mark, Row, Settings, settings, tables};
+use super::value::{Kind, Value, Written, words};
 use crate::core::rate::Rate;
 
 /// How strict the limits are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Profile {
     /// As documented.
     #[default]
@@ -19,24 +19,23 @@ pub enum Profile {
     Bench,
 }
 
-impl std::str::FromStr for Profile {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "default" => Ok(Profile::Default),
-            "bench" => Ok(Profile::Bench),
-            other => Err(format!("no limits profile {other:?}: default or bench")),
-        }
-    }
-}
+words!(Profile { "default" => Profile::Default, "bench" => Profile::Bench });
 
-/// A rate: `count` in `period_ms`, all of them at once at most `burst`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RateLimit {
-    pub count: u32,
-    pub period_ms: u64,
-    pub burst: u32,
+/// Largest count and burst of a rate.
+const RATE_MAX: u64 = 10_000_000;
+/// What a rate has to be, for documents.
+const RATE: &str = "count and burst 1 to 10,000,000, period 1 to 3,600,000 ms";
+/// Milliseconds of an hour.
+const HOUR: u64 = 3_600_000;
+
+settings! {
+    /// A rate: `count` in `period_ms`, all of them at once at most `burst`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct RateLimit {
+        count: u32 = 1, "", Within(1, RATE_MAX), "how many in a period";
+        period_ms: u64 = 1_000, "ms", Within(1, HOUR), "the period";
+        burst: u32 = 1, "", Within(1, RATE_MAX), "how many at one instant";
+    }
 }
 
 impl RateLimit {
@@ -83,235 +82,178 @@ impl RateLimit {
     }
 }
 
-macro_rules! limits {
-    ($( $(#[$doc:meta])* $name:ident : $ty:ty = $default:expr $(, $scaled:ident)? ; )*) => {
-        /// Bounds with their defaults.
-        #[derive(Debug, Clone, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct Limits { $( $(#[$doc])* pub $name: $ty, )* }
-
-        impl Default for Limits {
-            fn default() -> Self {
-                Self { $( $name: $default, )* }
-            }
-        }
-
-        impl Limits {
-            /// The names of all limits, for the test that compares them with the documents.
-            pub const NAMES: &'static [&'static str] = &[ $( stringify!($name), )* ];
-
-            /// The same limits under a profile.
-            #[must_use]
-            pub fn under(mut self, profile: Profile) -> Self {
-                if profile == Profile::Bench {
-                    $( $( self.$name = Scale::$scaled(self.$name); )? )*
-                }
-                self
-            }
-        }
-    };
-}
-
-/// What the bench profile does to a limit.
-struct Scale;
-
-impl Scale {
-    fn rate(limit: RateLimit) -> RateLimit {
-        limit.scaled()
+settings! {
+    /// Bounds with their defaults.
+    #[derive(Debug, Clone)]
+    pub struct Limits {
+        head_ms: u64 = 5_000, "ms", Within(1, HOUR),
+            "time for a request head to arrive";
+        tls_handshake_ms: u64 = 5_000, "ms", Within(100, 60_000),
+            "time for a TLS handshake; that of the first request head begins after it";
+        proxy_header_ms: u64 = 5_000, "ms", Within(100, 60_000),
+            "time for a PROXY header to arrive, where `proxy_protocol` asks for one";
+        head_bytes_max: usize = 16 * 1024, "bytes", Within(8 * 1024, 1 << 20),
+            "request head";
+        headers_max: usize = 64, "headers", Within(1, 1_000),
+            "headers of a request";
+        handshake_header_bytes_max: usize = 1024, "bytes", Within(64, 64 * 1024),
+            "`Sec-WebSocket-Protocol` and `-Extensions`, each";
+        request_ms: u64 = 15_000, "ms", Within(1, HOUR),
+            "time for a request to be answered";
+        outcome_wait_ms: u64 = 25_000, "ms", Within(1_000, 600_000),
+            "a phone that waits for the end of a QR login is told how things stand after this";
+        keep_alive_ms: u64 = 60_000, "ms", Within(1, HOUR),
+            "an HTTP connection that rests is closed after this";
+        unauthenticated_ms: u64 = 10_000, "ms", Within(1, HOUR),
+            "a connection that does nothing is closed after this (4502)";
+        outbox_bytes_max: u32 = 256 * 1024, "bytes", Within(64 * 1024, 1 << 30),
+            "outgoing queue of a connection. Below the default, replies with much history may not fit and close the connection (4008)";
+        write_ms: u64 = 5_000, "ms", Within(1, HOUR),
+            "a queue that does not move for this long ends its connection (4008)";
+        ping_interval_ms: u64 = 25_000, "ms", Within(20, HOUR),
+            "WebSocket pings, a tenth more or less";
+        pong_ms: u64 = 10_000, "ms", Within(1, HOUR),
+            "time for a pong (4012)";
+        fragments_max: u32 = 64, "frames", Within(1, 1_000_000),
+            "frames of one message (1008)";
+        fragments_ms: u64 = 5_000, "ms", Within(1, HOUR),
+            "first to last frame of a message (1008)";
+        control_rate: RateLimit = RateLimit::new(2, 1_000, 20), "frames", Form(RATE),
+            "pings and unasked pongs of a client (1008)" [Scaled];
+        command_rate: RateLimit = RateLimit::new(50, 1_000, 200), "commands", Form(RATE),
+            "commands of a connection" [Scaled];
+        command_refusals_max: u32 = 200, "commands", Within(1, 1_000_000_000),
+            "refused in a row by `command_rate`, then 4029";
+        commands_waiting_max: usize = 8, "commands", Within(1, 1_000),
+            "commands of a connection under way; then it is not read";
+        bad_tokens_max: u8 = 3, "tokens", Within(1, 255),
+            "bad tokens on one connection, then 4500";
+        message_rate: RateLimit = RateLimit::new(5, 1_000, 20), "messages", Form(RATE),
+            "`send` of a connection" [Scaled];
+        message_rate_per_user: RateLimit = RateLimit::new(10, 1_000, 40), "messages", Form(RATE),
+            "`send` of a user, over all connections: no one user fills a room's rate" [Scaled];
+        like_rate: RateLimit = RateLimit::new(10, 1_000, 20), "calls", Form(RATE),
+            "`like` of a connection" [Scaled];
+        like_max: u64 = 100, "", Within(1, 1_000_000_000),
+            "largest `n` of one `like`";
+        join_rate: RateLimit = RateLimit::new(20, 1_000, 150), "joins", Form(RATE),
+            "`join` of a connection" [Scaled];
+        subscriptions_max: usize = 128, "rooms", Within(1, 100_000),
+            "rooms of a connection";
+        room_rate: RateLimit = RateLimit::new(40, 1_000, 40), "messages", Form(RATE),
+            "messages of a room" [Scaled];
+        room_reserved_percent: u8 = 50, "percent", Within(0, 90),
+            "share of `room_rate` kept for `high` messages";
+        connections_per_address_max: usize = 200, "sockets", Within(1, 100_000_000),
+            "TCP connections from one address (one /64 for IPv6, and eight times as many from a /48)" [Scaled];
+        connections_per_user_max: usize = 16, "connections", Within(1, 100_000_000),
+            "WebSocket connections of one user (4504)" [Scaled];
+        connections_max: usize = 65_536, "sockets", Within(1, 100_000_000),
+            "TCP connections of the node; lowered to the descriptor limit less `descriptors_reserved`";
+        descriptors_reserved: usize = 64, "descriptors", Within(0, 1_000_000),
+            "kept for the operator's port and for refusals";
+        accept_rate: RateLimit = RateLimit::new(500, 1_000, 2_000), "sockets", Form(RATE),
+            "new TCP connections of the node" [Scaled];
+        accept_rate_per_address: RateLimit = RateLimit::new(100, 1_000, 400), "sockets", Form(RATE),
+            "new TCP connections from one address (one /64 for IPv6, and eight times as many from a /48), before they count against the node; over a listed proxy, upgrades, event streams and waits for an outcome of one client" [Scaled];
+        send_buffer_bytes: usize = 64 * 1024, "bytes", Within(16 * 1024, 16 << 20),
+            "socket send buffer asked of the system, which doubles it. What lies there is out of the outbox's hands: a large one hides a slow reader, and then makes a steady one look stuck";
+        rooms_max: usize = 65_536, "rooms", Within(1, 100_000_000),
+            "rooms of the node";
+        history_bytes_max: usize = 256 * 1024 * 1024, "bytes", Within(0, 1 << 44),
+            "history of all rooms together, envelope included";
+        qr_open_rate: RateLimit = RateLimit::new(60, 60_000, 60), "calls", Form(RATE),
+            "QR logins opened from one address, over any transport" [Scaled];
+        qr_waiting_per_address_max: usize = 200, "attempts", Within(1, 100_000_000),
+            "waiting QR logins per address" [Scaled];
+        qr_attempts_max: usize = 100_000, "attempts", Within(1, 100_000_000),
+            "QR logins of the node";
+        qr_phone_rate: RateLimit = RateLimit::new(20, 120_000, 20), "calls", Form(RATE),
+            "scan, confirm and deny per account, calls that name a live attempt" [Scaled];
+        qr_poll_rate: RateLimit = RateLimit::new(1, 1_000, 3), "calls", Form(RATE),
+            "questions of a polling PC, per QR login" [Scaled];
+        qr_picture_rate: RateLimit = RateLimit::new(20, 1_000, 400), "calls", Form(RATE),
+            "pictures of codes drawn for one address" [Scaled];
+        event_comment_ms: u64 = 15_000, "ms", Within(20, HOUR),
+            "interval of the comments that show that an event stream lives";
+        qr_tries_max: u8 = 3, "codes", Within(1, 255),
+            "wrong codes that end a QR login";
+        login_account_rate: RateLimit = RateLimit::new(10, 60_000, 10), "calls", Form(RATE),
+            "password checks per account and network (one address, or one IPv6 /64), right ones too: whoever guesses from elsewhere does not lock the owner out" [Scaled];
+        login_address_rate: RateLimit = RateLimit::new(60, 60_000, 60), "calls", Form(RATE),
+            "password checks and registrations per address" [Scaled];
+        limiter_keys_max: usize = 100_000, "keys", Within(1, 100_000_000),
+            "keys each keyed limiter remembers, and addresses that proxies name; idle ones go first, and when none is idle the call is refused";
+        password_queue_max: usize = 32, "callers", Within(0, 100_000),
+            "waiting for a password check; as many as there are cores run at once";
+        accounts_max: usize = 100_000, "accounts", Within(1, 100_000_000),
+            "accounts in memory";
+        sessions_per_user_max: usize = 20, "sessions", Within(1, 100_000),
+            "sessions of one user; then the one refreshed longest ago ends" [Scaled];
+        once_keys_max: usize = 1_000_000, "keys", Within(1, 1_000_000_000),
+            "DPoP proofs remembered until they are too old to be used again";
     }
-    fn count(limit: usize) -> usize {
-        limit.saturating_mul(1_000)
-    }
 }
 
-limits! {
-    /// Time for a request head to arrive, ms.
-    head_ms: u64 = 5_000;
-    /// Time for a TLS handshake, ms; the time for the first request head begins after it.
-    tls_handshake_ms: u64 = 5_000;
-    /// Time for a PROXY header to arrive, ms.
-    proxy_header_ms: u64 = 5_000;
-    /// Request head, bytes.
-    head_bytes_max: usize = 16 * 1024;
-    /// Headers of a request.
-    headers_max: usize = 64;
-    /// `Sec-WebSocket-Protocol` and `Sec-WebSocket-Extensions`, bytes each.
-    handshake_header_bytes_max: usize = 1024;
-    /// Time for a request to be answered, ms.
-    request_ms: u64 = 15_000;
-    /// Longest wait of a phone for the end of a QR login, milliseconds; then it is told how things stand.
-    outcome_wait_ms: u64 = 25_000;
-    /// An idle keep-alive connection is closed after this, ms.
-    keep_alive_ms: u64 = 60_000;
-    /// A connection that neither signs in, nor opens or watches a QR login, nor joins a room is closed after this, ms.
-    unauthenticated_ms: u64 = 10_000;
-    /// Outgoing queue of a connection, bytes.
-    outbox_bytes_max: u32 = 256 * 1024;
-    /// A queue that does not move for this long ends its connection, ms.
-    write_ms: u64 = 5_000;
-    /// Interval of WebSocket pings, jittered by a tenth, ms.
-    ping_interval_ms: u64 = 25_000;
-    /// Time for a pong, ms.
-    pong_ms: u64 = 10_000;
-    /// Frames of one fragmented message.
-    fragments_max: u32 = 64;
-    /// Time from the first to the last frame of a message, ms.
-    fragments_ms: u64 = 5_000;
-    /// Control frames of a client (ping, pong).
-    control_rate: RateLimit = RateLimit::new(2, 1_000, 20), rate;
-    /// Commands of a connection, of any kind.
-    command_rate: RateLimit = RateLimit::new(50, 1_000, 200), rate;
-    /// Refused commands in a row after which a connection over its command rate is closed with 4029.
-    command_refusals_max: u32 = 200;
-    /// Commands of a connection that wait for something outside.
-    commands_waiting_max: usize = 8;
-    /// Bad tokens on one connection before it is closed with 4500.
-    bad_tokens_max: u8 = 3;
-    /// Messages of a connection.
-    message_rate: RateLimit = RateLimit::new(5, 1_000, 20), rate;
-    /// Messages of a user, over all connections.
-    message_rate_per_user: RateLimit = RateLimit::new(10, 1_000, 40), rate;
-    /// Likes of a connection, calls.
-    like_rate: RateLimit = RateLimit::new(10, 1_000, 20), rate;
-    /// Largest `n` of one `like`.
-    like_max: u64 = 100;
-    /// Joins of a connection.
-    join_rate: RateLimit = RateLimit::new(20, 1_000, 150), rate;
-    /// Rooms of a connection.
-    subscriptions_max: usize = 128;
-    /// Messages of a room.
-    room_rate: RateLimit = RateLimit::new(40, 1_000, 40), rate;
-    /// Share of `room_rate` kept for `high` messages, percent, 0 to 90.
-    room_reserved_percent: u8 = 50;
-    /// Connections from one address (one /64 for IPv6).
-    connections_per_address_max: usize = 200, count;
-    /// Connections of one user.
-    connections_per_user_max: usize = 16, count;
-    /// Connections of this node; lowered to the descriptor limit less `descriptors_reserved`.
-    connections_max: usize = 65_536;
-    /// Descriptors kept for the operator's port and for answering refusals.
-    descriptors_reserved: usize = 64;
-    /// New connections of this node.
-    accept_rate: RateLimit = RateLimit::new(500, 1_000, 2_000), rate;
-    /// New connections from one address (one /64 for IPv6).
-    accept_rate_per_address: RateLimit = RateLimit::new(100, 1_000, 400), rate;
-    /// Socket send buffer asked of the system, bytes; it doubles the number. What lies there is out of the outbox's
-    /// hands, so a large one hides a slow reader and then makes a steady one look stuck.
-    send_buffer_bytes: usize = 64 * 1024;
-    /// Rooms of this node.
-    rooms_max: usize = 65_536;
-    /// History of all rooms, bytes.
-    history_bytes_max: usize = 256 * 1024 * 1024;
-    /// `qr.open` per address.
-    qr_open_rate: RateLimit = RateLimit::new(60, 60_000, 60), rate;
-    /// Waiting QR logins per address.
-    qr_waiting_per_address_max: usize = 200, count;
-    /// QR logins of this node.
-    qr_attempts_max: usize = 100_000;
-    /// Scan, confirm and deny per account, calls that name a live attempt.
-    qr_phone_rate: RateLimit = RateLimit::new(20, 120_000, 20), rate;
-    /// Questions of a polling PC, per QR login.
-    qr_poll_rate: RateLimit = RateLimit::new(1, 1_000, 3), rate;
-    /// Pictures of codes drawn for one address.
-    qr_picture_rate: RateLimit = RateLimit::new(20, 1_000, 400), rate;
-    /// Interval of the comments that show that an event stream lives, ms.
-    event_comment_ms: u64 = 15_000;
-    /// Wrong codes that end a QR login.
-    qr_tries_max: u8 = 3;
-    /// Password checks per account.
-    login_account_rate: RateLimit = RateLimit::new(10, 60_000, 10), rate;
-    /// Password checks and registrations per address.
-    login_address_rate: RateLimit = RateLimit::new(60, 60_000, 60), rate;
-    /// Keys a keyed limiter remembers; beyond it the oldest idle ones go, and if none is idle the call is refused.
-    limiter_keys_max: usize = 100_000;
-    /// Password checks waiting for a permit; as many as cores run at once.
-    password_queue_max: usize = 32;
-    /// Accounts in memory.
-    accounts_max: usize = 100_000;
-    /// Sessions of one user; beyond it the one unused for longest is revoked.
-    sessions_per_user_max: usize = 20, count;
-    /// Once-only keys remembered (DPoP proofs).
-    once_keys_max: usize = 1_000_000;
-}
+tables!(Limits);
 
 impl Limits {
-    pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |ok: bool, text: &str| {
-            if !ok {
-                problems.push(format!("limits.{text}"));
+    /// The names of all limits.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::default().rows().iter().map(|row| row.name)
+    }
+
+    /// The same limits under a profile.
+    #[must_use]
+    pub fn under(mut self, profile: Profile) -> Self {
+        if profile == Profile::Bench {
+            for row in self.rows().iter().filter(|row| row.has(Mark::Scaled)) {
+                if let Some(limit) = self.value_mut(row.name) {
+                    limit.scale();
+                }
             }
-        };
-        check(
-            self.outbox_bytes_max >= 64 * 1024,
-            "outbox_bytes_max must hold one largest frame: at least 65536",
-        );
-        check(
-            (100..=60_000).contains(&self.tls_handshake_ms),
-            "tls_handshake_ms must be 100 to 60000",
-        );
-        check(
-            (100..=60_000).contains(&self.proxy_header_ms),
-            "proxy_header_ms must be 100 to 60000",
-        );
-        check(
-            self.head_bytes_max >= 8 * 1024,
-            "head_bytes_max must be at least 8192",
-        );
-        check(
-            self.room_reserved_percent <= 90,
-            "room_reserved_percent must be 0 to 90",
-        );
-        check(
-            self.commands_waiting_max >= 1,
-            "commands_waiting_max must be at least 1",
-        );
-        check(
-            self.subscriptions_max >= 1,
-            "subscriptions_max must be at least 1",
-        );
-        check(
-            (16 * 1024..=16 << 20).contains(&self.send_buffer_bytes),
-            "send_buffer_bytes must be 16384 to 16777216",
-        );
-        check(self.like_max >= 1, "like_max must be at least 1");
-        check(
-            self.ping_interval_ms >= 20,
-            "ping_interval_ms must be at least 20",
-        );
-        check(
-            (1_000..=600_000).contains(&self.outcome_wait_ms),
-            "outcome_wait_ms must be 1000 to 600000",
-        );
-        check(
-            self.event_comment_ms >= 20,
-            "event_comment_ms must be at least 20",
-        );
-        check(self.qr_tries_max >= 1, "qr_tries_max must be at least 1");
-        for (name, rate) in [
-            ("control_rate", self.control_rate),
-            ("command_rate", self.command_rate),
-            ("message_rate", self.message_rate),
-            ("like_rate", self.like_rate),
-            ("join_rate", self.join_rate),
-            ("room_rate", self.room_rate),
-            ("accept_rate", self.accept_rate),
-            ("accept_rate_per_address", self.accept_rate_per_address),
-            ("message_rate_per_user", self.message_rate_per_user),
-            ("qr_open_rate", self.qr_open_rate),
-            ("qr_phone_rate", self.qr_phone_rate),
-            ("qr_poll_rate", self.qr_poll_rate),
-            ("qr_picture_rate", self.qr_picture_rate),
-            ("login_account_rate", self.login_account_rate),
-            ("login_address_rate", self.login_address_rate),
-        ] {
-            let sound = rate.count > 0 && rate.burst > 0 && (1..=3_600_000).contains(&rate.period_ms);
-            check(
-                sound,
-                &format!("{name} needs count and burst of at least 1 and period_ms of 1 to 3600000"),
-            );
         }
-        problems
+        self
+    }
+}
+
+impl Value for RateLimit {
+    fn kind(&self) -> Kind {
+        Kind::Rate
+    }
+    /// All of its three numbers have to be there: half a rate is a slip.
+    fn read(&mut self, value: &Written<'_>, reader: &mut Reader) {
+        let Some(table) = value.get_ref().as_table() else {
+            reader.wrong_kind(value, self.kind());
+            return;
+        };
+        let has = |name: &str| table.keys().any(|key| key.get_ref() == name);
+        let missing: Vec<_> = self
+            .rows()
+            .iter()
+            .map(|row| row.name)
+            .filter(|name| !has(name))
+            .collect();
+        if !missing.is_empty() {
+            reader.fault(value, &format!("needs {} too", missing.join(" and ")));
+        }
+        read_settings(self, value, reader);
+    }
+    fn shown(&self) -> Option<String> {
+        Some(format!(
+            "{{ count = {}, period_ms = {}, burst = {} }}",
+            self.count, self.period_ms, self.burst
+        ))
+    }
+    fn unsound(&self) -> Option<String> {
+        let sound = |row: &Row| match (row.bound, self.value(row.name).and_then(Value::number)) {
+            (Bound::Within(low, high), Some(number)) => (low..=high).contains(&number),
+            _ => true,
+        };
+        (!self.rows().iter().all(sound)).then(|| format!("is out of bounds: {RATE}"))
+    }
+    fn scale(&mut self) {
+        *self = self.scaled();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use super::value::Text;
 
 /// Shortest operator key, bytes: with it, guessing at the rate of a socket is no way in.
 pub const OPERATOR_KEY_BYTES_MIN: usize = 24;
@@ -10,11 +10,11 @@ pub const OPERATOR_KEY_BYTES_MIN: usize = 24;
 pub const OPERATOR_KEY_BYTES_MAX: usize = 256;
 
 /// A secret of the operator's. It is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OperatorKey(String);
 
 impl OperatorKey {
-    /// From the environment; a file's is read as it stands.
+    /// As it was written.
     pub fn new(text: String) -> Self {
         Self(text)
     }
@@ -34,6 +34,15 @@ impl OperatorKey {
                  `openssl rand -hex 32` makes one"
             )
         })
+    }
+}
+
+impl Text for OperatorKey {
+    fn of(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+    fn text(&self) -> String {
+        "not shown".into()
     }
 }
 

@@ -1,14 +1,14 @@
 //! The proxies whose word on where a request comes from is taken.
 
 use ipnet::IpNet;
-use serde::Deserialize;
+
+use super::value::words;
 
 /// Most entries of `trusted_proxies`: each request through a proxy is compared with all of them.
 pub const TRUSTED_PROXIES_MAX: usize = 256;
 
 /// The header in which the trusted proxies write down where a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForwardingHeader {
     /// Whichever is there. When both are and do not name the same client the request is refused: a proxy that writes
     /// one passes the other on as the caller wrote it.
@@ -18,19 +18,11 @@ pub enum ForwardingHeader {
     Forwarded,
 }
 
-impl std::str::FromStr for ForwardingHeader {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "any" => Ok(Self::Any),
-            "x_forwarded_for" => Ok(Self::XForwardedFor),
-            "forwarded" => Ok(Self::Forwarded),
-            other => Err(format!(
-                "no forwarding header {other:?}: any, x_forwarded_for or forwarded"
-            )),
-        }
-    }
-}
+words!(ForwardingHeader {
+    "any" => ForwardingHeader::Any,
+    "x_forwarded_for" => ForwardingHeader::XForwardedFor,
+    "forwarded" => ForwardingHeader::Forwarded,
+});
 
 /// Reads an address, such as `192.0.2.7`, or a network, such as `10.1.0.0/16` or `2001:db8::/32`.
 ///

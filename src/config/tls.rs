@@ -2,19 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use super::check::Found;
+use super::settings::{settings, tables};
 
-/// TLS on the public port. Both files or neither; they are read at the start and at every reload.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// Certificate chain in PEM, the gateway's own certificate first, at most 1 MiB. Default none: the port speaks
-    /// plain HTTP.
-    pub certificate_file: Option<PathBuf>,
-    /// The private key of the first certificate in PEM (PKCS#8, PKCS#1 or SEC1), not encrypted, at most 1 MiB.
-    /// Default none.
-    pub key_file: Option<PathBuf>,
+settings! {
+    /// TLS on the public port. Both files or neither; they are read at the start and at every reload.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Tls {
+        certificate_file: Option<PathBuf> = None, "", Form("PEM, at most 1 MiB"),
+            "certificate chain of the public port, the gateway's own first. Without it the port speaks plain HTTP"
+            like "\"/etc/countersign/fullchain.pem\"";
+        key_file: Option<PathBuf> = None, "", Form("PEM (PKCS#8, PKCS#1, SEC1), not encrypted, at most 1 MiB"),
+            "the private key of that certificate"
+            like "\"/etc/countersign/privkey.pem\"";
+    }
 }
+
+tables!(Tls);
 
 impl Tls {
     /// Certificate and key, when TLS is on.
@@ -27,24 +31,28 @@ impl Tls {
         if self.files().is_some() { "https" } else { "http" }
     }
 
-    /// What is wrong with it, as sentences that say what to set.
-    pub(super) fn problems(&self, public_origin: Option<&str>) -> Vec<String> {
+    /// What is wrong with it: the settings it depends on, and a sentence that says what to set.
+    pub(super) fn problems(&self, public_origin: Option<&str>) -> Vec<Found> {
         let mut problems = Vec::new();
+        let files = ["tls.certificate_file", "tls.key_file"];
         match (&self.certificate_file, &self.key_file) {
-            (Some(_), None) => problems.push(
+            (Some(_), None) => problems.push(Found::new(
+                &files,
                 "tls.certificate_file is set and tls.key_file is not: name the certificate's private key too"
                     .into(),
-            ),
-            (None, Some(_)) => problems.push(
+            )),
+            (None, Some(_)) => problems.push(Found::new(
+                &files,
                 "tls.key_file is set and tls.certificate_file is not: name the certificate chain too".into(),
-            ),
+            )),
             _ => {}
         }
         if let Some(origin) = public_origin.filter(|o| self.files().is_some() && o.starts_with("http://")) {
-            problems.push(format!(
+            let text = format!(
                 "public_origin = {origin:?} while tls is on: browsers reach this port by https, write {:?}",
                 origin.replacen("http://", "https://", 1)
-            ));
+            );
+            problems.push(Found::new(&["public_origin", "tls.certificate_file"], text));
         }
         problems
     }

@@ -2,26 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use super::settings::{settings, tables};
 
-/// A Unix-domain socket on which the public port's requests are answered too, for a proxy on the same machine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Unix {
-    /// Where the socket is made, such as `/run/countersign/public.sock`; at most 107 bytes. Default none: there is none.
-    pub path: Option<PathBuf>,
-    /// Who may connect, as the permissions of the file in octal. Default `660`: its user and group.
-    pub mode: String,
-}
-
-impl Default for Unix {
-    fn default() -> Self {
-        Self {
-            path: None,
-            mode: "660".into(),
-        }
+settings! {
+    /// A Unix-domain socket on which the public port's requests are answered too, for a proxy on the same machine.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Unix {
+        path: Option<PathBuf> = None, "", Form("at most 107 bytes"),
+            "where a Unix-domain socket is made, on which requests are answered too. Whoever may connect is believed as a listed proxy is"
+            like "\"/run/countersign/public.sock\"";
+        mode: String = "660".into(), "", Form("three octal digits"),
+            "who may connect, as the permissions of its file";
     }
 }
+
+tables!(Unix);
 
 /// Longest path of a socket, bytes: what the system's address has room for.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -1,6 +1,6 @@
 //! The pages and the JavaScript client, embedded into the binary.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -88,18 +88,38 @@ files! {
     "console/strings/zh.js", "text/javascript; charset=utf-8";
     "console/tables.js", "text/javascript; charset=utf-8";
 }
+/// Of these only the demo page makes use; without it they are not served.
+const OF_THE_DEMO: &[&str] = &[
+    "index.html",
+    "index.js",
+    "page/countdown.js",
+    "page/members.js",
+    "page/reach.js",
+    "page/room.js",
+    "page/sign-in.js",
+];
+
+/// The confirm page without its links to the demo page.
+static CONFIRM_ALONE: LazyLock<String> = LazyLock::new(|| {
+    let whole = FILES.iter().find(|(name, _, _)| *name == CONFIRM);
+    whole
+        .map_or("", |(_, _, content)| content)
+        .replace(" href=\"/\"", "")
+});
+
+const CONFIRM: &str = "confirm.html";
 
 pub(super) async fn index(State(_): State<Arc<Node>>) -> Response {
-    page("index.html")
+    page("index.html", true)
 }
 
 /// The confirm page. Opening it changes nothing, so it is the same for every id.
-pub(super) async fn confirm(State(_): State<Arc<Node>>) -> Response {
-    page("confirm.html")
+pub(super) async fn confirm(State(node): State<Arc<Node>>) -> Response {
+    page(CONFIRM, node.config().demo)
 }
 
-pub(super) async fn asset(Segment(path): Segment) -> Response {
-    page(&path)
+pub(super) async fn asset(State(node): State<Arc<Node>>, Segment(path): Segment) -> Response {
+    page(&path, node.config().demo)
 }
 
 /// A file of the console, or one that it shares with the pages of the public port.
@@ -138,12 +158,17 @@ fn answer((kind, content): File, policy: &'static str) -> Response {
     (StatusCode::OK, headers, content).into_response()
 }
 
-fn page(name: &str) -> Response {
-    let Some(found) = file(FILES, name) else {
+fn page(name: &str, demo: bool) -> Response {
+    let served = demo || !OF_THE_DEMO.contains(&name);
+    let Some((kind, content)) = file(FILES, name).filter(|_| served) else {
         return nowhere();
     };
-    let mut response = answer(found, POLICY);
-    if found.0.starts_with("text/javascript") {
+    let content: &'static str = match (name, demo) {
+        (CONFIRM, false) => &CONFIRM_ALONE,
+        _ => content,
+    };
+    let mut response = answer((kind, content), POLICY);
+    if kind.starts_with("text/javascript") {
         // The client is for pages of other sites too: it is public, and answers nobody in particular.
         let anybody = HeaderValue::from_static("*");
         response
@@ -173,6 +198,26 @@ mod tests {
                 found.push(name);
             }
         }
+    }
+
+    #[test]
+    fn without_the_demo_nothing_leads_to_it() {
+        for name in OF_THE_DEMO {
+            assert!(FILES.iter().any(|(n, _, _)| n == name), "{name}");
+        }
+        let left = FILES.iter().filter(|(name, _, _)| !OF_THE_DEMO.contains(name));
+        for (name, _, content) in left.filter(|(name, _, _)| name.ends_with(".js")) {
+            for gone in OF_THE_DEMO {
+                let from = match (name.strip_prefix("page/"), gone.strip_prefix("page/")) {
+                    (Some(_), Some(sibling)) => format!("'./{sibling}'"),
+                    (Some(_), None) => format!("'../{gone}'"),
+                    (None, _) => format!("'./{gone}'"),
+                };
+                assert!(!content.contains(&from), "{name} imports {gone}");
+            }
+        }
+        let whole = FILES.iter().find(|(name, _, _)| *name == CONFIRM).unwrap().2;
+        assert!(whole.contains("href=\"/\"") && !CONFIRM_ALONE.contains("href=\"/\""));
     }
 
     #[test]

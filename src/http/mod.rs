@@ -54,8 +54,11 @@ pub fn lasts(path: &str) -> bool {
 
 /// Everything on the public port but the WebSocket.
 pub fn router(node: &Arc<Node>) -> Router {
-    let prompt = Router::new()
-        .route("/", get(assets::index))
+    let mut prompt = Router::new();
+    if node.config().demo {
+        prompt = prompt.route("/", get(assets::index));
+    }
+    let prompt = prompt
         .route("/q/{qr_id}", get(assets::confirm))
         .route("/assets/{*path}", get(assets::asset))
         .route("/openapi.json", get(documents::openapi))

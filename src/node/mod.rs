@@ -11,6 +11,7 @@ mod proxies;
 mod qr;
 mod reload;
 mod rooms;
+mod seed;
 mod signin;
 mod sink;
 mod ticker;

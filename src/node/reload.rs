@@ -74,6 +74,8 @@ settings! {
     Now operator_key;
     Now operator_hosts;
     Restart public_origin;
+    Now exposed;
+    Restart demo;
     Now allowed_origins;
     Now trusted_proxies;
     Now forwarding_header;
@@ -83,6 +85,7 @@ settings! {
     Restart limits_profile;
     Now log_levels;
     Now accounts.open_registration;
+    Restart accounts.users;
     Restart accounts.argon2_memory_kib;
     Restart accounts.argon2_iterations;
     Restart tokens.issuer;

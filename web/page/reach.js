@@ -1,8 +1,8 @@
 import { text } from '../strings.js';
 import { by_id, say } from './dom.js';
 
-/** Stands for the address of this machine, which a page cannot know. */
-const EXAMPLE = '192.168.1.20';
+/** Where the gateway listens unless it is told. */
+const PORT = '8080';
 
 /** Whether only this machine finds itself under this name. @param {string} hostname as URL has it */
 export const is_own_name = (hostname) => hostname === 'localhost' || hostname.endsWith('.localhost')
@@ -19,5 +19,6 @@ export function explain_reach(url) {
   if (!own) return;
   const at = port || '80';
   say(by_id('reach-why'), text.reach.why(host));
-  say(by_id('reach-command'), `countersign serve --listen 0.0.0.0:${at} --public-origin http://${EXAMPLE}:${at}`);
+  const listen = at === PORT ? '' : ` --listen 0.0.0.0:${at}`;
+  say(by_id('reach-command'), `countersign serve --trial-on-lan${listen}`);
 }

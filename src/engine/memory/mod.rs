@@ -30,7 +30,7 @@ use crate::core::rate::Rate;
 use crate::core::stream::{CidKey, StreamLimits};
 use places::Places;
 
-/// Bounds of the memory engine. The defaults are those of `docs/operations.md`.
+/// Bounds of the memory engine. The defaults are those of `docs/configuration.md`.
 #[derive(Debug, Clone)]
 pub struct MemoryLimits {
     pub rooms_max: usize,

@@ -116,7 +116,7 @@ async fn secrets_are_not_told() {
 
 #[test]
 fn every_limit_has_its_row() {
-    for name in crate::config::Limits::NAMES {
+    for name in crate::config::Limits::names() {
         let path = format!("limits.{name}");
         assert_eq!(
             SETTINGS.iter().filter(|(known, _)| *known == path).count(),

@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn every_limit_that_is_told_is_one() {
         for name in LIMITED {
-            assert!(Limits::NAMES.contains(&name), "{name}");
+            assert!(Limits::names().any(|known| known == name), "{name}");
         }
     }
 }
