@@ -18,7 +18,7 @@ fn main() {
 }
 
 fn tell(name: &str, value: &str) {
-    println!("cargo::rustc-env=COUNTERSIGN_{name}={value}");
+    println!("cargo::rustc-env=BUILT_{name}={value}");
 }
 
 /// As the environment says, for builds without the repository, or as git does.

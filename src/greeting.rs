@@ -2,6 +2,7 @@
 //! open, and how a phone gets to it.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::app::Addresses;
 use crate::code::Code;
@@ -46,6 +47,8 @@ pub struct Greeting<'a> {
     pub code: bool,
     /// What is provisional about this start.
     pub notes: Notes,
+    /// A Unix-domain socket that is served too.
+    pub socket: Option<&'a Path>,
     /// This machine's address in its network, if it has one.
     pub machine: Option<IpAddr>,
 }
@@ -58,6 +61,9 @@ impl Greeting<'_> {
             format!("listening on {}://{}", self.scheme, self.addresses.public),
             format!("operator on http://{}", self.addresses.operator),
         ];
+        if let Some(socket) = self.socket {
+            lines.insert(2, format!("listening on unix:{}", socket.display()));
+        }
         if self.profile == Profile::Bench {
             lines.push("limits profile bench: for measurements on this machine only".to_owned());
         }
@@ -144,6 +150,7 @@ mod tests {
                 demo: vec!["open to all".to_owned()],
                 missing: vec!["TLS".to_owned()],
             },
+            socket: None,
             machine: machine.map(|ip| ip.parse().unwrap()),
         }
         .text()

@@ -12,7 +12,8 @@ use countersign::config::{Config, Loaded, reference};
 use countersign::greeting::{Greeting, TerminalCode};
 use countersign::ops::probe::{self, Question};
 use countersign::ops::{descriptors, logging, machine};
-use countersign::{production, reload};
+use countersign::production;
+use countersign::reload::Hangups;
 
 use arguments::{Arguments, Command};
 
@@ -70,33 +71,42 @@ async fn serve_with_logs(arguments: Arguments) -> Result<ExitCode, String> {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
+    // First of all: until somebody listens to it, the signal ends the process.
+    let hangups = Hangups::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     let code = shows_code(arguments.terminal_code);
-    let loaded = arguments.sources()?.load();
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+    let loaded = commands::check::load(arguments.sources()?);
+    if !loaded.problems.is_empty() {
+        let problems = commands::check::problems(&loaded);
+        return Err(format!(
+            "the configuration cannot be used:\n{}",
+            problems.trim_end()
+        ));
     }
-    let config =
-        usable(loaded).map_err(|lines| format!("the configuration cannot be used:\n{}", lines.join("\n")))?;
-    logging::set_levels(config.log_levels.as_deref());
-    let app = App::bind(config).map_err(|e| e.to_string())?;
-    let read = move || usable(arguments.sources().map_err(|e| vec![e])?.load());
-    reload::on_hangup(Arc::clone(app.node()), read)
-        .map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    tell_warnings(&loaded);
+    logging::set_levels(loaded.config.log_levels.as_deref());
+    let app = App::bind(loaded.config).map_err(|e| e.to_string())?;
+    let read = move || reread(&arguments);
+    hangups.reload(Arc::clone(app.node()), read);
     greet(&app, code);
     let signal = shutdown_signal().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     app.run(signal).await;
     Ok(())
 }
 
-/// A configuration that can be run with, or a line for each problem.
-fn usable(loaded: Loaded) -> Result<Config, Vec<String>> {
+fn tell_warnings(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// For a reload: a configuration that can be run with, or each problem.
+fn reread(arguments: &Arguments) -> Result<Config, Vec<String>> {
+    let loaded = commands::check::load(arguments.sources().map_err(|e| vec![e])?);
     if loaded.problems.is_empty() {
+        tell_warnings(&loaded);
         return Ok(loaded.config);
     }
-    Err(commands::check::problems(&loaded)
-        .lines()
-        .map(str::to_owned)
-        .collect())
+    Err(loaded.problems.iter().map(ToString::to_string).collect())
 }
 
 /// Code 0 is well, 1 is not, 2 is a configuration that does not say where to ask.
@@ -131,6 +141,7 @@ fn greet(app: &App, code: bool) {
         demo: config.demo,
         code,
         notes: production::notes(&config, app.node().origins.public(), sockets),
+        socket: config.unix.path(),
         machine: machine::address(),
     };
     let mut stdout = std::io::stdout().lock();

@@ -2,32 +2,42 @@
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
 use crate::node::{Change, Effect, Node};
 use crate::ops::logging;
 
-/// Reloads at each SIGHUP, with what `read` answers, or with a line for each problem. It ends with the process. `read` may take its time.
-///
-/// # Errors
-/// When the system lets nobody listen to the signal.
-pub fn on_hangup(
-    node: Arc<Node>,
-    read: impl Fn() -> Result<Config, Vec<String>> + Clone + Send + 'static,
-) -> std::io::Result<()> {
-    let mut hangups = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            let (node, read) = (Arc::clone(&node), read.clone());
-            // Files are read and keys are checked: not where others wait.
-            let done = tokio::task::spawn_blocking(move || tell(reload(&node, read())));
-            if done.await.is_err() {
-                tracing::error!("the reload failed");
+/// SIGHUP, listened to: from here on it does not end the process, and those that come are kept for [`Hangups::reload`].
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When the system lets nobody listen to the signal.
+    pub fn listen() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Reloads at each SIGHUP, with what `read` answers, or with a line for each problem. It ends with the process.
+    /// `read` may take its time.
+    pub fn reload(
+        mut self,
+        node: Arc<Node>,
+        read: impl Fn() -> Result<Config, Vec<String>> + Clone + Send + 'static,
+    ) {
+        tokio::spawn(async move {
+            while self.0.recv().await.is_some() {
+                let (node, read) = (Arc::clone(&node), read.clone());
+                // Files are read and keys are checked: not where others wait.
+                let done = tokio::task::spawn_blocking(move || tell(reload(&node, read())));
+                if done.await.is_err() {
+                    tracing::error!("the reload failed");
+                }
             }
-        }
-    });
-    Ok(())
+        });
+    }
 }
 
 /// All of a configuration, or nothing of it.

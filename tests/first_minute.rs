@@ -85,7 +85,15 @@ fn a_port_in_use_is_told_with_how_to_find_who_uses_it() {
 #[test]
 fn an_address_that_is_another_machines_is_told() {
     // TEST-NET-1, RFC 5737: nobody has it.
-    let output = run(&["--listen", "192.0.2.1:0", "--public-origin", "http://192.0.2.1"]);
+    let exposed = "generated_key,open_registration,demo_pages";
+    let output = run(&[
+        "--listen",
+        "192.0.2.1:0",
+        "--public-origin",
+        "https://login.example",
+        "--exposed",
+        exposed,
+    ]);
     refused(&output, &["listen = 192.0.2.1:0", "ip -brief address", "0.0.0.0"]);
 }
 
@@ -310,7 +318,7 @@ fn the_commit_is_found_with_and_without_git() {
     let says = |variables: &[(&str, &str)], line: &str| {
         let said = built(&build, &tree, variables);
         assert!(
-            said.contains(&format!("cargo::rustc-env=COUNTERSIGN_{line}\n")),
+            said.contains(&format!("cargo::rustc-env=BUILT_{line}\n")),
             "no {line}: {said}"
         );
         said

@@ -113,8 +113,9 @@ fn complaint(mut tool: Command, text: &str) -> Option<String> {
 }
 
 fn bash(arguments: &[&str]) -> Command {
-    let mut command = Command::new("bash");
-    command.args(arguments);
+    let mut command = Command::new("timeout");
+    // What it shows is short: whatever waits for ever has failed.
+    command.args(["--kill-after=5", "120", "bash"]).args(arguments);
     command
 }
 
@@ -355,10 +356,7 @@ fn alike(text: &str) -> Vec<String> {
             .next()
             .filter(|_| line.starts_with("countersign "))
             .unwrap_or(line);
-        line.split("--public-origin")
-            .next()
-            .unwrap_or_default()
-            .to_owned()
+        line.split(" --listen").next().unwrap_or_default().to_owned()
     };
     text.lines().map(line).collect()
 }

@@ -6,8 +6,8 @@ use countersign::auth::certificate::Certificate;
 use countersign::auth::key::SigningKey;
 use countersign::config::{Loaded, Problem, Sources};
 
-/// Reads the configuration and everything it names. The report, and whether it can be used.
-pub(crate) fn check(sources: Sources) -> (String, bool) {
+/// Reads the configuration and everything it names.
+pub(crate) fn load(sources: Sources) -> Loaded {
     let mut loaded = sources.load();
     if let Some(path) = &loaded.config.tokens.key_file
         && let Err(error) = SigningKey::from_file(path)
@@ -15,7 +15,7 @@ pub(crate) fn check(sources: Sources) -> (String, bool) {
         let place = loaded.place("tokens.key_file").cloned();
         loaded.problems.push(Problem {
             place,
-            text: error.to_string(),
+            text: format!("tokens.key_file: {error}"),
         });
     }
     if let Some((certificate, key)) = loaded.config.tls.files()
@@ -27,6 +27,12 @@ pub(crate) fn check(sources: Sources) -> (String, bool) {
             text: error.to_string(),
         });
     }
+    loaded
+}
+
+/// The report, and whether it can be used.
+pub(crate) fn check(sources: Sources) -> (String, bool) {
+    let loaded = load(sources);
     let sound = loaded.problems.is_empty();
     let mut report = problems(&loaded);
     for warning in &loaded.warnings {

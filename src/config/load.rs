@@ -16,8 +16,9 @@ use super::value::Kind;
 use super::{Config, Exposed};
 
 /// Variables that are no settings, each without the prefix.
-const NO_SETTINGS: [&str; 7] = [
+const NO_SETTINGS: [&str; 8] = [
     "CONFIG",
+    "COMMIT",
     "LOG",
     "LOG_FORMAT",
     "TERMINAL_CODE",

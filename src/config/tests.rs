@@ -406,18 +406,15 @@ fn every_setting_can_be_said_everywhere() {
         };
         let value = value.trim_matches('"');
         let variable = field.variable().unwrap();
-        assert_eq!(
-            told("", &[(&variable, value)], &[]),
-            [""; 0],
-            "{variable}={value}"
-        );
+        // Of these one without the other is told.
+        let alone = field.path.starts_with("tls.");
+        let mut problems = told("", &[(&variable, value)], &[]);
+        problems.retain(|problem| !alone || !problem.contains("is not: name the"));
+        assert_eq!(problems, [""; 0], "{variable}={value}");
         if field.flag().is_some() {
-            assert_eq!(
-                told("", &[], &[(&field.path, value)]),
-                [""; 0],
-                "{} {value}",
-                field.path
-            );
+            let mut problems = told("", &[], &[(&field.path, value)]);
+            problems.retain(|problem| !alone || !problem.contains("is not: name the"));
+            assert_eq!(problems, [""; 0], "{} {value}", field.path);
         } else {
             assert!(field.row.has(Mark::Secret), "{}", field.path);
         }

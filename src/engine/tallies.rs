@@ -43,6 +43,16 @@ pub(super) struct Asked<'a> {
     watch: Option<Stopwatch>,
 }
 
+impl OneVerb {
+    /// Calls that have their answer.
+    fn answered(&self) -> u64 {
+        [&self.ok, &self.refused, &self.failed]
+            .map(Tally::get)
+            .iter()
+            .sum()
+    }
+}
+
 impl Default for Tallies {
     fn default() -> Self {
         let one = |_: &_| OneVerb {
@@ -67,7 +77,7 @@ impl Tallies {
     pub(super) fn ask(&self, verb: Verb) -> Asked<'_> {
         let timed = self
             .here(verb)
-            .is_some_and(|one| one.ok.get().is_multiple_of(TIMED_EVERY));
+            .is_some_and(|one| one.answered().is_multiple_of(TIMED_EVERY));
         Asked {
             tallies: self,
             verb,

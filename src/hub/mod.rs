@@ -76,9 +76,9 @@ impl Hub {
     pub fn unregister(&self, connection: &Arc<Connection>) -> Vec<RoomName> {
         if self.connections.remove(&connection.id).is_some() {
             self.counters.departed(&connection.take_sent());
-            if let Some(end) = connection.standing().end {
-                self.counters.closed(end);
-            }
+            // An event stream whose reader left has no end of its own.
+            self.counters
+                .closed(connection.standing().end.unwrap_or(End::Broken));
         }
         let (session, subscriptions) = connection.set_departed();
         if let Some(session) = session {

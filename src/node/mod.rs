@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 pub use crate::ops::ids::connection_name;
 use crate::refusal;
 pub use crate::refusal::Refusal;
-pub use admission::{Admission, Stay};
+pub use admission::{Admission, Named, Stay};
 pub use lock::Locked;
 pub use presence::Presence;
 pub use proxies::{Forwarding, Peer, STRANGER_MS, STRANGERS_MAX};
@@ -269,7 +269,7 @@ impl Node {
     pub fn admit(&self, peer: IpAddr) -> Option<Admission> {
         let now = self.clock.now();
         if self.proxies.is_listed(peer) {
-            self.door.admit_proxy(now)
+            self.door.admit_proxy(self.named(), now)
         } else {
             self.door.admit(peer, now)
         }
@@ -277,7 +277,16 @@ impl Node {
 
     /// A place for a socket of the Unix-domain listener, which is a proxy's. `None`: drop it.
     pub fn admit_local(&self) -> Option<Admission> {
-        self.door.admit_proxy(self.clock.now())
+        self.door.admit_proxy(self.named(), self.clock.now())
+    }
+
+    /// When it is known whose a proxy's socket is.
+    fn named(&self) -> Named {
+        if self.config().proxy_protocol {
+            Named::Later
+        } else {
+            Named::Now
+        }
     }
 
     /// Whether a peer writes a PROXY header first. Who is not listed is not asked for one, and refused with it.
@@ -296,7 +305,10 @@ impl Node {
         let now = self.clock.now();
         match (origin, proxy) {
             // One proxy behind another: the first of them says in its requests whose each is.
-            (Origin::Client(address), _) if self.proxies.is_listed(address) => (Peer::At(address), true),
+            (Origin::Client(address), _) if self.proxies.is_listed(address) => {
+                place.stays_a_proxys(now);
+                (Peer::At(address), true)
+            }
             (Origin::Client(address), _) => (Peer::At(address), place.becomes(address, now)),
             (Origin::Proxy, Peer::At(address) | Peer::ProxyItself(address)) => {
                 (Peer::ProxyItself(address), place.becomes(address, now))
@@ -322,6 +334,14 @@ impl Node {
     ) -> Result<IpAddr, Refusal> {
         let now = self.clock.now();
         let client = match peer {
+            // A connection of before the list named its peer, or before the header was asked for, has proved nothing.
+            Peer::At(address)
+                if self.config().proxy_protocol
+                    && self.proxies.is_listed(address)
+                    && !place.is_a_proxys() =>
+            {
+                address.to_canonical()
+            }
             Peer::At(address) => self.proxies.client_of(address, said, now)?,
             Peer::ProxyItself(address) => address.to_canonical(),
             Peer::Local => self.proxies.client_of_local(said)?,

@@ -231,6 +231,11 @@ impl Node {
         let mut changes = Vec::new();
         settle_files(&old, &mut config, &mut changes);
         changes.extend(settle(&old, &mut config));
+        // What takes a restart has its former value back: what is in force then may be what nobody would start with.
+        config.validate().map_err(|problems| {
+            let told = |problem| format!("with what takes a restart: {problem}");
+            problems.into_iter().map(told).collect::<Vec<_>>()
+        })?;
         Ok(Ready {
             config,
             certificate,

@@ -286,7 +286,7 @@ describe('a gateway without a key', () => {
 });
 
 test('rates and quantiles are of what changed', () => {
-  const at = (seconds, total, counts) => ({ now_ms: seconds * 1_000, connections: { opened_total: total }, qr: { push: { bounds_ms: [1, 10, 100], counts } } });
+  const at = (seconds, total, counts, began = 0) => ({ now_ms: seconds * 1_000, uptime_ms: (seconds - began) * 1_000, connections: { opened_total: total }, qr: { push: { bounds_ms: [1, 10, 100], counts } } });
   const history = new History();
   const [opened, push] = [({ connections }) => connections.opened_total, ({ qr }) => qr.push];
   history.add(at(10, 100, [5, 0, 0, 0]));
@@ -298,9 +298,9 @@ test('rates and quantiles are of what changed', () => {
   assert.deepEqual(history.quantiles(push, 1), [null, null, 100]);
   assert.equal(quantile([1, 10], [0, 0, 3], 0.5), 10, 'beyond the last bound');
   // Another process: its totals begin anew.
-  history.add(at(16, 3, [0, 0, 0, 0]));
+  history.add(at(16, 300, [0, 0, 0, 0], 15));
   assert.deepEqual(history.rates(opened), [null]);
-  for (let n = 0; n < 200; n += 1) history.add(at(20 + n, 10 + n, [0, 0, 0, 0]));
+  for (let n = 0; n < 200; n += 1) history.add(at(20 + n, 310 + n, [0, 0, 0, 0], 15));
   assert.equal(history.values(opened).length, 150);
   assert.deepEqual([size(0), size(1536), size(5 * 2 ** 30)], ['0 B', '1.5 KiB', '5 GiB']);
   assert.deepEqual([span(0), span(61_000), span(86_400_000)], ['0s', '1m 1s', '1d']);

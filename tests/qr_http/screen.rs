@@ -150,7 +150,8 @@ impl Screen {
                         if now["seq"].as_u64() > Some(self.seen) {
                             return now;
                         }
-                        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                        // Each question is a connection of its own: fewer than an address may open in a second.
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                     }
                 })
                 .await

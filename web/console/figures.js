@@ -46,7 +46,7 @@ export class History {
   add(overview) {
     const last = this.#samples.at(-1);
     // Another process has taken the place of the one there was: its totals begin anew.
-    if (last && overview.connections.opened_total < last.connections.opened_total) this.#samples = [];
+    if (last && overview.uptime_ms < last.uptime_ms) this.#samples = [];
     this.#samples.push(overview);
     if (this.#samples.length > SAMPLES_MAX) this.#samples.shift();
   }

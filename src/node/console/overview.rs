@@ -79,7 +79,7 @@ pub struct Traffic {
     pub flush: Flush,
 }
 
-/// Time from when frames of a room wait until all its members were handed them; of one in seven.
+/// Time from when frames of a room wait until all its members were handed them; of one in eight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Flush {
     /// Upper bounds, microseconds, rising, each included.

@@ -73,10 +73,12 @@ async fn what_can_change_changes_and_the_rest_is_named() {
 #[tokio::test]
 async fn a_bad_one_changes_nothing_and_all_of_it_is_told() {
     let node = node(&Config::default());
-    let bad = "allowed_origins = [\"https://a.example\", \"a.example\"]\n[limits]\nlike_max = 0\n\
+    let bad = "allowed_origins = [\"https://a.example\", \"a.example\"]\n\
         [tokens]\nkey_file = \"/nonexistent/key\"\n\
         [tls]\ncertificate_file = \"/nonexistent/c\"\nkey_file = \"/nonexistent/k\"";
-    let problems = node.reload(read(bad)).unwrap_err();
+    let mut bad = read(bad);
+    bad.limits.like_max = 0;
+    let problems = node.reload(bad).unwrap_err();
     for part in ["a.example", "like_max", "/nonexistent/key", "/nonexistent/c"] {
         assert!(problems.iter().any(|p| p.contains(part)), "{part}: {problems:?}");
     }
@@ -124,4 +126,22 @@ fn every_limit_has_its_row() {
             "{path}"
         );
     }
+}
+
+/// What a reload puts in force next to what only a restart changes is held to the same rules as a start.
+#[tokio::test]
+async fn a_mixture_that_nobody_would_start_with_is_refused() {
+    let reached = "listen = \"0.0.0.0:8080\"\npublic_origin = \"https://a.example\"\ndemo = false\n\
+        exposed = [\"generated_key\"]\n[accounts]\nopen_registration = false";
+    let node = node(&read(reached));
+    let moved = read("listen = \"127.0.0.1:8080\"\npublic_origin = \"https://a.example\"\ndemo = false");
+    assert_eq!(moved.validate(), Ok(()));
+    let problems = node.reload(moved).unwrap_err();
+    assert!(
+        problems
+            .iter()
+            .any(|p| p.contains("anybody may create an account")),
+        "{problems:?}"
+    );
+    assert!(!node.config().accounts.open_registration);
 }
