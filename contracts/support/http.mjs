@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { escaped } from './validator.mjs';
 
 /** Headers that the description of openapi.json speaks of, and those of HTTP itself. */
-const GENERAL = /^(content-(type|length)|date|connection|transfer-encoding|keep-alive|vary|x-content-type-options|access-control-.*)$/;
+const GENERAL = /^(content-(type|length)|date|connection|transfer-encoding|keep-alive|vary|x-request-id|x-content-type-options|access-control-.*)$/;
 
 /** Requests to a gateway, each checked against openapi.json with its answer, and what they have shown so far. */
 export class Recorder {
