@@ -1,5 +1,6 @@
 //! SIGHUP: the configuration is read again, what can change changes, and each change is logged in a line of its own.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,7 +10,10 @@ use crate::node::{Change, Effect, Node};
 use crate::ops::logging;
 
 /// SIGHUP, listened to: from here on it does not end the process, and those that come are kept for [`Hangups::reload`].
-pub struct Hangups(Signal);
+pub struct Hangups {
+    signals: Signal,
+    on_terminal: bool,
+}
 
 impl Hangups {
     /// Listens.
@@ -17,7 +21,15 @@ impl Hangups {
     /// # Errors
     /// When the system lets nobody listen to the signal.
     pub fn listen() -> std::io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
+        Ok(Self {
+            signals: signal(SignalKind::hangup())?,
+            on_terminal: std::io::stdout().is_terminal(),
+        })
+    }
+
+    /// Whether it was the terminal that it was started on, which is gone: whoever closes that ends the program.
+    fn lost_terminal(&self) -> bool {
+        self.on_terminal && !std::io::stdout().is_terminal()
     }
 
     /// Reloads at each SIGHUP, with what `read` answers, or with a line for each problem. It ends with the process.
@@ -28,7 +40,12 @@ impl Hangups {
         read: impl Fn() -> Result<Config, Vec<String>> + Clone + Send + 'static,
     ) {
         tokio::spawn(async move {
-            while self.0.recv().await.is_some() {
+            while self.signals.recv().await.is_some() {
+                if self.lost_terminal() {
+                    tracing::info!("the terminal was closed");
+                    node.ask_to_drain();
+                    return;
+                }
                 let (node, read) = (Arc::clone(&node), read.clone());
                 // Files are read and keys are checked: not where others wait.
                 let done = tokio::task::spawn_blocking(move || tell(reload(&node, read())));

@@ -183,8 +183,12 @@ async fn a_terminal_gets_the_code_of_the_page() {
             program.said().contains(" public=")
         })
         .await;
-        let said = program.said();
+        let (said, addr) = (program.said(), program.addr);
         drop(program);
+        until("the gateway ends with its terminal", || {
+            std::net::TcpStream::connect(addr).is_err()
+        })
+        .await;
         if shown {
             assert_is_read(&said, LAN);
         } else {

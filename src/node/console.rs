@@ -282,6 +282,11 @@ impl Node {
         })
     }
 
+    /// Asks the node to leave, as an operator would.
+    pub fn ask_to_drain(&self) {
+        self.console.drain.notify_one();
+    }
+
     /// Returns when an operator has asked the node to leave.
     pub async fn drain_asked(&self) {
         self.console.drain.notified().await;
