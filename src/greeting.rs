@@ -157,6 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn each_listener_is_named() {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let told = Greeting {
+            addresses: Addresses {
+                public: at(8443),
+                operator: at(9090),
+            },
+            scheme: "https",
+            origin: "https://login.example",
+            profile: Profile::Default,
+            demo: false,
+            code: false,
+            notes: Notes::default(),
+            socket: Some(Path::new("/run/countersign/public.sock")),
+            machine: None,
+        }
+        .text();
+        let after_the_version: Vec<&str> = told.lines().skip(1).collect();
+        let expected = [
+            "listening on https://127.0.0.1:8443",
+            "listening on unix:/run/countersign/public.sock",
+            "operator on http://127.0.0.1:9090",
+        ];
+        assert_eq!(after_the_version, expected);
+    }
+
+    #[test]
     fn names_of_this_machine_stay_on_it() {
         for own in [
             "http://127.0.0.1:8080",

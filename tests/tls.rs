@@ -192,7 +192,7 @@ async fn half_a_handshake_holds_its_place_for_a_while_only() {
     const PLACES: usize = 3;
     let secure = SecureServer::start(|config| {
         config.limits.connections_max = PLACES;
-        config.limits.tls_handshake_ms = 1_000;
+        config.limits.tls_handshake_ms = 10_000;
     })
     .await;
     // Nothing, the first byte, and a greeting that goes on for ever.
@@ -208,6 +208,8 @@ async fn half_a_handshake_holds_its_place_for_a_while_only() {
     // One more is closed before it costs a handshake.
     let refused = TcpStream::connect(secure.secure).await.unwrap();
     assert_eq!(to_the_end(refused).await, "");
+    let limited = node.counts().limited;
+    assert!(limited.contains(&("connections_max", 1)), "{limited:?}");
     for stream in half {
         to_the_end(stream).await;
     }
