@@ -1,5 +1,7 @@
 //! One side of the `poll` scenario as it runs.
 
+mod leaving;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
@@ -32,6 +34,7 @@ use crate::target::{Sources, Target};
 const OPEN_ID: u64 = 1;
 const REDEEM_ID: u64 = 2;
 const PING_ID: u64 = 3;
+const CANCEL_ID: u64 = 4;
 /// A login whose PC polls is over after so many intervals: to see it scanned, to type, to see it confirmed.
 const LOGIN_INTERVALS: u64 = 4;
 /// Most questions made up for before the sockets have their turn again.
@@ -80,6 +83,9 @@ pub(super) struct Driver<'a> {
     idle_phones: VecDeque<usize>,
     /// When the person whose PC shows digits has typed them.
     typed: BinaryHeap<Reverse<(Nanos, usize)>>,
+    /// At the end: who has yet to cancel, and how many of them wait for the answer.
+    leaving: VecDeque<usize>,
+    cancelling: usize,
     rng: SmallRng,
     pub counts: Counts,
     /// From the phone's request until the PC knows.
@@ -113,6 +119,8 @@ impl<'a> Driver<'a> {
             window: (0, 0),
             idle_phones: (0..plan.phones).collect(),
             typed: BinaryHeap::new(),
+            leaving: VecDeque::new(),
+            cancelling: 0,
             rng: SmallRng::seed_from_u64(rand::random()),
             counts: Counts::default(),
             lateness: Latency::new()?,
@@ -342,6 +350,9 @@ impl<'a> Driver<'a> {
             io.cut(pc);
             self.dialed[pc] = false;
         }
+        if asked == Ask::Cancel {
+            return self.cancelled(response.status == 204, response.body);
+        }
         let Some(frame) = Frame::read(response.body) else {
             self.counts.malformed += 1;
             return;
@@ -353,6 +364,7 @@ impl<'a> Driver<'a> {
             Ask::Poll => count(&mut self.counts.failed, &frame.refusal("poll")),
             Ask::Redeem if good => self.signed_in(pc),
             Ask::Redeem => self.fail(pc, &frame.refusal("redeem")),
+            Ask::Cancel => {}
         }
     }
 }
@@ -360,6 +372,7 @@ impl<'a> Driver<'a> {
 impl Story for Driver<'_> {
     fn tick(&mut self, io: &mut Io, now: Nanos) -> Nanos {
         self.phones.begin_due(io);
+        self.cancel_next(io);
         let mut next = self.sockets.begin_due(io, now);
         while self.mode != Mode::Push
             && self.opening < self.pcs.len()
@@ -426,6 +439,7 @@ impl Handler for Driver<'_> {
                     Some(OPEN_ID) => self.opened(member, frame, at),
                     Some(REDEEM_ID) if frame.kind == "ok" => self.signed_in(member),
                     Some(REDEEM_ID) => self.fail(member, &frame.refusal("redeem")),
+                    Some(CANCEL_ID) => self.cancelled(frame.kind == "ok", payload),
                     _ if frame.kind == "qr" => self.told(io, member, &frame, at),
                     _ => {}
                 }
@@ -486,6 +500,7 @@ impl Handler for Driver<'_> {
                     }
                     Ask::Poll => {}
                     Ask::Redeem => self.fail(member, "the PC's connection ended"),
+                    Ask::Cancel => self.not_cancelled(),
                 }
             }
         }

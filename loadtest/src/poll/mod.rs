@@ -29,6 +29,8 @@ const SIDE_MAX: Nanos = 280 * SECOND;
 const TRIES: usize = 2;
 /// Bringing the PCs of one side up, at most; only for telling whether a run fits.
 const RAMP: Nanos = 20 * SECOND;
+/// Longest wait until PCs that still wait have cancelled.
+const LEAVE: Nanos = 20 * SECOND;
 
 /// How PCs learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,7 +76,7 @@ impl PollPlan {
     }
 
     fn side(&self) -> Nanos {
-        RAMP + self.settle + self.window + self.drain
+        RAMP + self.settle + self.window + self.drain + LEAVE
     }
 
     fn lasts(&self) -> Nanos {
@@ -89,7 +91,7 @@ pub fn run(plan: &PollPlan, stage: &Stage<'_>) -> Result<PollResult> {
     if plan.side() > SIDE_MAX {
         return Err(Error::Usage(format!(
             "a login waits 300 s: --settle, --seconds and --drain together are at most {} s",
-            seconds(SIDE_MAX - RAMP)
+            seconds(SIDE_MAX - RAMP - LEAVE)
         )));
     }
     if stage.sessions.len() < plan.phones {
@@ -151,6 +153,9 @@ fn one(plan: &PollPlan, stage: &Stage<'_>, mode: Mode) -> Result<(Side, Latency)
     let until = clock::now() + plan.drain;
     drive_until(&mut engine, &mut driver, until, |d, _| d.settled())?;
     side.unlearned = driver.unlearned();
+    driver.leave();
+    let until = clock::now() + LEAVE;
+    drive_until(&mut engine, &mut driver, until, |d, _| d.left())?;
     side.connect_refused = std::mem::take(&mut driver.sockets.refused);
     side.counts = driver.counts;
     side.lateness = driver.lateness.percentiles();

@@ -11,6 +11,7 @@ pub(super) enum Ask {
     Open,
     Poll,
     Redeem,
+    Cancel,
 }
 
 /// Something a PC did not know before.
