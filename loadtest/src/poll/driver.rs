@@ -439,7 +439,9 @@ impl Handler for Driver<'_> {
                     Some(OPEN_ID) => self.opened(member, frame, at),
                     Some(REDEEM_ID) if frame.kind == "ok" => self.signed_in(member),
                     Some(REDEEM_ID) => self.fail(member, &frame.refusal("redeem")),
-                    Some(CANCEL_ID) => self.cancelled(frame.kind == "ok", payload),
+                    Some(CANCEL_ID) if self.pcs[member].asked.take().is_some() => {
+                        self.cancelled(frame.kind == "ok", payload);
+                    }
                     _ if frame.kind == "qr" => self.told(io, member, &frame, at),
                     _ => {}
                 }
@@ -485,12 +487,14 @@ impl Handler for Driver<'_> {
                 }
             }
         } else if self.mode == Mode::Push {
+            self.ended_while_leaving(member);
             if self.sockets.ended(member, &how) {
                 count(&mut self.counts.ended, &reason(&how));
                 self.finish(member);
             }
         } else {
             self.dialed[member] = false;
+            self.ended_while_leaving(member);
             if let Some(asked) = self.pcs[member].asked.take() {
                 count(&mut self.counts.ended, &reason(&how));
                 match asked {
@@ -500,7 +504,7 @@ impl Handler for Driver<'_> {
                     }
                     Ask::Poll => {}
                     Ask::Redeem => self.fail(member, "the PC's connection ended"),
-                    Ask::Cancel => self.not_cancelled(),
+                    Ask::Cancel => {}
                 }
             }
         }

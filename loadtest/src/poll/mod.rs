@@ -155,7 +155,14 @@ fn one(plan: &PollPlan, stage: &Stage<'_>, mode: Mode) -> Result<(Side, Latency)
     side.unlearned = driver.unlearned();
     driver.leave();
     let until = clock::now() + LEAVE;
-    drive_until(&mut engine, &mut driver, until, |d, _| d.left())?;
+    if !drive_until(&mut engine, &mut driver, until, |d, _| d.left())? {
+        let late = driver.unleft() as u64;
+        *driver
+            .counts
+            .failed
+            .entry("cancel: not in time".to_owned())
+            .or_default() += late;
+    }
     side.connect_refused = std::mem::take(&mut driver.sockets.refused);
     side.counts = driver.counts;
     side.lateness = driver.lateness.percentiles();

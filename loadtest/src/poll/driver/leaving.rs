@@ -1,5 +1,5 @@
 //! How a side ends: PCs that still wait cancel their logins, as people who go away do. What is left to itself would
-//! rotate, expire and be forgotten while the next side is measured, at its expense.
+//! rotate and expire while the next side is measured, at its expense. (A login is forgotten 60 s after its end.)
 
 use countersign_protocol::client::QrCancel;
 use countersign_protocol::codec::command_json;
@@ -22,7 +22,12 @@ impl Driver<'_> {
 
     /// Whether all have.
     pub(in super::super) fn left(&self) -> bool {
-        self.leaving.is_empty() && self.cancelling == 0
+        self.unleft() == 0
+    }
+
+    /// How many have not.
+    pub(in super::super) fn unleft(&self) -> usize {
+        self.leaving.len() + self.cancelling
     }
 
     fn waits(&self, pc: usize) -> bool {
@@ -56,7 +61,10 @@ impl Driver<'_> {
                 claim: state.claim.as_str().into(),
             };
             let command = command_json(CANCEL_ID, "qr.cancel", &fields);
-            io.send(pc, &command);
+            self.pcs[pc].asked = Some(Ask::Cancel);
+            if !io.send(pc, &command) {
+                self.ended_while_leaving(pc);
+            }
             return;
         }
         let request = format!(
@@ -66,19 +74,27 @@ impl Driver<'_> {
             who("Claim", &self.identity(pc))
         );
         self.ask(io, pc, Ask::Cancel, request.into_bytes());
+        if self.pcs[pc].asked.is_none() {
+            // It could not even be dialled, and that is counted.
+            self.cancelling -= 1;
+        }
     }
 
     /// The answer to a cancellation.
     pub(super) fn cancelled(&mut self, good: bool, body: &[u8]) {
-        self.cancelling = self.cancelling.saturating_sub(1);
+        self.cancelling -= 1;
         if !good {
             let why = Frame::read(body).map_or("cancel".to_owned(), |frame| frame.refusal("cancel"));
             count(&mut self.counts.failed, &why);
         }
     }
 
-    /// The connection ended before it came.
-    pub(super) fn not_cancelled(&mut self) {
-        self.cancelling = self.cancelling.saturating_sub(1);
+    /// Its connection is gone: nobody answers a cancellation any more, if that is what was asked.
+    pub(super) fn ended_while_leaving(&mut self, pc: usize) {
+        if self.pcs[pc].asked == Some(Ask::Cancel) {
+            self.pcs[pc].asked = None;
+            self.cancelling -= 1;
+            count(&mut self.counts.failed, "cancel: the connection ended");
+        }
     }
 }
