@@ -114,7 +114,7 @@ pub const ROWS: [Row; 28] = [
     },
     Row {
         name: "memory-large",
-        what: "growth of that after one message of 16 KiB each",
+        what: "growth of that after one message of 16 KiB each, where no history is kept",
         target: Some(0.10),
         goal: None,
         unit: Unit::Share,
@@ -127,7 +127,7 @@ pub const ROWS: [Row; 28] = [
     },
     Row {
         name: "memory-expired",
-        what: "the same with a history that has expired: what the allocator keeps of it",
+        what: "the same where history was kept and has expired: what the allocator holds back of it",
         target: None,
         goal: None,
         unit: Unit::Share,
