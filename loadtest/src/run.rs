@@ -286,6 +286,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         active: args.active,
         body_bytes: args.message_bytes,
         then_body_bytes: args.then_message_bytes,
+        drain: from_seconds(args.drain),
         settle: from_seconds(args.settle),
         quiet: from_seconds(args.quiet),
     };
@@ -303,6 +304,8 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         .into_iter()
         .collect();
     notes.extend(result.stops.last().into_iter().flat_map(|s| s.quiet.warnings()));
+    notes.extend(listed("refused", &result.messages.refused));
+    notes.extend(listed("ended", &result.messages.ended));
     base.trace = Trace {
         latencies: Vec::new(),
         course: result.course.take(),
