@@ -163,6 +163,27 @@ impl IdleResult {
         }
     }
 
+    /// What a reader must know before believing the figures, span by span.
+    pub fn warnings(&self) -> Vec<String> {
+        let stops = self.stops.iter().map(|stop| {
+            let n = stop.connections;
+            let (ramp, quiet) = (
+                format!("the ramp to {n} connections"),
+                format!("the quiet span at {n}"),
+            );
+            (stop, ramp, quiet)
+        });
+        let then = self.then.iter().map(|stop| {
+            let (ramp, quiet) = ("the second messages", "the quiet span after them");
+            (stop, ramp.to_owned(), quiet.to_owned())
+        });
+        let of = |(stop, ramp, quiet): (&Stop, String, String)| {
+            let quiet = stop.quiet.warnings_of(&quiet);
+            stop.ramp.warnings_of(&ramp).into_iter().chain(quiet)
+        };
+        stops.chain(then).flat_map(of).collect()
+    }
+
     /// Growth of resident memory per connection by the second message, bytes; it may be negative.
     fn then_bytes(&self) -> Option<f64> {
         let (before, after) = (self.stops.last()?, self.then.as_ref()?);
@@ -236,5 +257,51 @@ mod tests {
         assert_eq!(value(&result, "then_growth"), Some(0.1));
         result.then = None;
         assert_eq!(value(&result, "then_growth"), None);
+    }
+
+    #[test]
+    fn each_span_is_marked_for_itself() {
+        let saturated = Usage {
+            seconds: 1.0,
+            saturated: true,
+            ..Usage::default()
+        };
+        let disturbed = Usage {
+            seconds: 1.0,
+            tester_wait: 0.5,
+            ..Usage::default()
+        };
+        let stolen = Usage {
+            seconds: 1.0,
+            steal: 0.5,
+            ..Usage::default()
+        };
+        let clean = IdleResult {
+            stops: vec![stop(100, 1), stop(300, 2)],
+            then: Some(stop(300, 3)),
+            ..IdleResult::default()
+        };
+        assert!(clean.warnings().is_empty());
+        let mut result = clean;
+        (result.stops[0].ramp, result.stops[0].quiet) = (saturated, stolen);
+        result.stops[1].quiet = disturbed;
+        let then = result.then.as_mut().unwrap();
+        (then.ramp, then.quiet) = (disturbed, saturated);
+        let warnings = result.warnings();
+        let begin: Vec<&str> = warnings
+            .iter()
+            .map(|w| w.split(" the ").nth(1).unwrap())
+            .collect();
+        assert_eq!(
+            begin,
+            [
+                "ramp to 100 connections",
+                "quiet span at 100",
+                "quiet span at 300",
+                "second messages",
+                "quiet span after them"
+            ],
+            "{warnings:?}"
+        );
     }
 }
