@@ -154,6 +154,9 @@ pub struct IdleArgs {
     /// At the end each connection sends a second message with a body of this length; memory is read again.
     #[arg(long, requires = "active")]
     pub then_message_bytes: Option<usize>,
+    /// Longest wait for messages of which nothing new comes, seconds; what is missing then is lost.
+    #[arg(long, default_value_t = 10.0)]
+    pub drain: f64,
     /// Wait before a quiet span begins, seconds.
     #[arg(long, default_value_t = 0.0)]
     pub settle: f64,

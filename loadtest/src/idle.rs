@@ -1,7 +1,10 @@
 //! The `idle` scenario: what a connection that does nothing costs in memory and processor time.
 
+mod account;
 mod activity;
 mod crowd;
+mod messages;
+mod receive;
 pub mod split;
 
 use std::collections::BTreeMap;
@@ -9,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use self::crowd::{Count, Crowd};
+pub use self::messages::Messages;
 use crate::clock::Nanos;
 use crate::error::Result;
 use crate::host::process::resident_bytes;
@@ -34,6 +38,8 @@ pub struct IdlePlan {
     pub body_bytes: usize,
     /// At the last stop each connection sends a second message of this length, and memory is read again.
     pub then_body_bytes: Option<usize>,
+    /// Messages that bring nothing new for this long are waited for no longer; what is missing then is lost.
+    pub drain: Nanos,
     /// Nothing is sent for this long before a quiet span begins, so that counts and presence are out.
     pub settle: Nanos,
     /// Nothing is sent for this long before memory is read.
@@ -64,17 +70,10 @@ pub struct IdleResult {
     pub bytes_per_connection: Option<f64>,
     /// Server processor time per connection while connecting, µs; without activity only.
     pub connect_cpu_us: Option<f64>,
-    /// Messages sent, acknowledged, and refused by code.
-    pub sent: u64,
-    pub accepted: u64,
-    pub refused: BTreeMap<String, u64>,
-    /// Deliveries there should have been, and were.
-    pub expected: u64,
-    pub delivered: u64,
+    #[serde(flatten)]
+    pub messages: Messages,
     /// Upgrades and joins told to wait.
     pub connect_refused: BTreeMap<String, u64>,
-    /// Connections that ended, by how.
-    pub ended: BTreeMap<String, u64>,
     /// All connections, until the last quiet span was over.
     pub wire: Wire,
     /// The run second by second, when one process drove it.
@@ -131,19 +130,9 @@ impl IdleResult {
     fn put(&mut self, counts: Vec<Count>) -> Result<()> {
         let mut sockets: Option<Sockets> = None;
         for count in counts {
-            let m = count.messages;
-            self.sent += m.sent;
-            self.accepted += m.accepted;
-            self.expected += m.expected;
-            self.delivered += m.delivered;
-            for (ours, theirs) in [
-                (&mut self.refused, m.refused),
-                (&mut self.connect_refused, count.connect_refused),
-                (&mut self.ended, m.ended),
-            ] {
-                for (name, n) in theirs {
-                    *ours.entry(name).or_default() += n;
-                }
+            self.messages.add(&count.messages);
+            for (what, n) in count.connect_refused {
+                *self.connect_refused.entry(what).or_default() += n;
             }
             match &mut sockets {
                 Some(sockets) => sockets.pool(&count.sockets)?,
@@ -174,6 +163,27 @@ impl IdleResult {
         }
     }
 
+    /// What a reader must know before believing the figures, span by span.
+    pub fn warnings(&self) -> Vec<String> {
+        let stops = self.stops.iter().map(|stop| {
+            let n = stop.connections;
+            let (ramp, quiet) = (
+                format!("the ramp to {n} connections"),
+                format!("the quiet span at {n}"),
+            );
+            (stop, ramp, quiet)
+        });
+        let then = self.then.iter().map(|stop| {
+            let (ramp, quiet) = ("the second messages", "the quiet span after them");
+            (stop, ramp.to_owned(), quiet.to_owned())
+        });
+        let of = |(stop, ramp, quiet): (&Stop, String, String)| {
+            let quiet = stop.quiet.warnings_of(&quiet);
+            stop.ramp.warnings_of(&ramp).into_iter().chain(quiet)
+        };
+        stops.chain(then).flat_map(of).collect()
+    }
+
     /// Growth of resident memory per connection by the second message, bytes; it may be negative.
     fn then_bytes(&self) -> Option<f64> {
         let (before, after) = (self.stops.last()?, self.then.as_ref()?);
@@ -186,7 +196,6 @@ impl IdleResult {
         let then = self.then_bytes();
         let slope = self.bytes_per_connection.filter(|bytes| *bytes > 0.0);
         let last = self.stops.last().cloned().unwrap_or_default();
-        let count = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
         let mut all = vec![
             Metric::count("connections", last.connections as u64),
             Metric::new("bytes_per_connection", Unit::Bytes, self.bytes_per_connection),
@@ -200,18 +209,11 @@ impl IdleResult {
             Metric::new("rss", Unit::Bytes, last.rss_bytes.map(|b| b as f64)),
             Metric::new("quiet_cpu", Unit::Share, last.quiet.server_cores()),
             Metric::new("connect_cpu_us", Unit::Micros, self.connect_cpu_us),
-            Metric::count("sent", self.sent),
-            Metric::count("accepted", self.accepted),
-            count("refused", &self.refused),
-            Metric::count("expected", self.expected),
-            Metric::count("delivered", self.delivered),
-            Metric::count("lost", self.expected.saturating_sub(self.delivered)),
-            Metric::count("unexpected", self.delivered.saturating_sub(self.expected)),
-            count("connect_refused", &self.connect_refused),
-            count("closed", &self.ended),
+            Metric::count("connect_refused", self.connect_refused.values().sum()),
             Metric::new("tester", Unit::Share, last.quiet.tester_share),
             Metric::new("steal", Unit::Share, last.quiet.steal),
         ];
+        all.extend(self.messages.metrics());
         all.extend(self.wire.metrics());
         Metrics(all)
     }
@@ -238,6 +240,7 @@ mod tests {
             active: true,
             body_bytes: 1_024,
             then_body_bytes: Some(16_384),
+            drain: 0,
             settle: 0,
             quiet: 0,
         };
@@ -254,5 +257,51 @@ mod tests {
         assert_eq!(value(&result, "then_growth"), Some(0.1));
         result.then = None;
         assert_eq!(value(&result, "then_growth"), None);
+    }
+
+    #[test]
+    fn each_span_is_marked_for_itself() {
+        let saturated = Usage {
+            seconds: 1.0,
+            saturated: true,
+            ..Usage::default()
+        };
+        let disturbed = Usage {
+            seconds: 1.0,
+            tester_wait: 0.5,
+            ..Usage::default()
+        };
+        let stolen = Usage {
+            seconds: 1.0,
+            steal: 0.5,
+            ..Usage::default()
+        };
+        let clean = IdleResult {
+            stops: vec![stop(100, 1), stop(300, 2)],
+            then: Some(stop(300, 3)),
+            ..IdleResult::default()
+        };
+        assert!(clean.warnings().is_empty());
+        let mut result = clean;
+        (result.stops[0].ramp, result.stops[0].quiet) = (saturated, stolen);
+        result.stops[1].quiet = disturbed;
+        let then = result.then.as_mut().unwrap();
+        (then.ramp, then.quiet) = (disturbed, saturated);
+        let warnings = result.warnings();
+        let begin: Vec<&str> = warnings
+            .iter()
+            .map(|w| w.split(" the ").nth(1).unwrap())
+            .collect();
+        assert_eq!(
+            begin,
+            [
+                "ramp to 100 connections",
+                "quiet span at 100",
+                "quiet span at 300",
+                "second messages",
+                "quiet span after them"
+            ],
+            "{warnings:?}"
+        );
     }
 }

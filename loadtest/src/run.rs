@@ -286,6 +286,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         active: args.active,
         body_bytes: args.message_bytes,
         then_body_bytes: args.then_message_bytes,
+        drain: from_seconds(args.drain),
         settle: from_seconds(args.settle),
         quiet: from_seconds(args.quiet),
     };
@@ -302,7 +303,9 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         .token_note((args.settle + args.quiet) * (plan.stops.len() + 1) as f64)
         .into_iter()
         .collect();
-    notes.extend(result.stops.last().into_iter().flat_map(|s| s.quiet.warnings()));
+    notes.extend(result.warnings());
+    notes.extend(listed("refused", &result.messages.refused));
+    notes.extend(listed("ended", &result.messages.ended));
     base.trace = Trace {
         latencies: Vec::new(),
         course: result.course.take(),
@@ -334,7 +337,8 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     };
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
-    notes.extend(outcome.result.usage.warnings());
+    notes.extend(plan.load.note());
+    notes.extend(outcome.result.warnings());
     notes.extend(listed("refused", &outcome.result.tally.refused));
     notes.extend(listed("ended", &outcome.result.tally.ended));
     base.trace = Trace {

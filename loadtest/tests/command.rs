@@ -233,6 +233,42 @@ fn idle_signs_in_and_weighs() {
 }
 
 #[test]
+fn idle_decides_about_loss_and_does_not_wait_for_its_deadline() {
+    let fake = Fake::start(Fault::Lose(5));
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("idle.json");
+    let output = call(&[
+        "idle",
+        "--target",
+        &format!("ws://{}", fake.addr),
+        "--connections",
+        "20",
+        "--active",
+        "--drain",
+        "2",
+        "--quiet",
+        "0",
+        "--json",
+        json.to_str().unwrap(),
+        "--assert",
+        "lost==0",
+        "--assert",
+        "duplicated==0",
+        "--assert",
+        "unanswered==0",
+    ]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}{}", text(&output.stderr));
+    // Offsets 96 to 105 in each of two rooms.
+    assert!(printed.contains("FAIL lost==0 (found 4)"), "{printed}");
+    assert!(printed.contains("pass duplicated==0"), "{printed}");
+    let doc = document(&json);
+    assert_eq!(doc["metrics"]["members_short"], 2.0);
+    assert_eq!(doc["result"]["lost"], 4);
+    assert_eq!(doc["method"]["drain"], 2_000_000_000_u64);
+}
+
+#[test]
 fn pairs_of_product_and_floor_become_ratios() {
     let fake = Fake::start(Fault::None);
     let dir = tempfile::tempdir().unwrap();

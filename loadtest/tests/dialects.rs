@@ -12,7 +12,7 @@ use common::relay::Relay;
 use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::clock::{MILLI, SECOND};
 use countersign_loadtest::fleet::Dialect;
-use countersign_loadtest::idle::{self, IdlePlan};
+use countersign_loadtest::idle::{self, IdlePlan, Messages};
 use countersign_loadtest::room::{self, Big, Load, RoomPlan, RoomResult, Stage};
 
 const DIALECTS: [Dialect; 2] = [Dialect::Ws, Dialect::Nats];
@@ -158,25 +158,71 @@ fn an_altered_body_is_seen() {
     }
 }
 
+/// Two rooms of ten, each of whom says one thing.
+fn idle_messages(dialect: Dialect, fault: Fault) -> Messages {
+    let relay = Relay::start(dialect, fault);
+    let target = target(relay.addr);
+    let plan = IdlePlan {
+        stops: vec![20],
+        slope: (0, 20),
+        per_room: 10,
+        active: true,
+        body_bytes: 256,
+        then_body_bytes: None,
+        drain: LOSSY_DRAIN,
+        settle: 0,
+        quiet: 10 * MILLI,
+    };
+    idle::run(&plan, &stage(&target, dialect)).unwrap().messages
+}
+
+/// What [`idle_messages`] are when nothing is wrong.
+fn idle_clean() -> Messages {
+    Messages {
+        sent: 20,
+        answered: 20,
+        accepted: 20,
+        expected: 200,
+        delivered: 200,
+        ..Messages::default()
+    }
+}
+
 #[test]
 fn idle_connections_send_one_message_each() {
     for dialect in DIALECTS {
-        let relay = Relay::start(dialect, Fault::None);
-        let target = target(relay.addr);
-        let plan = IdlePlan {
-            stops: vec![20],
-            slope: (0, 20),
-            per_room: 10,
-            active: true,
-            body_bytes: 256,
-            then_body_bytes: None,
-            settle: 0,
-            quiet: 10 * MILLI,
+        assert_eq!(idle_messages(dialect, Fault::None), idle_clean(), "{dialect:?}");
+        // Between publishers no order is promised.
+        assert_eq!(
+            idle_messages(dialect, Fault::Swap(3)),
+            idle_clean(),
+            "{dialect:?}"
+        );
+    }
+}
+
+#[test]
+fn idle_reports_loss_and_duplicates_without_offsets() {
+    for dialect in DIALECTS {
+        let m = idle_messages(dialect, Fault::Lose(4));
+        assert_eq!((m.lost, m.members_short, m.delivered), (4, 2, 196), "{dialect:?}");
+        // What was lost may be the answer to who sent it.
+        assert_eq!(m.accepted + m.unanswered, 20, "{m:?}");
+        let silent = Messages {
+            answered: 16,
+            unanswered: 4,
+            accepted: 16,
+            delivered: 196,
+            lost: 4,
+            members_short: 4,
+            ..idle_clean()
         };
-        let result = idle::run(&plan, &stage(&target, dialect)).unwrap();
-        assert_eq!((result.sent, result.accepted), (20, 20), "{dialect:?}");
-        assert_eq!((result.expected, result.delivered), (200, 200), "{dialect:?}");
-        assert!(result.ended.is_empty() && result.refused.is_empty());
+        assert_eq!(idle_messages(dialect, Fault::Silent(5)), silent, "{dialect:?}");
+        let repeated = Messages {
+            duplicated: 4,
+            ..idle_clean()
+        };
+        assert_eq!(idle_messages(dialect, Fault::Repeat(5)), repeated, "{dialect:?}");
     }
 }
 

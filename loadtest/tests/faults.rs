@@ -10,8 +10,9 @@ mod common;
 use common::fake::{Fake, Fault};
 use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan, Session};
+use countersign_loadtest::clock::SECOND;
 use countersign_loadtest::fleet::Dialect;
-use countersign_loadtest::idle::{self, IdlePlan};
+use countersign_loadtest::idle::{self, IdlePlan, Messages};
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Load, RoomPlan, RoomResult, Stage};
 use countersign_loadtest::target::Target;
@@ -248,6 +249,7 @@ fn idle_connections_are_counted_and_weighed() {
         active: true,
         body_bytes: 256,
         then_body_bytes: None,
+        drain: 10 * SECOND,
         settle: 0,
         quiet: 0,
     };
@@ -259,17 +261,15 @@ fn idle_connections_are_counted_and_weighed() {
         idle::run(&plan, &stage).unwrap()
     });
     // Every fourth send of a room is refused once and comes again: each connection gets through.
-    assert_eq!(result.accepted, 30);
-    assert_eq!((result.expected, result.delivered), (150, 150));
-    assert_eq!(
-        result.refused.get("rate_limited"),
-        Some(&(result.sent - result.accepted))
-    );
+    let m = &result.messages;
+    assert_eq!(m.accepted, 30);
+    assert_eq!((m.expected, m.delivered), (150, 150));
+    assert_eq!(m.refused.get("rate_limited"), Some(&(m.sent - m.accepted)));
     assert_eq!(
         result.stops.iter().map(|s| s.connections).collect::<Vec<_>>(),
         [10, 30]
     );
-    assert!(result.bytes_per_connection.is_some() && result.ended.is_empty());
+    assert!(result.bytes_per_connection.is_some() && m.ended.is_empty());
 }
 
 #[test]
@@ -281,6 +281,7 @@ fn a_second_message_from_each_is_sent_at_the_end_and_weighed() {
         active: true,
         body_bytes: 256,
         then_body_bytes: Some(16_384),
+        drain: 10 * SECOND,
         settle: 0,
         quiet: 0,
     };
@@ -291,10 +292,8 @@ fn a_second_message_from_each_is_sent_at_the_end_and_weighed() {
         };
         idle::run(&plan, &stage).unwrap()
     });
-    assert_eq!(
-        (result.accepted, result.expected, result.delivered),
-        (40, 200, 200)
-    );
+    let m = &result.messages;
+    assert_eq!((m.accepted, m.expected, m.delivered), (40, 200, 200));
     let then = result.then.as_ref().unwrap();
     assert_eq!((then.connections, then.rss_bytes.is_some()), (20, true));
     let grown = result.metrics().named("then_bytes_per_connection").unwrap().value;
@@ -313,6 +312,7 @@ fn idle_connections_may_be_anonymous_but_not_active() {
         active: false,
         body_bytes: 256,
         then_body_bytes: None,
+        drain: 10 * SECOND,
         settle: 0,
         quiet: 0,
     };
@@ -321,4 +321,108 @@ fn idle_connections_may_be_anonymous_but_not_active() {
     assert_eq!(result.bytes_per_connection, None, "no pid, no figure");
     plan.active = true;
     assert!(idle::run(&plan, &stage).is_err());
+}
+
+/// Two rooms of five, from each of whom comes one message: offsets from 96 to 100.
+fn idle_messages(fault: Fault) -> Messages {
+    let plan = IdlePlan {
+        stops: vec![10],
+        slope: (0, 10),
+        per_room: 5,
+        active: true,
+        body_bytes: 256,
+        then_body_bytes: None,
+        drain: LOSSY_DRAIN,
+        settle: 0,
+        quiet: 0,
+    };
+    on_fake(fault, |stage| idle::run(&plan, stage).unwrap().messages)
+}
+
+/// What [`idle_messages`] are when nothing is wrong.
+fn idle_clean() -> Messages {
+    Messages {
+        sent: 10,
+        answered: 10,
+        accepted: 10,
+        expected: 50,
+        delivered: 50,
+        ..Messages::default()
+    }
+}
+
+#[test]
+fn idle_accuses_nobody_who_is_clean() {
+    assert_eq!(idle_messages(Fault::None), idle_clean());
+}
+
+#[test]
+fn idle_reports_what_is_lost_and_ends() {
+    let lossy = Messages {
+        delivered: 48,
+        lost: 2,
+        members_short: 2,
+        gaps: 2,
+        ..idle_clean()
+    };
+    assert_eq!(idle_messages(Fault::Lose(7)), lossy);
+    // The last of a room shows by no gap.
+    assert_eq!(idle_messages(Fault::Lose(10)), Messages { gaps: 0, ..lossy });
+}
+
+#[test]
+fn idle_takes_no_duplicate_for_a_delivery() {
+    let repeated = Messages {
+        duplicated: 2,
+        ..idle_clean()
+    };
+    assert_eq!(idle_messages(Fault::Repeat(10)), repeated);
+}
+
+#[test]
+fn idle_tells_order_and_senders_apart() {
+    let swapped = Messages {
+        gaps: 2,
+        out_of_order: 2,
+        ..idle_clean()
+    };
+    assert_eq!(idle_messages(Fault::Swap(7)), swapped);
+    // Every fifth message of a room once more: nobody asked for it.
+    let twice = Messages {
+        delivered: 60,
+        unexpected: 10,
+        ..idle_clean()
+    };
+    assert_eq!(idle_messages(Fault::Twice(5)), twice);
+}
+
+#[test]
+fn idle_does_not_count_as_lost_what_was_told() {
+    let told = Messages {
+        delivered: 48,
+        told: 2,
+        ..idle_clean()
+    };
+    assert_eq!(idle_messages(Fault::Shed(9)), told);
+}
+
+#[test]
+fn idle_ends_without_an_answer() {
+    let silent = Messages {
+        answered: 6,
+        unanswered: 4,
+        accepted: 6,
+        expected: 30,
+        ..idle_clean()
+    };
+    assert_eq!(idle_messages(Fault::Silent(2)), silent);
+}
+
+#[test]
+fn idle_does_not_wait_for_who_was_closed() {
+    let m = idle_messages(Fault::Close(BASE + 3));
+    assert_eq!(m.ended.get("closed 4008"), Some(&2));
+    // They may or may not have sent before their end; what came after it they miss.
+    assert_eq!(m.members_short, 2);
+    assert!((m.accepted - 4..=6).contains(&m.lost), "{m:?}");
 }

@@ -194,6 +194,7 @@ fn idle_connections_are_shared_by_rooms() {
         active: true,
         body_bytes: 256,
         then_body_bytes: Some(1_024),
+        drain: 10 * SECOND,
         settle: 0,
         quiet: 0,
     };
@@ -206,19 +207,18 @@ fn idle_connections_are_shared_by_rooms() {
     });
     // At the first stop a room has three of its five: nine deliveries, and the two who come later make
     // ten more. At last each sends once more: four rooms of five, and one of three.
-    assert_eq!((result.sent, result.accepted), (46, 46));
+    let m = &result.messages;
+    assert_eq!((m.sent, m.accepted), (46, 46));
     let (first, second) = (25 + 9 + 10 + 50 + 9, 4 * 25 + 9);
-    assert_eq!(
-        (result.expected, result.delivered),
-        (first + second, first + second)
-    );
+    assert_eq!((m.expected, m.delivered), (first + second, first + second));
+    assert_eq!((m.lost, m.duplicated, m.unexpected, m.unanswered), (0, 0, 0, 0));
     let then = result.then.as_ref().unwrap();
     assert_eq!((then.connections, then.rss_bytes.is_some()), (23, true));
     assert_eq!((result.wire.ws_sessions, result.wire.vus_max), (23, 23));
     assert_eq!(result.wire.ws_connecting_ms.count, 23);
     let connections: Vec<usize> = result.workers.iter().map(|w| w.connections).collect();
     assert_eq!(connections, [13, 10]);
-    assert!(result.bytes_per_connection.is_some() && result.ended.is_empty());
+    assert!(result.bytes_per_connection.is_some() && m.ended.is_empty());
 }
 
 /// Runs `room` with two workers for long, and gives its process id and those of the workers to `act`.

@@ -14,6 +14,8 @@ pub const SATURATED_SHARE: f64 = 0.90;
 pub const STEAL_SHARE: f64 = 0.05;
 /// Above this share of waiting for a processor the tester says so.
 const DISTURBED_SHARE: f64 = 0.05;
+/// Shorter spans are not judged, seconds: the clock of stolen time ticks in hundredths.
+const JUDGED_SECONDS_MIN: f64 = 0.01;
 
 /// A span of a run that has begun.
 #[derive(Debug)]
@@ -69,39 +71,58 @@ impl Watch {
             (Some(earlier), Some(pid)) => Some(CpuSample::of(pid)?.since(earlier)),
             _ => None,
         };
-        let tester_share = tester as f64 / wall.max(1) as f64;
+        let waiting = own_waiting().saturating_sub(self.waiting);
         Ok(Usage {
-            seconds: seconds(wall),
             server_cpu_seconds: server.map(|s| seconds(s.cpu)),
             server_cpu_source: server.map(|s| s.source),
             server_busiest: server.and_then(|s| Some(s.busiest? as f64 / s.wall.max(1) as f64)),
             server_wait: server.map(|s| s.waiting as f64 / s.wall.max(1) as f64),
-            tester_wait: own_waiting().saturating_sub(self.waiting) as f64 / wall.max(1) as f64,
-            tester_share,
-            saturated: tester_share > SATURATED_SHARE,
             steal: Ticks::now().steal_since(&self.ticks),
+            ..Usage::of_tester(wall, tester, waiting)
         })
     }
 }
 
 impl Usage {
-    /// What a reader must know before believing the figures of this span.
+    /// The tester's part of a span of `wall`, of which its thread was on a processor for `cpu` and ready without
+    /// one for `waiting`.
+    fn of_tester(wall: Nanos, cpu: Nanos, waiting: Nanos) -> Usage {
+        let share = |part: Nanos| part as f64 / wall.max(1) as f64;
+        Usage {
+            seconds: seconds(wall),
+            tester_wait: share(waiting),
+            tester_share: share(cpu),
+            saturated: share(cpu) > SATURATED_SHARE,
+            ..Usage::default()
+        }
+    }
+
+    /// What a reader must know before believing the figures of the measured span.
     pub fn warnings(&self) -> Vec<String> {
+        self.warnings_of("the measured span")
+    }
+
+    /// The same of a span that is called so. Each begins with a word in capitals, by which documents know a
+    /// warning from a note.
+    pub fn warnings_of(&self, span: &str) -> Vec<String> {
         let mut out = Vec::new();
+        if self.seconds < JUDGED_SECONDS_MIN {
+            return out;
+        }
         if self.saturated {
-            out.push(
-                "SATURATED: the tester used more than 90 % of its core; these figures are its own".to_owned(),
-            );
+            out.push(format!(
+                "SATURATED: in {span} the tester used more than 90 % of its core; these figures are its own"
+            ));
         }
         if self.tester_wait > DISTURBED_SHARE {
             out.push(format!(
-                "DISTURBED: the tester waited for a processor {:.0} % of the time; latencies contain that",
+                "DISTURBED: in {span} the tester waited for a processor {:.0} % of the time; latencies contain that",
                 self.tester_wait * 100.0
             ));
         }
         if self.steal > STEAL_SHARE {
             out.push(format!(
-                "STEAL: the host took {:.0} % of the machine",
+                "STEAL: in {span} the host took {:.0} % of the machine",
                 self.steal * 100.0
             ));
         }
@@ -130,6 +151,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SECOND;
 
     #[test]
     fn a_server_is_saturated_by_a_thread_or_by_all() {
@@ -144,5 +166,65 @@ mod tests {
         assert!(usage(0.95, 0.5).server_saturated(1), "pinned");
         assert!(!usage(0.95, 0.5).server_saturated(2));
         assert!(!Usage::default().server_saturated(1));
+    }
+
+    #[test]
+    fn a_tester_without_processor_time_left_is_saturated() {
+        let of = |cpu_percent: u64| Usage::of_tester(SECOND, cpu_percent * SECOND / 100, 0);
+        assert!(of(91).saturated && !of(90).saturated && !of(0).saturated);
+        assert!(!Usage::of_tester(0, 0, 0).saturated);
+        let usage = Usage::of_tester(2 * SECOND, SECOND, SECOND / 2);
+        assert_eq!(
+            (usage.seconds, usage.tester_share, usage.tester_wait),
+            (2.0, 0.5, 0.25)
+        );
+    }
+
+    #[test]
+    fn a_span_is_named_in_each_of_its_warnings() {
+        let clean = Usage {
+            steal: 0.05,
+            ..Usage::of_tester(SECOND, 9 * SECOND / 10, SECOND / 20)
+        };
+        assert_eq!(clean.warnings(), Vec::<String>::new(), "all at their bounds");
+        let all = Usage {
+            steal: 0.061,
+            ..Usage::of_tester(SECOND, 91 * SECOND / 100, 7 * SECOND / 100)
+        };
+        assert_eq!(
+            all.warnings_of("the ramp"),
+            [
+                "SATURATED: in the ramp the tester used more than 90 % of its core; these figures are its own",
+                "DISTURBED: in the ramp the tester waited for a processor 7 % of the time; latencies contain that",
+                "STEAL: in the ramp the host took 6 % of the machine",
+            ]
+        );
+        let only = |usage: Usage, word: &str| {
+            let found = usage.warnings();
+            assert!(
+                found.len() == 1 && found[0].starts_with(word) && found[0].contains("the measured span"),
+                "{found:?}"
+            );
+        };
+        only(
+            Usage {
+                saturated: true,
+                ..clean
+            },
+            "SATURATED:",
+        );
+        only(
+            Usage {
+                tester_wait: 0.06,
+                ..clean
+            },
+            "DISTURBED:",
+        );
+        only(Usage { steal: 0.06, ..clean }, "STEAL:");
+        let short = Usage {
+            seconds: 0.009,
+            ..all
+        };
+        assert!(short.warnings().is_empty(), "too short to be judged");
     }
 }

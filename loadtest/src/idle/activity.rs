@@ -1,49 +1,57 @@
-//! One message from each connection of an idle run, and the count of what arrives.
+//! One message from each connection of an idle run: who sends when, and how long is waited. What arrives is in
+//! [`super::receive`].
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::IdlePlan;
-use super::crowd::Messages;
-use crate::clock::{self, MILLI, Nanos};
+use super::account::Accounts;
+use super::messages::Messages;
+use crate::clock::{self, MILLI, Nanos, SECOND};
 use crate::dialect::{Dialect, Ready, nats};
-use crate::engine::{Ended, Engine, Handler, Io};
+use crate::engine::{Engine, Io};
 use crate::error::{Error, Result};
 use crate::room::Stage;
 use crate::series::{Phase, Series};
-use crate::wire::MESSAGE_PREFIX;
-use crate::wire::command::FIRST_SEND_ID;
-use crate::wire::reply::{Answer, Frame, Frames};
+use crate::wire::reply::Frames;
+use crate::wire::scan::NumberField;
 use crate::wire::stamp::{Finder, Stamp};
 
 /// Most messages unanswered while connections become active.
 const IN_FLIGHT_MAX: usize = 64;
 /// Longest wait of one turn.
 pub(super) const TURN_MAX: Nanos = 100 * MILLI;
-/// Wait after a refusal without a time.
-const REFUSED_PAUSE: Nanos = 100 * MILLI;
+/// After all is accounted for, nothing must arrive for this long: what comes twice is still counted.
+const QUIET: Nanos = 20 * MILLI;
+/// Longest wait for quiet after all is accounted for.
+const QUIET_MAX: Nanos = SECOND;
+/// Where a message is its own answer, the lowest bits of its number count the messages of its room, in place of
+/// an offset; those above name the room: a million of rooms fit into a stamp.
+pub(super) const SERIAL_BITS: u32 = 28;
+pub(super) const SERIAL_MAX: u64 = (1 << SERIAL_BITS) - 1;
 
-/// One message from each connection, and the count of what arrives.
+/// One message from each connection, and the account of what arrives.
 pub(super) struct Activity {
-    run: u32,
-    dialect: Dialect,
-    per_room: usize,
-    frames: Frames,
-    stamps: Finder,
+    pub(super) run: u32,
+    pub(super) dialect: Dialect,
+    pub(super) per_room: usize,
+    /// A round without anything new for this long is over.
+    drain: Nanos,
+    pub(super) frames: Frames,
+    pub(super) offset: NumberField<9>,
+    pub(super) stamps: Finder,
     commands: Vec<Ready>,
     /// NATS: how the messages of each room begin.
-    arriving: Vec<Vec<u8>>,
-    members_of: Vec<u64>,
+    pub(super) arriving: Vec<Vec<u8>>,
+    pub(super) accounts: Accounts,
+    /// By member: the number of its message that is unanswered.
+    pub(super) asked: Vec<Option<u64>>,
     /// Waiting for their turn, and until when.
-    queue: Vec<(Nanos, usize)>,
-    in_flight: usize,
+    pub(super) queue: Vec<(Nanos, usize)>,
+    pub(super) in_flight: usize,
+    /// When something was last sent, answered, delivered or told.
+    pub(super) moved_at: Nanos,
     number: u64,
-    sent: u64,
-    accepted: u64,
-    expected: u64,
-    delivered: u64,
-    refused: BTreeMap<String, u64>,
-    ended: BTreeMap<String, u64>,
+    pub(super) messages: Messages,
     /// The course of the run; lent to the fleet while it connects.
     pub(super) series: Option<Series>,
 }
@@ -60,20 +68,19 @@ impl Activity {
             run: stage.run,
             dialect: stage.dialect,
             per_room: plan.per_room.max(1),
+            drain: plan.drain,
             frames: Frames::default(),
+            offset: NumberField::new(b"\"offset\":"),
             stamps: Finder::default(),
             commands: Vec::new(),
             arriving: rooms.iter().map(|room| nats::arriving(room)).collect(),
-            members_of: vec![0; rooms.len()],
+            accounts: Accounts::new(rooms.len()),
+            asked: Vec::new(),
             queue: Vec::new(),
             in_flight: 0,
+            moved_at: 0,
             number: 0,
-            sent: 0,
-            accepted: 0,
-            expected: 0,
-            delivered: 0,
-            refused: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            messages: Messages::default(),
             series: None,
         };
         if plan.active {
@@ -105,38 +112,35 @@ impl Activity {
         Ok(())
     }
 
-    /// `members` are in their rooms now and receive what is sent there.
-    pub(super) fn enter(&mut self, members: Range<usize>) {
-        for member in members {
-            self.members_of[member / self.per_room] += 1;
+    /// The next members are in their rooms now and receive what is sent there; `bases` are the newest offsets
+    /// when they joined.
+    pub(super) fn enter(&mut self, bases: impl Iterator<Item = u64>) {
+        for base in bases {
+            // Who is not told an offset has joined after all that was sent so far.
+            let base = (self.dialect == Dialect::Countersign).then_some(base);
+            self.accounts.enter(self.asked.len() / self.per_room, base);
+            self.asked.push(None);
         }
     }
 
-    /// Lets `members` send one message each and waits for all replies and deliveries.
+    /// Lets `members` send one message each and waits until all replies and deliveries are there, or nothing new
+    /// has come for as long as the plan says: what is missing then is found in the accounts.
     pub(super) fn run(
         &mut self,
         engine: &mut Engine,
         members: Range<usize>,
         stage: &Stage<'_>,
     ) -> Result<()> {
-        let (began, until) = (clock::now(), stage.until);
+        let began = clock::now();
         let bar = stage.progress.bar("messages", members.len());
-        let accepted_before = self.accepted;
+        let accepted_before = self.messages.accepted;
         self.queue = members.rev().map(|member| (0, member)).collect();
+        self.moved_at = began;
+        let mut settled_at: Option<Nanos> = None;
         loop {
             let now = clock::now();
-            if now >= until {
-                return Err(Error::Deadline {
-                    phase: "one message each",
-                    limit: now - began,
-                    state: format!(
-                        "{} to send, {} unanswered, {} of {} delivered",
-                        self.queue.len(),
-                        self.in_flight,
-                        self.delivered,
-                        self.expected
-                    ),
-                });
+            if now >= stage.until {
+                return Err(self.late(now - began));
             }
             while self.in_flight < IN_FLIGHT_MAX
                 && let Some(at) = self.queue.iter().rposition(|(at, _)| *at <= now)
@@ -144,14 +148,58 @@ impl Activity {
                 let (_, member) = self.queue.swap_remove(at);
                 self.send(&mut engine.io, member, now);
             }
-            let lost = self.ended.values().sum::<u64>() > 0;
-            if self.queue.is_empty() && self.in_flight == 0 && (self.delivered >= self.expected || lost) {
-                bar.done();
-                return Ok(());
+            if settled_at.is_none() && self.settled() {
+                settled_at = Some(now);
             }
-            engine.turn(self, TURN_MAX)?;
-            bar.set(usize::try_from(self.accepted - accepted_before).unwrap_or(0));
+            let wait = match settled_at {
+                Some(at) if now >= at + QUIET_MAX => break,
+                Some(_) => QUIET,
+                None if self.stuck(now) => {
+                    self.give_up();
+                    break;
+                }
+                None => TURN_MAX,
+            };
+            let events = engine.turn(self, wait)?;
+            if events == 0 && settled_at.is_some() {
+                break;
+            }
+            bar.set(usize::try_from(self.messages.accepted - accepted_before).unwrap_or(0));
             self.tick(&engine.io, clock::now());
+        }
+        bar.done();
+        Ok(())
+    }
+
+    /// Whether all have sent, and everything is answered and accounted for.
+    fn settled(&self) -> bool {
+        self.queue.is_empty() && self.in_flight == 0 && self.accounts.settled()
+    }
+
+    /// Whether nothing new has come for too long while nobody could send. Who was told to wait is no reason.
+    fn stuck(&self, now: Nanos) -> bool {
+        let waits = self.queue.is_empty() || self.in_flight >= IN_FLIGHT_MAX;
+        waits && now >= self.moved_at.saturating_add(self.drain)
+    }
+
+    /// Ends a round that is stuck. An answer that comes yet is still counted.
+    fn give_up(&mut self) {
+        self.messages.unsent += self.queue.len() as u64;
+        self.queue.clear();
+        self.asked.fill(None);
+        self.in_flight = 0;
+    }
+
+    fn late(&self, limit: Nanos) -> Error {
+        Error::Deadline {
+            phase: "one message each",
+            limit,
+            state: format!(
+                "{} to send, {} unanswered, {} delivered",
+                self.queue.len(),
+                self.in_flight,
+                self.messages.delivered
+            ),
         }
     }
 
@@ -180,144 +228,44 @@ impl Activity {
     }
 
     fn send(&mut self, io: &mut Io, member: usize, intended_at: Nanos) {
+        let room = member / self.per_room;
+        let serial = self.accounts.top(room) + 1;
         let stamp = Stamp {
             run: self.run,
             // Where the message is its own answer, its sender must know it.
             number: if self.dialect.echoes() {
-                member as u64
+                ((room as u64) << SERIAL_BITS) | (serial & SERIAL_MAX)
             } else {
                 self.number
             },
             intended_at,
         };
-        let Some(command) = self.commands.get_mut(member / self.per_room) else {
+        let Some(command) = self.commands.get_mut(room) else {
             return;
         };
-        if io.send(member, command.with(&stamp)) {
-            self.number += 1;
-            self.sent += 1;
-            if let Some(series) = &mut self.series {
-                series.sent(1);
-            }
-            self.in_flight += 1;
+        if !io.send(member, command.with(&stamp)) {
+            self.messages.unsent += 1;
+            return;
         }
-    }
-
-    /// A message of a target that echoes.
-    fn echoed(&mut self, member: usize, payload: &[u8]) {
-        if let Some(stamp) = self.stamps.find(payload).filter(|s| s.run == self.run) {
-            self.delivered += 1;
-            if let Some(series) = &mut self.series {
-                series.received(1);
-            }
-            if stamp.number == member as u64 {
-                let answer = Answer::Ok {
-                    offset: Some(0),
-                    after_ms: None,
-                };
-                self.answered(member, answer);
-            }
+        if self.dialect.echoes() {
+            self.accounts.accepted(room, serial);
         }
-    }
-
-    fn answered(&mut self, member: usize, answer: Answer) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let again = match answer {
-            Answer::Ok { offset: Some(_), .. } => {
-                self.accepted += 1;
-                self.expected += self.members_of[member / self.per_room];
-                return;
-            }
-            Answer::Ok { after_ms, .. } => {
-                *self.refused.entry("shed".to_owned()).or_default() += 1;
-                after_ms
-            }
-            Answer::Error {
-                code,
-                retry,
-                after_ms,
-            } => {
-                *self.refused.entry(code.name().to_owned()).or_default() += 1;
-                if !retry {
-                    return;
-                }
-                after_ms
-            }
-        };
-        let pause = again.map_or(REFUSED_PAUSE, |ms| ms * MILLI);
-        self.queue.push((clock::now() + pause, member));
+        if let Some(asked) = self.asked.get_mut(member) {
+            *asked = Some(stamp.number);
+        }
+        self.number += 1;
+        self.messages.sent += 1;
+        self.moved_at = intended_at;
+        if let Some(series) = &mut self.series {
+            series.sent(1);
+        }
+        self.in_flight += 1;
     }
 
     /// Everything that was counted.
-    pub(super) fn counted(self) -> Messages {
-        Messages {
-            sent: self.sent,
-            accepted: self.accepted,
-            refused: self.refused,
-            expected: self.expected,
-            delivered: self.delivered,
-            ended: self.ended,
-        }
-    }
-}
-
-impl Handler for Activity {
-    fn opened(&mut self, _: &mut Io, _: usize) {}
-
-    fn text(&mut self, _: &mut Io, member: usize, payload: &[u8], _: Nanos) {
-        if self.dialect.echoes() {
-            self.echoed(member, payload);
-        } else if payload.starts_with(MESSAGE_PREFIX) {
-            self.delivered += 1;
-            if let Some(series) = &mut self.series {
-                series.received(1);
-            }
-        } else if let Frame::Reply { id: Some(id), answer } = self.frames.read(payload)
-            && id >= FIRST_SEND_ID
-        {
-            self.answered(member, answer);
-        }
-    }
-
-    fn stream(&mut self, io: &mut Io, member: usize, bytes: &[u8], _: Nanos) -> usize {
-        let mut done = 0;
-        loop {
-            let rest = &bytes[done..];
-            let arriving = self.arriving.get(member / self.per_room);
-            done += match nats::next(rest, arriving.map_or(&[], Vec::as_slice)) {
-                nats::Next::More => return done,
-                nats::Next::Message { from, to, used } => {
-                    self.echoed(member, &rest[from..to]);
-                    used
-                }
-                nats::Next::Ping { used } => {
-                    io.send(member, nats::PONG);
-                    used
-                }
-                nats::Next::Error { what, used } => {
-                    *self.ended.entry(format!("error: {what}")).or_default() += 1;
-                    used
-                }
-                nats::Next::Broken => {
-                    *self
-                        .ended
-                        .entry("a line NATS does not have".to_owned())
-                        .or_default() += 1;
-                    rest.len()
-                }
-                nats::Next::Info { used }
-                | nats::Next::Pong { used }
-                | nats::Next::Ok { used }
-                | nats::Next::Stray { used } => used,
-            };
-        }
-    }
-
-    fn ended(&mut self, _: &mut Io, _: usize, how: Ended) {
-        let how = match how {
-            Ended::Closed { code } => format!("closed {code}"),
-            other => format!("{other:?}"),
-        };
-        *self.ended.entry(how).or_default() += 1;
+    pub(super) fn counted(mut self) -> Messages {
+        self.messages.unanswered = self.messages.sent.saturating_sub(self.messages.answered);
+        self.accounts.settle(&mut self.messages);
+        self.messages
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdlePlan;
 use super::activity::Activity;
+use super::messages::Messages;
 use crate::clock::Nanos;
 use crate::engine::Engine;
 use crate::engine::socket::Acks;
@@ -35,17 +36,6 @@ pub(super) struct Count {
     pub messages: Messages,
     pub connect_refused: BTreeMap<String, u64>,
     pub sockets: Sockets,
-}
-
-/// Messages and ends.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Messages {
-    pub sent: u64,
-    pub accepted: u64,
-    pub refused: BTreeMap<String, u64>,
-    pub expected: u64,
-    pub delivered: u64,
-    pub ended: BTreeMap<String, u64>,
 }
 
 /// The members of a share: those of every `of`-th room.
@@ -106,9 +96,10 @@ impl<'a> Crowd<'a> {
         self.activity.series = self.fleet.state.series.take();
         bar.done();
         self.reached = upto;
+        let bases = new.clone().map(|member| self.fleet.state.base(member));
+        self.activity.enter(bases);
         if self.plan.active {
             self.activity.phase(Phase::Warmup);
-            self.activity.enter(new.clone());
             self.activity.run(&mut self.engine, new, self.stage)?;
         }
         Ok(())
@@ -146,10 +137,14 @@ impl<'a> Crowd<'a> {
     pub(super) fn leave(mut self) -> Result<(Count, Option<Course>)> {
         let sockets = Sockets::of(&self.engine.io);
         let live = self.engine.io.live();
-        let course = self.activity.series.take().map(|s| s.finish(live));
+        let mut course = self.activity.series.take().map(|s| s.finish(live));
         self.engine.close_all()?;
+        let messages = self.activity.counted();
+        if let Some(course) = &mut course {
+            course.settle(messages.lost);
+        }
         let count = Count {
-            messages: self.activity.counted(),
+            messages,
             connect_refused: self.fleet.state.refused().clone(),
             sockets,
         };

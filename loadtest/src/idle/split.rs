@@ -24,7 +24,8 @@ const REPORT_MAX: Nanos = 60 * SECOND;
 #[derive(Serialize, Deserialize)]
 struct Counted {
     count: Count,
-    /// In each quiet span.
+    /// In each ramp, and in each quiet span.
+    ramps: Vec<WorkerShare>,
     shares: Vec<WorkerShare>,
 }
 
@@ -58,16 +59,19 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>, workers: usize, program: &Path) -
         result.then = Some(stop(&mut crew, (plan, stage), Order::Speak, total)?);
     }
     crew.tell(Order::Finish)?;
-    let (mut counts, mut by_worker) = (Vec::new(), Vec::new());
+    let (mut counts, mut ramps, mut by_worker) = (Vec::new(), Vec::new(), Vec::new());
     for report in crew.done(clock::now() + REPORT_MAX)? {
         let counted: Counted = unpack(&report)?;
         counts.push(counted.count);
+        ramps.push(counted.ramps);
         by_worker.push(counted.shares);
     }
     result.put(counts)?;
     let last = result.stops.len().saturating_sub(1);
     for (index, stop) in result.stops.iter_mut().chain(&mut result.then).enumerate() {
-        let shares: Vec<WorkerShare> = by_worker.iter().filter_map(|w| w.get(index).copied()).collect();
+        // The coordinator only waited.
+        WorkerShare::into_usage(&of_all(&ramps, index), &mut stop.ramp);
+        let shares = of_all(&by_worker, index);
         WorkerShare::into_usage(&shares, &mut stop.quiet);
         if index == last {
             result.workers = shares;
@@ -75,6 +79,11 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>, workers: usize, program: &Path) -
     }
     result.conclude(plan);
     Ok(result)
+}
+
+/// What each worker was in the span of this index.
+fn of_all(by_worker: &[Vec<WorkerShare>], index: usize) -> Vec<WorkerShare> {
+    by_worker.iter().filter_map(|w| w.get(index).copied()).collect()
 }
 
 /// Gives an order, waits until all have followed it and through the quiet span, and reads memory.
@@ -104,7 +113,7 @@ fn stop(
 pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Result<Box<RawValue>> {
     let mut crowd = Crowd::new(plan, stage, share)?;
     link.beat(crowd.engine.turns());
-    let mut shares = Vec::new();
+    let (mut ramps, mut shares) = (Vec::new(), Vec::new());
     let mut quiet: Option<Watch> = None;
     loop {
         let order = match link.order() {
@@ -122,19 +131,23 @@ pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
             Order::Stop(index) => {
                 let upto = plan.stops.get(index).copied();
                 let upto = upto.ok_or_else(|| Error::Process(format!("there is no stop {index}")))?;
+                let watch = Watch::begin(None)?;
                 crowd.reach(upto)?;
+                ramps.push(WorkerShare::of(crowd.reached, &watch.end(None)?));
                 link.tell(&Report::Ready(pack(&())?))?;
             }
             Order::Speak => {
+                let watch = Watch::begin(None)?;
                 if let Some(bytes) = plan.then_body_bytes {
                     crowd.speak(bytes)?;
                 }
+                ramps.push(WorkerShare::of(crowd.reached, &watch.end(None)?));
                 link.tell(&Report::Ready(pack(&())?))?;
             }
             Order::Quiet => quiet = Some(Watch::begin(None)?),
             Order::Finish => {
                 let (count, _) = crowd.leave()?;
-                return pack(&Counted { count, shares });
+                return pack(&Counted { count, ramps, shares });
             }
             Order::Start(_) => return Err(Error::Process("idle connections start nothing".to_owned())),
         }

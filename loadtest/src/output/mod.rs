@@ -242,3 +242,45 @@ pub fn note(line: &str) {
 pub fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::Stored;
+    use crate::host::usage::Usage;
+
+    #[test]
+    fn warnings_are_in_the_document_and_on_its_page_and_other_notes_are_not() {
+        let usage = Usage {
+            seconds: 1.0,
+            saturated: true,
+            tester_wait: 0.5,
+            steal: 0.5,
+            ..Usage::default()
+        };
+        let warnings = usage.warnings_of("the ramp");
+        assert_eq!(warnings.len(), 3);
+        let mut notes = warnings.clone();
+        notes.push("  refused: rate_limited × 5".to_owned());
+        notes.push("note: tokens live 5 s".to_owned());
+        let dir = tempfile::tempdir().unwrap();
+        let json = dir.path().join("run.json");
+        let files = Files {
+            html: Some(dir.path().join("run.html")),
+            ..Files::default()
+        };
+        let metrics = Metrics::default();
+        let target = ("ws://127.0.0.1:1", "p", "bench");
+        let mut document = Document::new("idle", target, json!({}), json!({}), &metrics, &[]);
+        document
+            .publish("title", &notes, Some(&json), (&files, &Trace::default()))
+            .unwrap();
+        assert_eq!(Stored::read(&json).unwrap().warnings, warnings);
+        let page = std::fs::read_to_string(files.html.unwrap()).unwrap();
+        for warning in &warnings {
+            assert!(page.contains(warning.as_str()), "{warning}");
+        }
+    }
+}

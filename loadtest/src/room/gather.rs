@@ -71,6 +71,7 @@ pub(super) fn gather(
         connect_cpu_us: usage.server_us_per(total as u64),
         connect_seconds: usage.seconds,
         connect_refused: fleet.state.refused().clone(),
+        ramp: usage,
         ..RoomResult::default()
     };
     let joined = Gathered {

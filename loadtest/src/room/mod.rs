@@ -63,6 +63,15 @@ pub enum Load {
 }
 
 impl Load {
+    /// What a reader must know about this kind of load.
+    pub fn note(self) -> Option<String> {
+        matches!(self, Load::InFlight { .. }).then(|| {
+            "note: a burst is a closed loop: who waits for an answer does not send, so a stall delays few messages; \
+             for latencies that contain stalls use --rate"
+                .to_owned()
+        })
+    }
+
     /// How the tester acknowledges under this load, for every target alike.
     pub fn acks(self) -> Acks {
         match self {
@@ -294,6 +303,12 @@ fn step(span: Nanos) -> usize {
 }
 
 impl RoomResult {
+    /// What a reader must know before believing the figures, span by span.
+    pub fn warnings(&self) -> Vec<String> {
+        let ramp = self.ramp.warnings_of("the ramp");
+        ramp.into_iter().chain(self.usage.warnings()).collect()
+    }
+
     /// The figures that follow from others.
     fn conclude(&mut self) {
         self.deliveries_per_second = self.tally.counted as f64 / self.usage.seconds.max(1e-9);

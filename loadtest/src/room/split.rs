@@ -34,6 +34,7 @@ const REPORT_MAX: Nanos = 60 * SECOND;
 #[derive(Serialize, Deserialize)]
 struct Joined {
     refused: BTreeMap<String, u64>,
+    share: WorkerShare,
 }
 
 /// How far a worker's share of the run is settled.
@@ -72,13 +73,19 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>, workers: usize, program: &Path) -
     let mut result = RoomResult {
         connect_cpu_us: usage.server_us_per(layout.members() as u64),
         connect_seconds: usage.seconds,
+        ramp: usage,
         ..RoomResult::default()
     };
+    let mut ramps = Vec::new();
     for joined in &joined {
-        for (what, n) in unpack::<Joined>(joined)?.refused {
+        let joined: Joined = unpack(joined)?;
+        for (what, n) in joined.refused {
             *result.connect_refused.entry(what).or_default() += n;
         }
+        ramps.push(joined.share);
     }
+    // The coordinator only waited.
+    WorkerShare::into_usage(&ramps, &mut result.ramp);
     let spans = Spans::of(plan, clock::now() + LEAD);
     spans.fit(stage.until)?;
     crew.tell(Order::Start(spans.start))?;
@@ -192,6 +199,7 @@ pub fn work(plan: &RoomPlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
     let mut driver = Driver::new(plan, stage.dialect, stage.run, share, joined)?;
     link.tell(&Report::Ready(pack(&Joined {
         refused: ramp.connect_refused,
+        share: WorkerShare::of(driver.members.len(), &ramp.ramp),
     })?))?;
     let start = loop {
         match link.order() {

@@ -189,6 +189,8 @@ pub struct RoomResult {
     pub connect_refused: BTreeMap<String, u64>,
     /// The server's resident memory at the end of the measured span, bytes.
     pub rss_bytes: Option<u64>,
+    /// Connecting: of that are `connect_cpu_us` and `connect_seconds`.
+    pub ramp: Usage,
     /// The measured span.
     pub usage: Usage,
     /// All connections, until everything had arrived.

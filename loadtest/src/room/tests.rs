@@ -2,11 +2,12 @@
 
 use super::driver::Driver;
 use super::gather::Gathered;
-use super::{Load, RoomPlan, Share, Variant};
+use super::{Load, RoomPlan, RoomResult, Share, Variant};
 use crate::clock::{MICRO, MILLI, Nanos, SECOND};
 use crate::engine::socket::Acks;
 use crate::engine::{Engine, Handler};
 use crate::fleet::Dialect;
+use crate::host::usage::Usage;
 use crate::wire::stamp::{Stamp, body};
 
 const RUN: u32 = 9;
@@ -122,4 +123,37 @@ fn a_schedule_is_kept_whatever_happens() {
     driver.stop();
     assert_eq!(driver.send_due(&mut engine.io, 9 * SECOND), 10 * SECOND);
     assert_eq!(driver.tally.unsent, 11);
+}
+
+#[test]
+fn a_burst_says_that_it_is_a_closed_loop() {
+    let note = Load::InFlight { messages: 4 }.note().unwrap();
+    assert!(
+        note.starts_with("note: ") && note.contains("closed loop"),
+        "{note}"
+    );
+    assert_eq!(Load::Paced { per_second: 5.0 }.note(), None);
+}
+
+#[test]
+fn the_ramp_and_the_measured_span_are_marked_each_for_itself() {
+    let clean = Usage {
+        seconds: 1.0,
+        ..Usage::default()
+    };
+    let mut result = RoomResult {
+        ramp: clean,
+        usage: clean,
+        ..RoomResult::default()
+    };
+    assert!(result.warnings().is_empty());
+    result.ramp.saturated = true;
+    result.usage.steal = 0.5;
+    let warnings = result.warnings();
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings[0].starts_with("SATURATED: in the ramp "), "{warnings:?}");
+    assert!(
+        warnings[1].starts_with("STEAL: in the measured span "),
+        "{warnings:?}"
+    );
 }

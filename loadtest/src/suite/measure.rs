@@ -390,7 +390,17 @@ impl Measurement {
                 "closed==0",
             ],
             How::Polling { .. } => &["failed==0", "unlearned==0", "closed==0"],
-            How::Repeated { .. } => &["lost==0", "unexpected==0", "closed==0"],
+            // A connection weighs what it does when it has sent and received all that it should.
+            How::Repeated { .. } => &[
+                "lost==0",
+                "told==0",
+                "duplicated==0",
+                "out_of_order==0",
+                "unexpected==0",
+                "unsent==0",
+                "unanswered==0",
+                "closed==0",
+            ],
             // What the other server loses is in its document; ours must not.
             How::Rival(_) => &["a_lost==0", "a_duplicated==0", "a_out_of_order==0"],
             _ => &["lost==0", "duplicated==0", "out_of_order==0", "refused==0"],

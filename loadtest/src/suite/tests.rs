@@ -16,6 +16,7 @@ use super::{PAIRS_MIN, PerfArgs, Setup, chosen, clock_text};
 use crate::cli::{Cli, Command};
 use crate::error::Error;
 use crate::host::machine::Machine;
+use crate::idle::IdleResult;
 
 fn setup(words: &[&str]) -> Result<Setup, Error> {
     let cli = Cli::try_parse_from(["x", "perf"].iter().chain(words)).unwrap();
@@ -228,6 +229,14 @@ fn every_command_is_taken_by_the_real_command_line() {
                 (How::Repeated { .. }, Command::Idle(args)) => {
                     assert_eq!(args.common.users, Some(args.connections), "a token for each");
                     assert!(args.slope_from.unwrap() < args.connections);
+                    let known = IdleResult::default().metrics();
+                    args.common
+                        .assertions
+                        .iter()
+                        .for_each(|a| a.check(&known).unwrap());
+                    for must in ["lost==0", "duplicated==0", "unanswered==0"] {
+                        assert!(command.iter().any(|word| word == must), "{}: {must}", m.name);
+                    }
                 }
                 (How::Rival(name), Command::Versus(args)) => {
                     assert_eq!((args.pairs, args.b.label.as_str()), (setup.pairs, name));

@@ -205,3 +205,35 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Box<RawValue>> {
 pub fn unpack<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T> {
     serde_json::from_str(value.get()).map_err(|e| Error::Process(format!("reading from a worker: {e}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_saturated_worker_marks_the_result() {
+        let share = |tester_share, tester_wait, saturated| WorkerShare {
+            connections: 10,
+            tester_share,
+            tester_wait,
+            saturated,
+        };
+        // The coordinator's own part counts for nothing.
+        let mut usage = Usage {
+            seconds: 1.0,
+            tester_share: 1.0,
+            tester_wait: 1.0,
+            saturated: true,
+            steal: 0.01,
+            ..Usage::default()
+        };
+        WorkerShare::into_usage(&[share(0.2, 0.01, false), share(0.1, 0.04, false)], &mut usage);
+        assert_eq!(
+            (usage.tester_share, usage.tester_wait, usage.steal),
+            (0.2, 0.04, 0.01)
+        );
+        assert!(!usage.saturated && usage.warnings().is_empty());
+        WorkerShare::into_usage(&[share(0.2, 0.0, false), share(0.95, 0.0, true)], &mut usage);
+        assert!(usage.saturated && usage.warnings().len() == 1);
+    }
+}
