@@ -15,6 +15,7 @@ use countersign_loadtest::fleet::{Dialect, Pace};
 use countersign_loadtest::history::check::Options;
 use countersign_loadtest::history::read;
 use countersign_loadtest::history::tap::Tap;
+use countersign_loadtest::host::server::Server;
 use countersign_loadtest::metric::Metrics;
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::poll::{self, Mode, PollPlan};
@@ -44,7 +45,7 @@ async fn drive<T: Send + 'static>(
             },
             sessions: &[],
             anonymous: false,
-            pid: Some(std::process::id()),
+            server: Some(Server::Pid(std::process::id())),
             namespace: "default",
             // Runs on one gateway have accounts of their own.
             run: u32::try_from(clock::now() & 0xffff_ffff).unwrap(),

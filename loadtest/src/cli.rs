@@ -49,7 +49,7 @@ pub enum Command {
     /// The same load on the gateway and on the floor, in turn; prints ratios.
     Ratio(RatioArgs),
     /// The same load on any two targets, in turn; prints ratios.
-    #[command(mut_arg("target", |a| a.hide(true).conflicts_with("a")), mut_arg("protocol", |a| a.hide(true).conflicts_with("a")), mut_arg("pid", |a| a.hide(true)))]
+    #[command(mut_arg("target", |a| a.hide(true).conflicts_with("a")), mut_arg("protocol", |a| a.hide(true).conflicts_with("a")), mut_arg("pid", |a| a.hide(true)), mut_arg("metrics", |a| a.hide(true)))]
     Versus(VersusArgs),
     /// Two documents side by side: differences, ratios, and whether they can be compared at all.
     Compare(CompareArgs),
@@ -79,9 +79,13 @@ pub struct Common {
     /// What the target speaks.
     #[arg(long, value_enum, default_value = "countersign")]
     pub protocol: Dialect,
-    /// Process id of the server; without it neither its memory nor its processor time is known.
+    /// Process id of the server; without it and --metrics neither its memory nor its processor time is known.
     #[arg(long)]
     pub pid: Option<u32>,
+    /// The gateway's metrics, http://host:port/metrics of its operator's port, instead of --pid: for a gateway on
+    /// another machine. Processor time is then known to 20 ms.
+    #[arg(long, value_name = "URL", conflicts_with = "pid")]
+    pub metrics: Option<String>,
     /// Limits profile the gateway was started with; written into the result. `bench` also lifts the
     /// default bound on new connections per second.
     #[arg(long, default_value = "default")]
@@ -289,6 +293,16 @@ mod tests {
             vec!["x", "room", "--assert", "p99"],
             vec!["x", "versus", "--a", "floor", "--rate", "5"],
             vec!["x", "versus", "--a", "floor", "--b", "ws", "--target", "ws://h:1"],
+            vec![
+                "x",
+                "room",
+                "--rate",
+                "5",
+                "--pid",
+                "1",
+                "--metrics",
+                "http://127.0.0.1:1",
+            ],
             vec!["x", "nothing"],
         ] {
             assert!(Cli::try_parse_from(bad).is_err());

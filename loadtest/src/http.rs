@@ -1,21 +1,22 @@
-//! A blocking HTTP/1.1 client for a handful of JSON calls: one connection, kept alive, opened again once
-//! when the server has closed it in between.
+//! A blocking HTTP/1.1 client for a handful of calls: one connection, kept alive, opened again once when the
+//! server has closed it in between.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::clock::{self, Nanos};
 use crate::engine::socket::{Mode, open};
 use crate::engine::upgrade::header;
 use crate::error::{Error, Result};
 use crate::target::Target;
 
-/// Longest wait for a byte of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time from a request to the end of its answer, connecting included, unless a client has its own.
+const EXCHANGE_MAX: Duration = Duration::from_secs(30);
 /// Longest head and longest body of an answer, bytes.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// An answer.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub struct Response {
 pub struct Client {
     target: Target,
     source: Option<Ipv4Addr>,
-    stream: Option<BufReader<TcpStream>>,
+    exchange_max: Duration,
+    stream: Option<BufReader<Timed>>,
 }
 
 impl Client {
@@ -39,17 +41,24 @@ impl Client {
         Client {
             target,
             source,
+            exchange_max: EXCHANGE_MAX,
             stream: None,
         }
     }
 
+    /// The same, which waits at most this long for a whole answer.
+    #[must_use]
+    pub fn patient_for(self, exchange_max: Duration) -> Client {
+        Client { exchange_max, ..self }
+    }
+
     /// Posts `body` as JSON.
     pub fn post<T: Serialize>(&mut self, path: &str, body: &T) -> Result<Response> {
-        let failed = |why: String| Error::Http {
-            call: format!("POST {path}"),
-            why,
-        };
-        let body = serde_json::to_vec(body).map_err(|e| failed(e.to_string()))?;
+        let call = || format!("POST {path}");
+        let body = serde_json::to_vec(body).map_err(|e| Error::Http {
+            call: call(),
+            why: e.to_string(),
+        })?;
         let mut request = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             self.target.authority,
@@ -57,29 +66,38 @@ impl Client {
         )
         .into_bytes();
         request.extend_from_slice(&body);
+        self.call(&request).map_err(|e| Error::Http {
+            call: call(),
+            why: e.to_string(),
+        })
+    }
+
+    /// Gets what is at the target's path.
+    pub fn get(&mut self) -> std::io::Result<Response> {
+        let Target { authority, path, .. } = &self.target;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+        self.call(request.as_bytes())
+    }
+
+    fn call(&mut self, request: &[u8]) -> std::io::Result<Response> {
         let reused = self.stream.is_some();
-        match self.exchange(&request) {
-            Ok(response) => Ok(response),
+        match self.exchange(request) {
             // A kept connection may have been closed by the server at any time.
-            Err(_) if reused => {
-                self.stream = None;
-                self.exchange(&request).map_err(|e| failed(e.to_string()))
-            }
-            Err(e) => Err(failed(e.to_string())),
+            Err(e) if reused && e.kind() != ErrorKind::TimedOut => self.exchange(request),
+            result => result,
         }
     }
 
     fn exchange(&mut self, request: &[u8]) -> std::io::Result<Response> {
+        let until = clock::now() + nanos(self.exchange_max);
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => {
-                let fd = open(self.target.addr, self.source, Mode::Blocking)?;
-                let stream = TcpStream::from(fd);
-                stream.set_read_timeout(Some(READ_TIMEOUT))?;
-                stream.set_write_timeout(Some(READ_TIMEOUT))?;
-                BufReader::new(stream)
-            }
+            None => BufReader::new(Timed {
+                stream: self.connect()?,
+                until,
+            }),
         };
+        stream.get_mut().until = until;
         stream.get_mut().write_all(request)?;
         let (response, keep) = read_response(&mut stream)?;
         if keep {
@@ -87,10 +105,68 @@ impl Client {
         }
         Ok(response)
     }
+
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        match self.source {
+            Some(source) => Ok(open(self.target.addr, Some(source), Mode::Blocking)?.into()),
+            // It may be far away, and nobody there.
+            None => TcpStream::connect_timeout(&self.target.addr, self.exchange_max),
+        }
+    }
+}
+
+/// A socket that nobody waits for beyond an instant.
+struct Timed {
+    stream: TcpStream,
+    until: Nanos,
+}
+
+impl Timed {
+    fn left(&self) -> std::io::Result<Option<Duration>> {
+        match self.until.saturating_sub(clock::now()) {
+            0 => Err(late()),
+            left => Ok(Some(Duration::from_nanos(left))),
+        }
+    }
+}
+
+fn nanos(span: Duration) -> Nanos {
+    Nanos::try_from(span.as_nanos()).unwrap_or(Nanos::MAX / 2)
+}
+
+fn late() -> std::io::Error {
+    std::io::Error::new(ErrorKind::TimedOut, "no whole answer in time")
+}
+
+/// What a socket says when its time is over.
+fn in_time(e: std::io::Error) -> std::io::Error {
+    if e.kind() == ErrorKind::WouldBlock {
+        late()
+    } else {
+        e
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer).map_err(in_time)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes).map_err(in_time)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 fn invalid(why: &str) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, why.to_owned())
+    std::io::Error::new(ErrorKind::InvalidData, why.to_owned())
 }
 
 /// Reads one answer; the flag says whether the connection can be used again.
@@ -124,10 +200,10 @@ fn read_response<R: BufRead>(stream: &mut R) -> std::io::Result<(Response, bool)
         body.resize(length, 0);
         stream.read_exact(&mut body)?;
     } else if status != 204 && status != 304 {
-        stream
-            .by_ref()
-            .take(ANSWER_BYTES_MAX as u64)
-            .read_to_end(&mut body)?;
+        let most = ANSWER_BYTES_MAX as u64 + 1;
+        if stream.by_ref().take(most).read_to_end(&mut body)? > ANSWER_BYTES_MAX {
+            return Err(invalid("the answer is too long"));
+        }
         keep = false;
     }
     let after_s = header(&head, "retry-after").and_then(|v| v.parse().ok());

@@ -15,7 +15,7 @@ use self::crowd::{Count, Crowd};
 pub use self::messages::Messages;
 use crate::clock::Nanos;
 use crate::error::Result;
-use crate::host::process::resident_bytes;
+use crate::host::server::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::k6::{Sockets, Wire};
 use crate::metric::{Metric, Metrics, Unit};
@@ -89,19 +89,19 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
     let mut crowd = Crowd::new(plan, stage, Share::WHOLE)?;
     crowd.record()?;
     let mut result = IdleResult {
-        rss_before_bytes: stage.pid.map(resident_bytes).transpose()?,
+        rss_before_bytes: stage.server.map(resident_bytes).transpose()?,
         ..IdleResult::default()
     };
     for &upto in &plan.stops {
-        let watch = Watch::begin(stage.pid)?;
+        let watch = Watch::begin(stage.server)?;
         crowd.reach(upto)?;
-        let ramp = watch.end(stage.pid)?;
+        let ramp = watch.end()?;
         result.stops.push(quiet(&mut crowd, stage, upto, ramp)?);
     }
     if let Some(bytes) = plan.then_body_bytes {
-        let watch = Watch::begin(stage.pid)?;
+        let watch = Watch::begin(stage.server)?;
         crowd.speak(bytes)?;
-        let ramp = watch.end(stage.pid)?;
+        let ramp = watch.end()?;
         let total = crowd.reached;
         result.then = Some(quiet(&mut crowd, stage, total, ramp)?);
     }
@@ -115,12 +115,12 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
 /// Lets counts go out, waits for the quiet span, and reads memory.
 fn quiet(crowd: &mut Crowd<'_>, stage: &Stage<'_>, connections: usize, ramp: Usage) -> Result<Stop> {
     crowd.settle()?;
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     crowd.quiet()?;
     Ok(Stop {
         connections,
-        quiet: watch.end(stage.pid)?,
-        rss_bytes: stage.pid.map(resident_bytes).transpose()?,
+        quiet: watch.end()?,
+        rss_bytes: stage.server.map(resident_bytes).transpose()?,
         ramp,
     })
 }
@@ -157,7 +157,7 @@ impl IdleResult {
             self.bytes_per_connection = Some((b as f64 - a as f64) / (to - from) as f64);
         }
         if !plan.active {
-            let cpu: Option<f64> = self.stops.iter().map(|s| s.ramp.server_cpu_seconds).sum();
+            let cpu: Option<f64> = self.stops.iter().map(|s| s.ramp.server_cpu()).sum();
             let total = self.stops.last().map_or(0, |s| s.connections);
             self.connect_cpu_us = cpu.filter(|_| total > 0).map(|s| s * 1e6 / total as f64);
         }

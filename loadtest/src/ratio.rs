@@ -10,6 +10,7 @@ use crate::fleet::Dialect;
 use crate::floor::FloorOptions;
 use crate::floor::child;
 use crate::floor::probe::{SendCost, send_cost};
+use crate::host::server::Server;
 use crate::interval::Interval;
 use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
@@ -72,12 +73,19 @@ pub struct RatioResult {
     pub pools: Option<(Latency, Latency)>,
 }
 
+/// What is said when the gateway is not watched by its process id.
+pub fn needs_pid() -> Error {
+    Error::Usage(
+        "a ratio of processor times needs the gateway's --pid, not --metrics: the floor has no metrics, and two ways \
+         of measuring do not compare"
+            .to_owned(),
+    )
+}
+
 /// Runs pairs until enough are valid. `product` is the gateway; the floor is started from `program`.
 pub fn run(load: &RoomPlan, plan: &RatioPlan, product: &Stage<'_>, program: &Path) -> Result<RatioResult> {
-    if product.pid.is_none() {
-        return Err(Error::Usage(
-            "a ratio of processor times needs the gateway's --pid".to_owned(),
-        ));
+    if product.server.and_then(Server::pid).is_none() {
+        return Err(needs_pid());
     }
     let frame_bytes = match plan.frame_bytes {
         Some(bytes) => bytes,
@@ -94,7 +102,7 @@ pub fn run(load: &RoomPlan, plan: &RatioPlan, product: &Stage<'_>, program: &Pat
         dialect: Dialect::Floor,
         sources: Sources::new(&target, PER_SOURCE),
         sessions: &[],
-        pid: Some(child.pid()),
+        server: Some(Server::Pid(child.pid())),
         ..*product
     };
     let cost = send_cost(frame_bytes, PROBE_BATCHES)?;

@@ -1,9 +1,12 @@
 //! From the command line to a scenario and from its result to the outputs.
 
+mod watched;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use self::watched::Watched;
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
 use crate::churn;
@@ -94,6 +97,7 @@ pub(crate) struct Base<'a> {
     run: u32,
     until: Nanos,
     progress: Progress,
+    watched: Watched,
     /// What the run has beside its numbers; a scenario sets it before it publishes.
     pub(crate) trace: Trace,
 }
@@ -109,6 +113,8 @@ struct Method<'a, P: Serialize> {
     connections_per_source: usize,
     pin_server: Option<usize>,
     pin_tester: Option<usize>,
+    /// Where the server's memory and processor time are read: `pid` or `metrics`.
+    server_figures: Option<&'static str>,
     /// Where processor time per delivery and its parts come from.
     note: &'a str,
 }
@@ -148,6 +154,8 @@ impl<'a> Base<'a> {
         };
         let target = Target::parse(&common.target, remote)?;
         limits::allow(connections.div_ceil(processes.max(1)))?;
+        // Its thread is not pinned with the tester's.
+        let watched = Watched::start(common, remote)?;
         if let Some(cpu) = common.pin_tester {
             pin::this_thread(cpu)?;
         }
@@ -182,6 +190,7 @@ impl<'a> Base<'a> {
             run,
             until,
             progress,
+            watched,
             trace: Trace::default(),
         })
     }
@@ -199,7 +208,7 @@ impl<'a> Base<'a> {
             },
             sessions: &self.sessions,
             anonymous: self.common.anonymous,
-            pid: self.common.pid,
+            server: self.watched.server(),
             namespace: &self.common.namespace,
             run: self.run,
             until: self.until,
@@ -229,6 +238,7 @@ impl<'a> Base<'a> {
             connections_per_source: common.per_source,
             pin_server: common.pin_server,
             pin_tester: common.pin_tester,
+            server_figures: self.watched.source(),
             note: "spans in nanoseconds; server processor time is user and system time of all threads",
         };
         let mut document = Document::new(
@@ -245,7 +255,9 @@ impl<'a> Base<'a> {
             common.profile
         );
         let files = (&common.files, &self.trace);
-        document.publish(&title, notes, common.json.as_deref(), files)?;
+        let server = self.watched.line();
+        let notes: Vec<String> = server.into_iter().chain(notes.iter().cloned()).collect();
+        document.publish(&title, &notes, common.json.as_deref(), files)?;
         Ok(if document.passed {
             Verdict::Passed
         } else {
@@ -328,7 +340,7 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     let outcome = if workers == 1 {
         let tap = args.history.as_deref().map(Tap::create).transpose()?;
         let records = Records {
-            series: Some(Series::new(common.pid)?),
+            series: Some(Series::new(base.watched.server())?),
             tap: tap.map(Box::new),
         };
         room::recorded(&plan, &base.stage(), records)?
@@ -375,6 +387,9 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
         ratio: RatioPlan,
     }
     args.common.files.without_course("ratio")?;
+    if args.common.metrics.is_some() {
+        return Err(ratio::needs_pid());
+    }
     let (load, signing_in) = load(&args.load, &args.common)?;
     let total = load.connections();
     versus::check_pairs(args.pairs)?;

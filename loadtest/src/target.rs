@@ -21,17 +21,36 @@ impl Target {
     /// Reads and resolves a target. Anything but loopback needs `remote`, so that a slip of the keyboard
     /// does not load somebody else's machine.
     pub fn parse(url: &str, remote: Remote) -> Result<Target> {
-        let Some(rest) = url.strip_prefix("ws://") else {
-            return Err(Error::Usage(format!(
+        let rest = url.strip_prefix("ws://").ok_or_else(|| {
+            Error::Usage(format!(
                 "{url}: a target is ws://host:port (TLS is not measured here)"
-            )));
-        };
+            ))
+        })?;
+        Target::of(rest, "/v1/ws", remote)
+    }
+
+    /// Reads and resolves where a gateway's metrics are: `http://host:port[/path]` of its operator's port,
+    /// `/metrics` when the URL has no path. `remote` as for [`Target::parse`].
+    pub fn metrics(url: &str, remote: Remote) -> Result<Target> {
+        let rest = url.strip_prefix("http://").filter(|rest| {
+            let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'@' | b'#');
+            rest.bytes().all(plain)
+        });
+        let rest = rest.ok_or_else(|| {
+            Error::Usage(format!(
+                "{url}: --metrics is http://host:port/metrics of the gateway's operator port"
+            ))
+        })?;
+        Target::of(rest, "/metrics", remote)
+    }
+
+    fn of(rest: &str, default_path: &str, remote: Remote) -> Result<Target> {
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
         let path = if path.is_empty() || path == "/" {
-            "/v1/ws"
+            default_path
         } else {
             path
         };
@@ -129,6 +148,30 @@ mod tests {
             assert!(Target::parse(bad, Remote::Refused).is_err(), "{bad}");
         }
         assert!(Target::parse("ws://192.0.2.1:80", Remote::Allowed).is_ok());
+    }
+
+    #[test]
+    fn urls_of_metrics() {
+        for (url, path) in [
+            ("http://127.0.0.1:9090", "/metrics"),
+            ("http://127.0.0.1:9090/", "/metrics"),
+            ("http://127.0.0.1:9090/a/metrics", "/a/metrics"),
+        ] {
+            assert_eq!(Target::metrics(url, Remote::Refused).unwrap().path, path);
+        }
+        for (bad, why) in [
+            ("https://127.0.0.1:1", "http://host:port/metrics"),
+            ("127.0.0.1:1", "http://host:port/metrics"),
+            ("http://me@127.0.0.1:1", "http://host:port/metrics"),
+            ("http://127.0.0.1:1/a b", "http://host:port/metrics"),
+            ("http://127.0.0.1:1/a\r\nb: c", "http://host:port/metrics"),
+            ("http://127.0.0.1", "127.0.0.1"),
+            ("http://192.0.2.1:9090/metrics", "--allow-remote"),
+        ] {
+            let error = Target::metrics(bad, Remote::Refused).unwrap_err().to_string();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+        assert!(Target::metrics("http://192.0.2.1:9090/metrics", Remote::Allowed).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use common::{LOSSY_DRAIN, ONE_BY_ONE, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan, Session};
 use countersign_loadtest::clock::SECOND;
 use countersign_loadtest::fleet::Dialect;
+use countersign_loadtest::host::server::Server;
 use countersign_loadtest::idle::{self, IdlePlan, Messages};
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Load, RoomPlan, RoomResult, Stage};
@@ -255,7 +256,7 @@ fn idle_connections_are_counted_and_weighed() {
     };
     let result = on_fake(Fault::Limit(4), |stage| {
         let stage = Stage {
-            pid: Some(std::process::id()),
+            server: Some(Server::Pid(std::process::id())),
             ..*stage
         };
         idle::run(&plan, &stage).unwrap()
@@ -287,7 +288,7 @@ fn a_second_message_from_each_is_sent_at_the_end_and_weighed() {
     };
     let result = on_fake(Fault::None, |stage| {
         let stage = Stage {
-            pid: Some(std::process::id()),
+            server: Some(Server::Pid(std::process::id())),
             ..*stage
         };
         idle::run(&plan, &stage).unwrap()

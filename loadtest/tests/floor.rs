@@ -9,6 +9,7 @@ mod common;
 
 use common::{FloorThread, plan, stage, target};
 use countersign_loadtest::fleet::Dialect;
+use countersign_loadtest::host::server::Server;
 use countersign_loadtest::room::{self, Load, RoomResult};
 
 fn clean(result: &RoomResult) {
@@ -76,7 +77,7 @@ fn the_server_is_watched_by_pid() {
     let floor = FloorThread::start(300, false);
     let target = target(floor.addr);
     let mut stage = stage(&target, Dialect::Floor);
-    stage.pid = Some(std::process::id());
+    stage.server = Some(Server::Pid(std::process::id()));
     let result = room::run(&plan(1, 10, Load::InFlight { messages: 4 }), &stage)
         .unwrap()
         .result;

@@ -19,6 +19,7 @@ use countersign_loadtest::clock::{MILLI, Nanos, SECOND};
 use countersign_loadtest::counts::{self, CountsPlan, CountsResult};
 use countersign_loadtest::engine::upgrade::Identity;
 use countersign_loadtest::fleet::Dialect;
+use countersign_loadtest::host::server::Server;
 use countersign_loadtest::metric::Metrics;
 use countersign_loadtest::room::Stage;
 use countersign_loadtest::storm::{self, StormPlan, StormResult};
@@ -49,7 +50,7 @@ fn on<T>(fault: Fault, drive: impl FnOnce(&Stage<'_>) -> T) -> (T, u64) {
     let sessions = sessions(4);
     let result = drive(&Stage {
         sessions: &sessions,
-        pid: Some(std::process::id()),
+        server: Some(Server::Pid(std::process::id())),
         ..stage(&target, Dialect::Countersign)
     });
     (result, lively.planted())

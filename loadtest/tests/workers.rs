@@ -16,6 +16,7 @@ use common::{LOSSY_DRAIN, plan, stage, target};
 use countersign_loadtest::accounts::{self, AccountPlan};
 use countersign_loadtest::clock::{self, MILLI, SECOND};
 use countersign_loadtest::fleet::Dialect;
+use countersign_loadtest::host::server::Server;
 use countersign_loadtest::idle::{self, IdlePlan};
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Big, Load, Outcome, RoomPlan, Share, Stage, Variant};
@@ -200,7 +201,7 @@ fn idle_connections_are_shared_by_rooms() {
     };
     let result = on_fake(Fault::None, |stage| {
         let stage = Stage {
-            pid: Some(std::process::id()),
+            server: Some(Server::Pid(std::process::id())),
             ..*stage
         };
         idle::split::run(&plan, &stage, 2, Path::new(PROGRAM)).unwrap()

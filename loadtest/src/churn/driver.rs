@@ -64,7 +64,7 @@ impl<'a> Driver<'a> {
         })?;
         let room_of = (0..members).map(|m| m / plan.per_room).collect();
         let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
-        ledger.series = Some(Series::new(stage.pid)?);
+        ledger.series = Some(Series::new(stage.server)?);
         Ok(Driver {
             arrivals,
             visits,

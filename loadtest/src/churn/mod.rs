@@ -13,7 +13,7 @@ use crate::clock::{self, MILLI, Nanos, SECOND};
 use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::Result;
-use crate::host::process::resident_bytes;
+use crate::host::server::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::Stage;
 use crate::series::Phase;
@@ -78,7 +78,7 @@ pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
     bar.done();
     driver.phase(Phase::Quiet);
     drive(&mut engine, &mut driver, clock::now() + plan.quiet)?;
-    let rss = || stage.pid.map(resident_bytes).transpose();
+    let rss = || stage.server.map(resident_bytes).transpose();
     result.rss_start_bytes = rss()?;
 
     let calm_from = clock::now() + MILLI;
@@ -86,16 +86,16 @@ pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
     let (from, to) = (come_from + plan.warmup, come_from + plan.warmup + plan.window);
     driver.begin(calm_from, come_from, (from, to));
     driver.phase(Phase::Reference);
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     drive(&mut engine, &mut driver, come_from)?;
-    result.calm_usage = watch.end(stage.pid)?;
+    result.calm_usage = watch.end()?;
     driver.phase(Phase::Warmup);
     drive(&mut engine, &mut driver, from)?;
     result.rss_warm_bytes = rss()?;
     driver.phase(Phase::Measured);
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     drive(&mut engine, &mut driver, to)?;
-    result.usage = watch.end(stage.pid)?;
+    result.usage = watch.end()?;
     result.rss_churning_bytes = rss()?;
 
     driver.stop_visits();

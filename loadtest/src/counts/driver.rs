@@ -120,7 +120,7 @@ impl<'a> Driver<'a> {
             number: 0,
             outstanding: HashMap::new(),
             failed: None,
-            series: Some(Series::new(stage.pid)?),
+            series: Some(Series::new(stage.server)?),
             plan: plan.clone(),
         })
     }

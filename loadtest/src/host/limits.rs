@@ -25,7 +25,8 @@ pub fn allow(connections: usize) -> Result<()> {
     let wanted = connections as u64 + RESERVED;
     match raise()? {
         Some(hard) if hard < wanted => Err(Error::Usage(format!(
-            "{connections} connections need {wanted} descriptors, this process may have {hard} (ulimit -Hn)"
+            "{connections} connections need {wanted} descriptors, this process may have {hard}: raise ulimit -Hn, or \
+             let idle and room share them among processes (--workers)"
         ))),
         _ => Ok(()),
     }

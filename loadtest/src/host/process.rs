@@ -18,6 +18,8 @@ pub enum CpuSource {
     /// `utime + stime` of `/proc/<pid>/stat`: ticks, used when a thread ended in between and took its
     /// nanoseconds along.
     Stat,
+    /// `process_cpu_seconds_total` of the gateway's `/metrics`: ticks of 10 ms.
+    Metrics,
 }
 
 /// Processor time of a process at one instant.
@@ -35,12 +37,14 @@ pub struct CpuSample {
 pub struct CpuSpan {
     /// User and system time.
     pub cpu: Nanos,
-    /// Time its threads were ready and others had the processor, summed.
-    pub waiting: Nanos,
+    /// Time its threads were ready and others had the processor, summed; `None` when it is not known.
+    pub waiting: Option<Nanos>,
     /// User and system time of the thread that used most of it; `None` when threads cannot be told apart.
     pub busiest: Option<Nanos>,
     /// Duration.
     pub wall: Nanos,
+    /// How much `cpu` may be off, where that can be much.
+    pub error: Option<Nanos>,
     pub source: CpuSource,
 }
 
@@ -87,17 +91,19 @@ impl CpuSample {
             }
             return CpuSpan {
                 cpu,
-                waiting,
+                waiting: Some(waiting),
                 busiest: Some(busiest),
                 wall,
+                error: None,
                 source: CpuSource::Schedstat,
             };
         }
         CpuSpan {
             cpu: self.stat.saturating_sub(earlier.stat),
-            waiting: 0,
+            waiting: None,
             busiest: None,
             wall,
+            error: None,
             source: CpuSource::Stat,
         }
     }
@@ -173,7 +179,7 @@ mod tests {
         let b = sample(10, &[(1, 150), (2, 60), (3, 5)], 1_100);
         let span = b.since(&a);
         assert_eq!((span.cpu, span.wall, span.source), (65, 10, CpuSource::Schedstat));
-        assert_eq!((span.waiting, span.busiest), (130, Some(50)));
+        assert_eq!((span.waiting, span.busiest), (Some(130), Some(50)));
         assert_eq!(schedstat("5 6 7\n"), Some((5, 6)));
         let c = sample(20, &[(1, 160), (3, 5)], 1_300);
         let span = c.since(&b);

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::machine::Ticks;
-use super::process::{CpuSample, CpuSource, CpuSpan, own_waiting};
+use super::process::{CpuSource, CpuSpan, own_waiting};
+use super::server::{Begun, Server};
 use crate::clock::{self, Nanos, seconds};
 use crate::error::Result;
 
@@ -16,6 +17,10 @@ pub const STEAL_SHARE: f64 = 0.05;
 const DISTURBED_SHARE: f64 = 0.05;
 /// Shorter spans are not judged, seconds: the clock of stolen time ticks in hundredths.
 const JUDGED_SECONDS_MIN: f64 = 0.01;
+/// Above this share by which the server's processor time may be off its reader is told,
+const COARSE_SHARE: f64 = 0.05;
+/// … and above this one nothing is divided by it or by anything else.
+const UNKNOWN_SHARE: f64 = 0.20;
 
 /// A span of a run that has begun.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub struct Watch {
     tester: Nanos,
     waiting: Nanos,
     ticks: Ticks,
-    server: Option<CpuSample>,
+    server: Option<Begun>,
 }
 
 /// What a span cost.
@@ -32,14 +37,18 @@ pub struct Watch {
 pub struct Usage {
     /// Duration, seconds.
     pub seconds: f64,
-    /// The server's processor time, seconds; `None` without a pid.
+    /// The server's processor time, seconds; `None` without --pid and --metrics.
     pub server_cpu_seconds: Option<f64>,
     /// Where that came from.
     pub server_cpu_source: Option<CpuSource>,
-    /// Share of the span its busiest thread was on a processor, 0 to 1; `None` when threads ended.
+    /// How much it may be off, seconds; with --metrics only: it is counted in ticks, and asking takes time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_cpu_error_seconds: Option<f64>,
+    /// Share of the span its busiest thread was on a processor, 0 to 1; `None` when threads ended, and with
+    /// --metrics.
     pub server_busiest: Option<f64>,
     /// Share of the span in which the server's threads were ready and others had the processor, summed
-    /// over threads.
+    /// over threads; `None` when threads ended, and with --metrics.
     pub server_wait: Option<f64>,
     /// The same of the tester's thread: latencies contain it.
     pub tester_wait: f64,
@@ -52,11 +61,11 @@ pub struct Usage {
 }
 
 impl Watch {
-    /// Begins a span; `pid` is the server's.
-    pub fn begin(pid: Option<u32>) -> Result<Watch> {
+    /// Begins a span, of `server` too if it is known.
+    pub fn begin(server: Option<Server<'_>>) -> Result<Watch> {
         Ok(Watch {
             ticks: Ticks::now(),
-            server: pid.map(CpuSample::of).transpose()?,
+            server: server.map(Server::begin).transpose()?,
             tester: clock::thread_cpu(),
             waiting: own_waiting(),
             at: clock::now(),
@@ -64,19 +73,17 @@ impl Watch {
     }
 
     /// Ends it.
-    pub fn end(&self, pid: Option<u32>) -> Result<Usage> {
+    pub fn end(&self) -> Result<Usage> {
         let wall = clock::now().saturating_sub(self.at);
         let tester = clock::thread_cpu().saturating_sub(self.tester);
-        let server: Option<CpuSpan> = match (&self.server, pid) {
-            (Some(earlier), Some(pid)) => Some(CpuSample::of(pid)?.since(earlier)),
-            _ => None,
-        };
         let waiting = own_waiting().saturating_sub(self.waiting);
+        let server: Option<CpuSpan> = self.server.as_ref().map(Begun::end).transpose()?;
         Ok(Usage {
             server_cpu_seconds: server.map(|s| seconds(s.cpu)),
             server_cpu_source: server.map(|s| s.source),
+            server_cpu_error_seconds: server.and_then(|s| s.error).map(seconds),
             server_busiest: server.and_then(|s| Some(s.busiest? as f64 / s.wall.max(1) as f64)),
-            server_wait: server.map(|s| s.waiting as f64 / s.wall.max(1) as f64),
+            server_wait: server.and_then(|s| Some(s.waiting? as f64 / s.wall.max(1) as f64)),
             steal: Ticks::now().steal_since(&self.ticks),
             ..Usage::of_tester(wall, tester, waiting)
         })
@@ -126,12 +133,26 @@ impl Usage {
                 self.steal * 100.0
             ));
         }
+        if let (Some(cpu), Some(error)) = (self.server_cpu_seconds, self.server_cpu_error_seconds)
+            && error > cpu * COARSE_SHARE
+        {
+            out.push(format!(
+                "COARSE: in {span} the server's processor time by --metrics, {cpu:.2} s, is known to {error:.2} s only; \
+                 measure longer, or by --pid"
+            ));
+        }
         out
+    }
+
+    /// Server processor time, seconds, when it is known to within 20 %.
+    pub fn server_cpu(&self) -> Option<f64> {
+        let error = self.server_cpu_error_seconds.unwrap_or(0.0);
+        self.server_cpu_seconds.filter(|cpu| error <= cpu * UNKNOWN_SHARE)
     }
 
     /// Server processor time per `n` of something, microseconds.
     pub fn server_us_per(&self, n: u64) -> Option<f64> {
-        let cpu = self.server_cpu_seconds?;
+        let cpu = self.server_cpu()?;
         (n > 0).then(|| cpu * 1e6 / n as f64)
     }
 
@@ -226,5 +247,23 @@ mod tests {
             ..all
         };
         assert!(short.warnings().is_empty(), "too short to be judged");
+    }
+
+    #[test]
+    fn what_is_too_short_for_ticks_is_not_told_as_known() {
+        let usage = |cpu: f64| Usage {
+            seconds: 1.0,
+            server_cpu_seconds: Some(cpu),
+            server_cpu_error_seconds: Some(0.02),
+            ..Usage::default()
+        };
+        assert_eq!(usage(0.09).server_us_per(10), None);
+        assert_eq!(usage(0.09).server_cores(), Some(0.09));
+        for (cpu, coarse) in [(0.09, true), (0.2, true), (0.5, false)] {
+            let warnings = usage(cpu).warnings();
+            let found = warnings.iter().any(|w| w.starts_with("COARSE: "));
+            assert_eq!(found, coarse, "{warnings:?}");
+        }
+        assert!((usage(0.2).server_us_per(10).unwrap() - 20_000.0).abs() < 1e-6);
     }
 }

@@ -80,7 +80,7 @@ impl<'a> Crowd<'a> {
 
     /// From now on the course of the run is recorded.
     pub(super) fn record(&mut self) -> Result<()> {
-        self.activity.series = Some(Series::new(self.stage.pid)?);
+        self.activity.series = Some(Series::new(self.stage.server)?);
         Ok(())
     }
 

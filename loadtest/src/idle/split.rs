@@ -10,7 +10,7 @@ use super::crowd::{Count, Crowd, members_of};
 use super::{IdlePlan, IdleResult, Stop};
 use crate::clock::{self, Nanos, SECOND};
 use crate::error::{Error, Result};
-use crate::host::process::resident_bytes;
+use crate::host::server::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::room::{Share, Stage};
 use crate::workers::child::Link;
@@ -44,7 +44,7 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>, workers: usize, program: &Path) -
         .unwrap_or(0);
     let task = |share: &Share| Task::of(Scenario::Idle(plan.clone()), stage, *share, most);
     let tasks: Vec<Task> = shares.iter().map(task).collect();
-    let look = || stage.pid.map(resident_bytes).transpose();
+    let look = || stage.server.map(resident_bytes).transpose();
     let mut result = IdleResult {
         rss_before_bytes: look()?,
         ..IdleResult::default()
@@ -93,18 +93,18 @@ fn stop(
     order: Order,
     connections: usize,
 ) -> Result<Stop> {
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     crew.tell(order)?;
     crew.ready("connecting", stage.until)?;
-    let ramp = watch.end(stage.pid)?;
+    let ramp = watch.end()?;
     crew.rest_until((clock::now() + plan.settle).min(stage.until))?;
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     crew.tell(Order::Quiet)?;
     crew.rest_until((clock::now() + plan.quiet).min(stage.until))?;
     Ok(Stop {
         connections,
-        quiet: watch.end(stage.pid)?,
-        rss_bytes: stage.pid.map(resident_bytes).transpose()?,
+        quiet: watch.end()?,
+        rss_bytes: stage.server.map(resident_bytes).transpose()?,
         ramp,
     })
 }
@@ -124,7 +124,7 @@ pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
             }
         };
         if let Some(watch) = quiet.take() {
-            let usage: Usage = watch.end(None)?;
+            let usage: Usage = watch.end()?;
             shares.push(WorkerShare::of(crowd.reached, &usage));
         }
         match order {
@@ -133,7 +133,7 @@ pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
                 let upto = upto.ok_or_else(|| Error::Process(format!("there is no stop {index}")))?;
                 let watch = Watch::begin(None)?;
                 crowd.reach(upto)?;
-                ramps.push(WorkerShare::of(crowd.reached, &watch.end(None)?));
+                ramps.push(WorkerShare::of(crowd.reached, &watch.end()?));
                 link.tell(&Report::Ready(pack(&())?))?;
             }
             Order::Speak => {
@@ -141,7 +141,7 @@ pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
                 if let Some(bytes) = plan.then_body_bytes {
                     crowd.speak(bytes)?;
                 }
-                ramps.push(WorkerShare::of(crowd.reached, &watch.end(None)?));
+                ramps.push(WorkerShare::of(crowd.reached, &watch.end()?));
                 link.tell(&Report::Ready(pack(&())?))?;
             }
             Order::Quiet => quiet = Some(Watch::begin(None)?),

@@ -16,7 +16,7 @@ use crate::clock::{self, MILLI, Nanos, SECOND, seconds};
 use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
-use crate::host::process::resident_bytes;
+use crate::host::server::resident_bytes;
 use crate::host::usage::Watch;
 use crate::latency::Latency;
 use crate::login::speaks;
@@ -121,7 +121,7 @@ pub fn run(plan: &PollPlan, stage: &Stage<'_>) -> Result<PollResult> {
 fn one(plan: &PollPlan, stage: &Stage<'_>, mode: Mode) -> Result<(Side, Latency)> {
     let mut engine = Engine::new(Acks::Prompt)?;
     let mut driver = Driver::new(plan, mode, stage)?;
-    let rss = || stage.pid.map(resident_bytes).transpose();
+    let rss = || stage.server.map(resident_bytes).transpose();
     let before = rss()?;
     let bar = stage.progress.bar("opening", plan.connections());
     gather(&mut engine, &mut driver, plan.connections(), stage.until, &bar)?;
@@ -132,10 +132,10 @@ fn one(plan: &PollPlan, stage: &Stage<'_>, mode: Mode) -> Result<(Side, Latency)
     drive(&mut engine, &mut driver, from)?;
     let after = rss()?;
 
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     let (counts, traffic) = (driver.counts.clone(), engine.io.traffic.clone());
     drive(&mut engine, &mut driver, to)?;
-    let usage = watch.end(stage.pid)?;
+    let usage = watch.end()?;
     let mut side = Side {
         mode: Some(mode),
         usage,

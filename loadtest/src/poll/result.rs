@@ -107,7 +107,7 @@ impl PollResult {
         poll: Side,
         (push_late, poll_late): (&Latency, &Latency),
     ) -> Result<()> {
-        let cpu = push.usage.server_cpu_seconds.zip(poll.usage.server_cpu_seconds);
+        let cpu = push.usage.server_cpu().zip(poll.usage.server_cpu());
         let (a, b) = (push.lateness.p50_us, poll.lateness.p50_us);
         let void = push.void().or(poll.void());
         if self.pairs.is_empty() {

@@ -78,7 +78,7 @@ impl<'a> Driver<'a> {
             window: (0, 0),
             tally: QrTally::default(),
             spans: Spans::new()?,
-            series: Some(Series::new(stage.pid)?),
+            series: Some(Series::new(stage.server)?),
         })
     }
 

@@ -63,9 +63,9 @@ pub(super) fn gather(
     }
     fleet.state.series = series;
     let bar = stage.progress.bar("connecting", total);
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     fleet.raise(engine, total, stage.until, &bar)?;
-    let usage = watch.end(stage.pid)?;
+    let usage = watch.end()?;
     bar.done();
     let result = RoomResult {
         connect_cpu_us: usage.server_us_per(total as u64),

@@ -35,7 +35,7 @@ use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::history::tap::Tap;
-use crate::host::process::resident_bytes;
+use crate::host::server::{Server, resident_bytes, resident_bytes_meanwhile};
 use crate::host::usage::{Usage, Watch};
 use crate::k6::Wire;
 use crate::latency::Latency;
@@ -117,8 +117,8 @@ pub struct Stage<'a> {
     pub sessions: &'a [Session],
     /// Members that do not publish do not sign in.
     pub anonymous: bool,
-    /// The server's process.
-    pub pid: Option<u32>,
+    /// The server, where its processor time and memory are read.
+    pub server: Option<Server<'a>>,
     /// Namespace of the rooms.
     pub namespace: &'a str,
     /// Tells runs apart: in stamps and room names.
@@ -229,16 +229,16 @@ fn measure(
         driver.stall(&mut engine.io, true, clock::now())?;
     }
     driver.counting = true;
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     if stalls {
         for at in (spans.measure_from..spans.measure_to).step_by(step(LOOK_EVERY)) {
             drive(engine, driver, at.max(spans.start + 1), spans.start, &bar)?;
-            resident.seen(look(stage)?);
+            resident.seen(glance(stage)?);
         }
     }
     drive(engine, driver, spans.measure_to, spans.start, &bar)?;
     driver.counting = false;
-    let usage = watch.end(stage.pid)?;
+    let usage = watch.end()?;
     driver.stop();
     let rss_bytes = look(stage)?;
     if stalls {
@@ -254,9 +254,14 @@ fn measure(
     })
 }
 
-/// The server's resident memory, if its process is known.
+/// The server's resident memory, if it is known.
 fn look(stage: &Stage<'_>) -> Result<Option<u64>> {
-    stage.pid.map(resident_bytes).transpose()
+    stage.server.map(resident_bytes).transpose()
+}
+
+/// The same while messages are on their way.
+fn glance(stage: &Stage<'_>) -> Result<Option<u64>> {
+    stage.server.map(resident_bytes_meanwhile).transpose()
 }
 
 /// The spans of a run, on the monotonic clock.

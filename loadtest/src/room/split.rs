@@ -13,7 +13,7 @@ use super::gather::gather;
 use super::layout::{Layout, Share};
 use super::stall::Resident;
 use super::tally::RoomResult;
-use super::{LOOK_EVERY, Outcome, QUIET, QUIET_MAX, RoomPlan, Spans, Stage, look, measure, step};
+use super::{LOOK_EVERY, Outcome, QUIET, QUIET_MAX, RoomPlan, Spans, Stage, glance, look, measure, step};
 use crate::clock::{self, MILLI, Nanos, SECOND};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -66,10 +66,10 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>, workers: usize, program: &Path) -
     let most = layout.members().div_ceil(workers.max(1));
     let task = |share| Task::of(Scenario::Room(plan.clone()), stage, share, most);
     let tasks: Vec<Task> = shares.map(task).collect();
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     let mut crew = Crew::start(program, &tasks)?;
     let joined = crew.ready("connecting", stage.until)?;
-    let usage = watch.end(stage.pid)?;
+    let usage = watch.end()?;
     let mut result = RoomResult {
         connect_cpu_us: usage.server_us_per(layout.members() as u64),
         connect_seconds: usage.seconds,
@@ -122,15 +122,15 @@ fn watched(
     if stalls {
         resident.before = look(stage)?;
     }
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     if stalls {
         for at in (spans.measure_from..spans.measure_to).step_by(step(LOOK_EVERY)) {
             crew.rest_until(at)?;
-            resident.seen(look(stage)?);
+            resident.seen(glance(stage)?);
         }
     }
     crew.rest_until(spans.measure_to)?;
-    result.usage = watch.end(stage.pid)?;
+    result.usage = watch.end()?;
     result.rss_bytes = look(stage)?;
     Ok(resident)
 }

@@ -8,7 +8,7 @@
 //! use countersign_loadtest::series::{Phase, Series};
 //!
 //! # fn main() -> countersign_loadtest::error::Result<()> {
-//! let mut series = Series::new(None)?;     // the server's pid, when it is known
+//! let mut series = Series::new(None)?;     // the server, when it is known
 //! series.phase(Phase::Measured);           // what is going on from now on
 //! series.sent(1);                          // where a message is handed to a socket
 //! series.delivered(250_000);               // where one arrives: its latency, nanoseconds
@@ -29,15 +29,17 @@ use hdrhistogram::Histogram;
 
 pub(crate) use self::course::value_of;
 pub use self::course::{COLUMNS, Columns, Course, Phase, PhaseSpan, ROWS_STORED_MAX, Row};
-use crate::clock::{self, MICRO, Nanos, SECOND, seconds};
+use crate::clock::{self, MICRO, MILLI, Nanos, SECOND, seconds};
 use crate::error::{Error, Result};
-use crate::host::process::{CpuSample, resident_bytes_nearly};
+use crate::host::server::{Followed, Server};
 use crate::order::Seen;
 
 /// Most seconds of one run that get a row; what comes after is in the last row. A day.
 pub const ROWS_MAX: usize = 86_400;
 /// Longest latency told apart within a second.
 const LONGEST: Nanos = 60 * SECOND;
+/// So long before the end of a second a gateway is asked what it will be told to have been then.
+const AHEAD: Nanos = 100 * MILLI;
 
 /// Collects one run. See the module.
 #[derive(Debug)]
@@ -50,15 +52,16 @@ pub struct Series {
     missing: i64,
     /// Latencies of the open second, two significant digits: 1 % is finer than a second's percentile is steady.
     latencies: Histogram<u64>,
-    pid: Option<u32>,
-    server: Option<CpuSample>,
+    server: Option<Followed>,
+    /// When there is something to do: the end of the second, or a little before.
+    wake: Nanos,
     tester: (Nanos, Nanos),
     course: Course,
 }
 
 impl Series {
-    /// Begins now. `pid` is the server's; without it there is neither memory nor processor time.
-    pub fn new(pid: Option<u32>) -> Result<Series> {
+    /// Begins now. Without a server there is neither memory nor processor time.
+    pub fn new(server: Option<Server<'_>>) -> Result<Series> {
         let began = clock::now();
         Ok(Series {
             began,
@@ -68,8 +71,8 @@ impl Series {
             missing: 0,
             latencies: Histogram::new_with_bounds(MICRO, LONGEST, 2)
                 .map_err(|e| Error::Usage(format!("histogram: {e}")))?,
-            pid,
-            server: pid.map(CpuSample::of).transpose()?,
+            server: server.map(Followed::new).transpose()?,
+            wake: began + SECOND - AHEAD,
             tester: (began, clock::thread_cpu()),
             course: Course::default(),
         })
@@ -112,7 +115,14 @@ impl Series {
 
     /// Closes the seconds that have ended. `connections`: open at this moment.
     pub fn tick(&mut self, now: Nanos, connections: usize) {
+        if now < self.wake {
+            return;
+        }
         if now < self.next {
+            if let Some(server) = &self.server {
+                server.prepare();
+            }
+            self.wake = self.next;
             return;
         }
         let mut row = self.row(now, connections);
@@ -126,6 +136,7 @@ impl Series {
             row = row.emptied();
             self.next += SECOND;
         }
+        self.wake = self.next - AHEAD;
     }
 
     /// Ends the run: the second that is open gets a shorter row.
@@ -153,10 +164,6 @@ impl Series {
         self.latencies.reset();
         let (tester_at, tester_cpu) = std::mem::replace(&mut self.tester, (now, clock::thread_cpu()));
         let wall = now.saturating_sub(tester_at).max(1);
-        // A server that is gone has no figures; the scenario itself will say so.
-        let sample = self.pid.and_then(|pid| CpuSample::of(pid).ok());
-        let span = self.server.as_ref().zip(sample.as_ref()).map(|(a, b)| b.since(a));
-        self.server = sample;
         Row {
             at_s: 0.0,
             seconds: 1.0,
@@ -167,8 +174,9 @@ impl Series {
             p99_ms,
             max_ms,
             connections: connections as u64,
-            rss_bytes: self.pid.and_then(|pid| resident_bytes_nearly(pid).ok()),
-            server_cores: span.map(|s| s.cores()),
+            // A server that is gone has no figures; the scenario itself will say so.
+            rss_bytes: self.server.as_ref().and_then(Followed::memory_bytes),
+            server_cores: self.server.as_mut().and_then(Followed::cores),
             tester_share: self.tester.1.saturating_sub(tester_cpu) as f64 / wall as f64,
         }
     }
@@ -177,11 +185,10 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::MILLI;
 
     #[test]
     fn every_second_has_a_row_and_nothing_is_counted_twice() {
-        let mut series = Series::new(Some(std::process::id())).unwrap();
+        let mut series = Series::new(Some(Server::Pid(std::process::id()))).unwrap();
         series.phase(Phase::Connecting);
         let began = series.began;
         let mut sent = 0;

@@ -92,7 +92,7 @@ impl<'a> Driver<'a> {
         }
         let room_of = (0..plan.members()).map(|m| m / plan.per_room).collect();
         let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
-        ledger.series = Some(Series::new(stage.pid)?);
+        ledger.series = Some(Series::new(stage.server)?);
         Ok(Driver {
             arrivals,
             ledger,
@@ -103,7 +103,7 @@ impl<'a> Driver<'a> {
             missing: 0,
             cut_at: Nanos::MAX,
             over_at: Nanos::MAX,
-            memory: MemoryPeak::new(stage.pid),
+            memory: MemoryPeak::new(stage.server)?,
             rejoin: Latency::new()?,
             current: Latency::new()?,
             before: Latency::new()?,

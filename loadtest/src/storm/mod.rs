@@ -13,7 +13,7 @@ use crate::clock::{self, MILLI, Nanos};
 use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
-use crate::host::process::resident_bytes;
+use crate::host::server::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::Stage;
 use crate::series::Phase;
@@ -79,10 +79,10 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
     driver.begin(clock::now() + MILLI);
     driver.phase(Phase::Reference);
     drive(&mut engine, &mut driver, clock::now() + plan.before)?;
-    result.rss_before_bytes = stage.pid.map(resident_bytes).transpose()?;
+    result.rss_before_bytes = stage.server.map(resident_bytes).transpose()?;
 
     let bar = stage.progress.bar("current", plan.members());
-    let watch = Watch::begin(stage.pid)?;
+    let watch = Watch::begin(stage.server)?;
     driver.phase(Phase::Measured);
     let cut_at = driver.cut(&mut engine.io);
     drive(&mut engine, &mut driver, cut_at + plan.away)?;
@@ -96,7 +96,7 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
             d.all_are_back()
         },
     )?;
-    result.usage = watch.end(stage.pid)?;
+    result.usage = watch.end()?;
     bar.done();
     driver.storm_is_over(clock::now());
     driver.phase(Phase::After);
@@ -108,7 +108,7 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
     if drive_until(&mut engine, &mut driver, until, |d, _| d.settled())? {
         drive(&mut engine, &mut driver, clock::now() + QUIET)?;
     }
-    result.rss_end_bytes = stage.pid.map(resident_bytes).transpose()?;
+    result.rss_end_bytes = stage.server.map(resident_bytes).transpose()?;
     let ended = end(&engine, &mut driver);
     result.conclude(driver, ended);
     engine.close_all()?;

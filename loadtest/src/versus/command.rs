@@ -80,9 +80,10 @@ struct Plan {
 /// Does what the options say.
 pub fn run(args: &VersusArgs) -> Result<Verdict> {
     let common = &args.common;
-    if common.pid.is_some() {
+    if common.pid.is_some() || common.metrics.is_some() {
         return Err(Error::Usage(
-            "versus has two servers: say pid= behind --a and --b, not --pid".to_owned(),
+            "versus has two servers: say pid= behind --a and --b, not --pid or --metrics (a floor has none)"
+                .to_owned(),
         ));
     }
     if let (Server::Running { pid: a, .. }, Server::Running { pid: b, .. }) = (&args.a.server, &args.b.server)

@@ -9,6 +9,7 @@ pub use self::result::{Pair, Side, VersusResult};
 use crate::clock::from_seconds;
 use crate::error::{Error, Result};
 use crate::host::pin;
+use crate::host::server::Server;
 use crate::latency::Latency;
 use crate::room::{self, RoomPlan, Stage};
 
@@ -30,11 +31,14 @@ pub fn check_pairs(pairs: usize) -> Result<()> {
 /// Runs pairs on `a` and `b` until `pairs` are valid, or twice as many were tried.
 pub fn run(load: &RoomPlan, pairs: usize, a: &Stage<'_>, b: &Stage<'_>) -> Result<VersusResult> {
     check_pairs(pairs)?;
-    let processors = |stage: &Stage<'_>| match stage.pid {
+    let processors = |stage: &Stage<'_>| {
+        match stage.server.and_then(Server::pid) {
         Some(pid) => pin::processors(pid),
         None => Err(Error::Usage(
-            "a ratio of processor times needs the --pid of both servers".to_owned(),
+            "a ratio of processor times needs the pid of both servers: a floor has no metrics, and two ways of \
+             measuring do not compare".to_owned(),
         )),
+    }
     };
     let processors = (processors(a)?, processors(b)?);
     let mut result = VersusResult::default();

@@ -187,7 +187,7 @@ impl Task {
             },
             sessions: &self.sessions,
             anonymous: self.anonymous,
-            pid: None,
+            server: None,
             namespace: &self.namespace,
             run: self.run,
             until: self.until,

@@ -84,7 +84,7 @@ pub(crate) fn stage(target: &Target, dialect: Dialect) -> Stage<'_> {
         },
         sessions: &[],
         anonymous: false,
-        pid: None,
+        server: None,
         namespace: "default",
         run: 0x00c0_ffee,
         until: clock::now() + 60 * SECOND,
