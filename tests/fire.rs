@@ -11,6 +11,8 @@
     reason = "a test says what must hold"
 )]
 
+#[path = "fire/agree.rs"]
+mod agree;
 #[path = "fire/attempt.rs"]
 mod attempt;
 mod common;
@@ -37,7 +39,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{Outcome, Setting, carry_out};
+use attempt::{Setting, carry_out};
 use common::{PATIENCE, TestServer};
 use countersign::config::{Config, Profile};
 use countersign::core::attempt::{Attempt, Outcome as Decided, Step};
@@ -49,6 +51,11 @@ use plan::{Direction, Fault, Plan, Planned};
 use rng::{Rng, seed};
 
 const WAYS: [Over; 3] = [Over::WebSocket, Over::Events, Over::Polls];
+
+/// What is counted beside the ends: faults that happened, and phones that had no part in an attempt.
+const FAULTS: &str = "faults";
+const TOO_LATE: &str = "phones too late";
+const BEATEN: &str = "phones beaten";
 
 /// Sign-ins under way at a time.
 const AT_ONCE: usize = 24;
@@ -85,9 +92,15 @@ async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> BTreeMap
         }
     }))
     .buffer_unordered(AT_ONCE);
-    while let Some(Outcome { state, faults }) = running.next().await {
-        *endings.entry(state).or_default() += 1;
-        *endings.entry("faults".into()).or_default() += faults;
+    while let Some(outcome) = running.next().await {
+        *endings.entry(outcome.state).or_default() += 1;
+        for (what, count) in [
+            (FAULTS, outcome.faults),
+            (TOO_LATE, outcome.too_late),
+            (BEATEN, outcome.beaten),
+        ] {
+            *endings.entry(what.into()).or_default() += count;
+        }
     }
     endings
 }
@@ -208,9 +221,11 @@ async fn a_single_fault_anywhere_costs_nothing() {
     println!("{count} sign-ins with one fault each: {endings:?}");
     assert_eq!(endings["redeemed"], count, "{endings:?}");
     assert!(
-        endings["faults"] > count / 2,
+        endings[FAULTS] > count / 2,
         "the places are where something passes: {endings:?}"
     );
+    // Each has one phone, which is the scanner.
+    assert_eq!((endings[TOO_LATE], endings[BEATEN]), (0, 0), "{endings:?}");
     all_is_over(&server, before).await;
 }
 
@@ -228,6 +243,14 @@ async fn storm(attempts: u64) {
     for often in ["redeemed", "denied user", "denied match_failed", "cancelled user"] {
         assert!(endings.contains_key(often), "none ended {often}: {endings:?}");
     }
+    // Each of them is accounted for: no other phone had that code, and it ended without one, or one was first. Were they
+    // the most, little would have been tried.
+    let phones = usize::try_from(attempts + attempts.div_ceil(4)).unwrap();
+    let no_part = endings[TOO_LATE] + endings[BEATEN];
+    assert!(
+        no_part < phones / 2,
+        "{no_part} of {phones} had no part: {endings:?}"
+    );
     all_is_over(&server, before).await;
 }
 

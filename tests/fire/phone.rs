@@ -50,6 +50,8 @@ pub(crate) struct Phone<'a> {
     pub(crate) will: Will,
     pub(crate) screen: watch::Receiver<Shown>,
     pub(crate) tries: u32,
+    /// It has been told that it has scanned.
+    pub(crate) has_scanned: bool,
 }
 
 enum Scan {
@@ -131,8 +133,11 @@ impl Phone<'_> {
             let answer = self.say("POST", &format!("/v1/qr/{qr_id}/scan"), None).await;
             let name = (answer.status != 200).then(|| text(&answer.json()["code"]));
             match (answer.status, name.as_deref()) {
-                (200, _) => return Scan::Token(text(&answer.json()["scan_token"])),
-                (409, Some("already_scanned")) => return Scan::End(PhoneEnd::Beaten),
+                (200, _) => {
+                    self.has_scanned = true;
+                    return Scan::Token(text(&answer.json()["scan_token"]));
+                }
+                (409, Some("already_scanned")) if !self.has_scanned => return Scan::End(PhoneEnd::Beaten),
                 // It was confirmed by this phone, and rescanned for a copy of a request.
                 (409, Some("already_confirmed")) => return Scan::Token(String::new()),
                 // Whether this phone had any part in it, the outcome says.
@@ -215,7 +220,8 @@ impl Phone<'_> {
                         };
                     }
                 }
-                404 => return PhoneEnd::TooLate,
+                // Told to everybody but the scanner. An end is kept for longer than any line here fails.
+                404 if !self.has_scanned => return PhoneEnd::TooLate,
                 _ => panic!("outcome: {}", answer.text()),
             }
         }
