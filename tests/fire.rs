@@ -44,6 +44,7 @@ use common::{PATIENCE, TestServer};
 use countersign::config::{Config, Profile};
 use countersign::core::attempt::{Attempt, Outcome as Decided, Step};
 use countersign::engine::{AttemptRef, Due};
+use countersign_protocol::server::MatchMode;
 use futures::StreamExt;
 use pc::{Habit, Over};
 use phone::Will;
@@ -210,6 +211,7 @@ async fn a_single_fault_anywhere_costs_nothing() {
     let settings: Vec<_> = (settings.into_iter().zip(0..))
         .map(|((over, pc, phone), name)| Setting {
             name,
+            typist: MatchMode::PhoneTypes,
             over,
             habit: Habit::Waits,
             pc,
@@ -230,16 +232,22 @@ async fn a_single_fault_anywhere_costs_nothing() {
 }
 
 /// Every line fails again and again, people change their minds, times run out.
-async fn storm(attempts: u64) {
+async fn storm(attempts: u64, typist: MatchMode) {
     let _alone = ALONE.lock().await;
     let seed = seed();
-    println!("COUNTERSIGN_TEST_SEED={seed}, {attempts} attempts");
-    let server = Arc::new(TestServer::start(hasty).await);
+    println!("COUNTERSIGN_TEST_SEED={seed}, {attempts} attempts, {typist:?}");
+    let config = |config: &mut Config| {
+        hasty(config);
+        config.qr.match_mode = typist;
+    };
+    let server = Arc::new(TestServer::start(config).await);
     server.user("warm").await;
     let before = descriptors();
-    let settings = (0..attempts).map(|name| setting(&Rng::new(seed), name)).collect();
+    let settings = (0..attempts)
+        .map(|name| setting(&Rng::new(seed), name, typist))
+        .collect();
     let endings = carry_all(&server, settings).await;
-    println!("seed {seed}, {attempts} attempts: {endings:?}");
+    println!("seed {seed}, {attempts} attempts, {typist:?}: {endings:?}");
     for often in ["redeemed", "denied user", "denied match_failed", "cancelled user"] {
         assert!(endings.contains_key(often), "none ended {often}: {endings:?}");
     }
@@ -254,7 +262,7 @@ async fn storm(attempts: u64) {
     all_is_over(&server, before).await;
 }
 
-fn setting(seed: &Rng, name: u64) -> Setting {
+fn setting(seed: &Rng, name: u64, typist: MatchMode) -> Setting {
     let mut rng = seed.named(name);
     let storm = |percent: u64| Plan::Storm(rng.named(percent.wrapping_mul(7) + 1), percent);
     let (pc, first, second) = (storm(35), storm(30), storm(31));
@@ -277,6 +285,7 @@ fn setting(seed: &Rng, name: u64) -> Setting {
     };
     Setting {
         name,
+        typist,
         over: rng.pick(&WAYS),
         habit,
         pc,
@@ -286,12 +295,18 @@ fn setting(seed: &Rng, name: u64) -> Setting {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_on_the_lines_both_sides_know_the_end() {
-    storm(300).await;
+    storm(300, MatchMode::PhoneTypes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_both_sides_know_the_end_where_the_pc_types() {
+    storm(150, MatchMode::PcTypes).await;
 }
 
 /// By `make soak`: `COUNTERSIGN_SOAK` times as many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make soak"]
 async fn soak_thousands_of_attempts() {
-    storm(300 * common::soak()).await;
+    storm(300 * common::soak(), MatchMode::PhoneTypes).await;
+    storm(150 * common::soak(), MatchMode::PcTypes).await;
 }

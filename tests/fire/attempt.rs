@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_protocol::server::MatchMode;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ const HANGS: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) name: u64,
+    /// As the gateway has it.
+    pub(crate) typist: MatchMode,
     pub(crate) over: Over,
     pub(crate) habit: Habit,
     pub(crate) pc: Plan,
@@ -51,7 +54,9 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
     }
     let (screen, seen) = watch::channel(Shown::default());
     let pc_line = Proxy::start(server.addr, setting.pc).await;
-    let pc = Pc::new(pc_line.addr, format!("pc-{name}"), setting.habit, screen);
+    let (types, typed) = watch::channel(None);
+    let device = format!("pc-{name}");
+    let pc = Pc::new(pc_line.addr, device, setting.habit, screen, typed);
     let mut lines = Vec::new();
     for (_, plan) in &setting.phones {
         lines.push(Proxy::start(server.addr, plan.clone()).await);
@@ -63,7 +68,9 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
             will: *will,
             screen: seen.clone(),
             tries: 0,
+            types: types.clone(),
             has_scanned: false,
+            shows_number: false,
         })
         .collect();
     let ((ending, pc), ends) = tokio::join!(
@@ -73,6 +80,10 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
     let wills = setting.phones.iter().map(|(will, _)| *will);
     if let Err(what) = agreed(&ending, &wills.zip(ends.iter().cloned()).collect::<Vec<_>>()) {
         panic!("{what}");
+    }
+    if matches!(ending, Ending::SignedIn { .. }) {
+        let at_the_pc = pc.typed.borrow().is_some();
+        assert_eq!(at_the_pc, setting.typist == MatchMode::PcTypes, "who typed");
     }
     one_session(server, &people, &ending, &ends).await;
     let phone_streams = lines.iter().flat_map(Proxy::streams).collect::<Vec<_>>();
