@@ -11,6 +11,8 @@
     reason = "a test says what must hold"
 )]
 
+#[path = "fire/agree.rs"]
+mod agree;
 #[path = "fire/attempt.rs"]
 mod attempt;
 mod common;
@@ -37,11 +39,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attempt::{Outcome, Setting, carry_out};
+use attempt::{Setting, carry_out};
 use common::{PATIENCE, TestServer};
 use countersign::config::{Config, Profile};
 use countersign::core::attempt::{Attempt, Outcome as Decided, Step};
 use countersign::engine::{AttemptRef, Due};
+use countersign_protocol::server::MatchMode;
 use futures::StreamExt;
 use pc::{Habit, Over};
 use phone::Will;
@@ -49,6 +52,11 @@ use plan::{Direction, Fault, Plan, Planned};
 use rng::{Rng, seed};
 
 const WAYS: [Over; 3] = [Over::WebSocket, Over::Events, Over::Polls];
+
+/// What is counted beside the ends: faults that happened, and phones that had no part in an attempt.
+const FAULTS: &str = "faults";
+const TOO_LATE: &str = "phones too late";
+const BEATEN: &str = "phones beaten";
 
 /// Sign-ins under way at a time.
 const AT_ONCE: usize = 24;
@@ -85,9 +93,15 @@ async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> BTreeMap
         }
     }))
     .buffer_unordered(AT_ONCE);
-    while let Some(Outcome { state, faults }) = running.next().await {
-        *endings.entry(state).or_default() += 1;
-        *endings.entry("faults".into()).or_default() += faults;
+    while let Some(outcome) = running.next().await {
+        *endings.entry(outcome.state).or_default() += 1;
+        for (what, count) in [
+            (FAULTS, outcome.faults),
+            (TOO_LATE, outcome.too_late),
+            (BEATEN, outcome.beaten),
+        ] {
+            *endings.entry(what.into()).or_default() += count;
+        }
     }
     endings
 }
@@ -197,6 +211,7 @@ async fn a_single_fault_anywhere_costs_nothing() {
     let settings: Vec<_> = (settings.into_iter().zip(0..))
         .map(|((over, pc, phone), name)| Setting {
             name,
+            typist: MatchMode::PhoneTypes,
             over,
             habit: Habit::Waits,
             pc,
@@ -208,30 +223,46 @@ async fn a_single_fault_anywhere_costs_nothing() {
     println!("{count} sign-ins with one fault each: {endings:?}");
     assert_eq!(endings["redeemed"], count, "{endings:?}");
     assert!(
-        endings["faults"] > count / 2,
+        endings[FAULTS] > count / 2,
         "the places are where something passes: {endings:?}"
     );
+    // Each has one phone, which is the scanner.
+    assert_eq!((endings[TOO_LATE], endings[BEATEN]), (0, 0), "{endings:?}");
     all_is_over(&server, before).await;
 }
 
 /// Every line fails again and again, people change their minds, times run out.
-async fn storm(attempts: u64) {
+async fn storm(attempts: u64, typist: MatchMode) {
     let _alone = ALONE.lock().await;
     let seed = seed();
-    println!("COUNTERSIGN_TEST_SEED={seed}, {attempts} attempts");
-    let server = Arc::new(TestServer::start(hasty).await);
+    println!("COUNTERSIGN_TEST_SEED={seed}, {attempts} attempts, {typist:?}");
+    let config = |config: &mut Config| {
+        hasty(config);
+        config.qr.match_mode = typist;
+    };
+    let server = Arc::new(TestServer::start(config).await);
     server.user("warm").await;
     let before = descriptors();
-    let settings = (0..attempts).map(|name| setting(&Rng::new(seed), name)).collect();
+    let settings = (0..attempts)
+        .map(|name| setting(&Rng::new(seed), name, typist))
+        .collect();
     let endings = carry_all(&server, settings).await;
-    println!("seed {seed}, {attempts} attempts: {endings:?}");
+    println!("seed {seed}, {attempts} attempts, {typist:?}: {endings:?}");
     for often in ["redeemed", "denied user", "denied match_failed", "cancelled user"] {
         assert!(endings.contains_key(often), "none ended {often}: {endings:?}");
     }
+    // Each of them is accounted for: no other phone had that code, and it ended without one, or one was first. Were they
+    // the most, little would have been tried.
+    let phones = usize::try_from(attempts + attempts.div_ceil(4)).unwrap();
+    let no_part = endings[TOO_LATE] + endings[BEATEN];
+    assert!(
+        no_part < phones / 2,
+        "{no_part} of {phones} had no part: {endings:?}"
+    );
     all_is_over(&server, before).await;
 }
 
-fn setting(seed: &Rng, name: u64) -> Setting {
+fn setting(seed: &Rng, name: u64, typist: MatchMode) -> Setting {
     let mut rng = seed.named(name);
     let storm = |percent: u64| Plan::Storm(rng.named(percent.wrapping_mul(7) + 1), percent);
     let (pc, first, second) = (storm(35), storm(30), storm(31));
@@ -254,6 +285,7 @@ fn setting(seed: &Rng, name: u64) -> Setting {
     };
     Setting {
         name,
+        typist,
         over: rng.pick(&WAYS),
         habit,
         pc,
@@ -263,12 +295,18 @@ fn setting(seed: &Rng, name: u64) -> Setting {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_on_the_lines_both_sides_know_the_end() {
-    storm(300).await;
+    storm(300, MatchMode::PhoneTypes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_both_sides_know_the_end_where_the_pc_types() {
+    storm(150, MatchMode::PcTypes).await;
 }
 
 /// By `make soak`: `COUNTERSIGN_SOAK` times as many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make soak"]
 async fn soak_thousands_of_attempts() {
-    storm(300 * common::soak()).await;
+    storm(300 * common::soak(), MatchMode::PhoneTypes).await;
+    storm(150 * common::soak(), MatchMode::PcTypes).await;
 }

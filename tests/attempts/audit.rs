@@ -1,8 +1,12 @@
 //! The program as it is run, over real sockets: its log has one audit record for each change of a QR login and none
 //! for anything else, and no secret in any.
 
+#[path = "audit/pc_types.rs"]
+mod pc_types;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -241,13 +245,32 @@ async fn over_http(world: &mut World, alice: &Person) {
 /// Where the one program of this test can be asked what it has counted.
 static OPERATOR: std::sync::OnceLock<SocketAddr> = std::sync::OnceLock::new();
 
-fn check_fields(record: &Record) {
-    let actor = match record.field("event") {
-        "opened" | "redeemed" | "cancelled" => "pc",
-        "rotated" | "expired" => "timer",
-        "denied" if record.field("reason") == "revoked" => "server",
-        "scanned" | "confirmed" | "denied" => "phone",
-        other => panic!("{other}: {record:?}"),
+/// Starts the program with these lines in its section of QR logins.
+fn start(folder: &Path, qr: &str) -> (Process, World) {
+    let config = folder.join("countersign.toml");
+    let text = format!(
+        "[accounts]\nargon2_memory_kib = 8\nargon2_iterations = 1\n[drain]\ngrace_ms = 0\nspread_ms = 10\n\
+        [qr]\n{qr}[limits]\nqr_phone_rate = {{ count = 1000, period_ms = 1000, burst = 1000 }}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let process = Process::start(&config);
+    let world = World {
+        addr: process.addr,
+        known: Vec::new(),
+        secrets: Vec::new(),
+    };
+    (process, world)
+}
+
+/// `typist` is who types the digits, and so who gets them wrong.
+fn check_fields(record: &Record, typist: &str) {
+    let actor = match (record.field("event"), record.field("reason")) {
+        ("opened" | "matched" | "redeemed" | "cancelled", _) => "pc",
+        ("rotated" | "expired", _) => "timer",
+        ("denied", "revoked") => "server",
+        ("denied", "match_failed") => typist,
+        ("scanned" | "confirmed" | "denied", _) => "phone",
+        (other, _) => panic!("{other}: {record:?}"),
     };
     assert_eq!(record.field("actor"), actor, "{record:?}");
     assert_eq!(record.field("ip"), "127.0.0.1");
@@ -257,22 +280,8 @@ fn check_fields(record: &Record) {
     assert!(!scanned || user == "alice" || user == "bobby", "{record:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_change_has_one_record_without_secrets() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("countersign.toml");
-    let text = "[accounts]\nargon2_memory_kib = 8\nargon2_iterations = 1\n[drain]\ngrace_ms = 0\nspread_ms = 10\n\
-        [qr]\nlifetime_ms = 120000\nrotate_ms = 30000\nidle_ms = 20000\n[limits]\n\
-        qr_phone_rate = { count = 1000, period_ms = 1000, burst = 1000 }\n";
-    std::fs::write(&config, text).unwrap();
-    let process = Process::start(&config);
-    OPERATOR.set(process.operator).unwrap();
-    let mut world = World {
-        addr: process.addr,
-        known: Vec::new(),
-        secrets: Vec::new(),
-    };
-    stories(&mut world).await;
+/// Ends the program and compares what it has on record with what its PCs were told; answers the records.
+async fn check_records(process: Process, world: &World, typist: &str) -> Vec<Record> {
     process.terminate();
     let (status, printed) = within("the end", tokio::task::spawn_blocking(move || process.end()))
         .await
@@ -281,8 +290,22 @@ async fn each_change_has_one_record_without_secrets() {
     assert!(!printed.contains("were dropped"), "the log was read");
 
     let records: Vec<Record> = printed.lines().filter_map(Record::read).collect();
-    records.iter().for_each(check_fields);
-    // Attempts were opened one after the other, so the first records of each stand in that order.
+    records.iter().for_each(|record| check_fields(record, typist));
+    check_chains(&records, world);
+    for secret in &world.secrets {
+        assert!(!printed.contains(secret.as_str()), "a secret was printed");
+    }
+    for id in world.known.iter().flat_map(|known| &known.qr_ids) {
+        assert!(
+            records.iter().all(|r| !r.line.contains(id.as_str())),
+            "a code was printed"
+        );
+    }
+    records
+}
+
+/// Attempts were opened one after the other, so the first records of each stand in that order.
+fn check_chains(records: &[Record], world: &World) {
     let openings = records.iter().filter(|r| r.field("event") == "opened");
     let attempts: Vec<&str> = openings.map(|r| r.field("attempt")).collect();
     assert_eq!(attempts.len(), world.known.len());
@@ -310,13 +333,14 @@ async fn each_change_has_one_record_without_secrets() {
     }
     let told: usize = world.known.iter().map(|known| known.told.len()).sum();
     assert_eq!(records.len(), told, "a record that belongs to no change");
-    for secret in &world.secrets {
-        assert!(!printed.contains(secret.as_str()), "a secret was printed");
-    }
-    for id in world.known.iter().flat_map(|known| &known.qr_ids) {
-        assert!(
-            records.iter().all(|r| !r.line.contains(id.as_str())),
-            "a code was printed"
-        );
-    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_change_has_one_record_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let qr = "lifetime_ms = 120000\nrotate_ms = 30000\nidle_ms = 20000\n";
+    let (process, mut world) = start(folder.path(), qr);
+    OPERATOR.set(process.operator).unwrap();
+    stories(&mut world).await;
+    check_records(process, &world, "phone").await;
 }

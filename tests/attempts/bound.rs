@@ -16,7 +16,7 @@ fn open() -> Value {
 }
 
 /// A problem with the code that says when to come back, in its header and in its body.
-fn assert_come_back(answer: &Answer, status: u16, code: ErrorCode) {
+pub(crate) fn assert_come_back(answer: &Answer, status: u16, code: ErrorCode) {
     let body = answer.json();
     assert_eq!(
         (answer.status, &body["code"]),

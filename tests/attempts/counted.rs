@@ -131,7 +131,9 @@ async fn every_story_is_counted_once() {
     assert_eq!(
         of("countersign_qr_step_seconds_count"),
         counts([
+            ("step=cancelled", 2.0),
             ("step=confirmed", 1.0),
+            ("step=denied", 1.0),
             ("step=redeemed", 1.0),
             ("step=scanned", 3.0)
         ])
@@ -193,6 +195,12 @@ async fn rotations_and_expiries_are_counted() {
     }
     let ended = now.nonzero("countersign_qr_ended_total");
     assert_eq!(ended, counts([("state=expired,reason=idle", 1.0)]));
+    let lasted = now.get("countersign_qr_step_seconds_sum{step=\"expired\"}");
+    assert!(lasted > 1.5, "its whole life: it never left waiting, {lasted} s");
+    assert_eq!(
+        now.nonzero("countersign_qr_step_seconds_count"),
+        counts([("step=expired", 1.0)])
+    );
     assert!(now.nonzero("countersign_qr_live").is_empty());
     server.stop().await;
 }

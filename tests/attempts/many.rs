@@ -8,12 +8,18 @@ use bytes::Bytes;
 use countersign::clock::Clock;
 use countersign::config::{Config, Profile};
 use countersign::engine::{Create, Engine, Present};
+use countersign::http::router;
 use countersign::hub::{Connection, Wire};
 use countersign::node::{Node, QrRequest, memory_engine};
 use countersign::ops::metrics::Format;
-use countersign_protocol::RoomName;
+use countersign::ws;
+use countersign_protocol::{ErrorCode, RoomName};
+use serde_json::json;
+use tokio::net::TcpListener;
 
+use super::bound::assert_come_back;
 use super::exposition::Exposition;
+use crate::common::{self, Answer};
 
 const ATTEMPTS: u32 = 100_000;
 const WATCHED: u32 = 2_000;
@@ -74,6 +80,17 @@ impl Stage {
         }
     }
 
+    /// One more, over HTTP, from an address that has none.
+    async fn one_more(&self) -> Answer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = ws::Server::start(Arc::clone(&self.node), listener, router(&self.node));
+        let body = json!({"device": {"id": "one-more"}});
+        let answer = common::request(addr, "POST", "/v1/qr").json(&body).send().await;
+        server.stop().await;
+        answer
+    }
+
     fn read(&self) -> Exposition {
         Exposition::parse(&self.node.metrics_text(Format::OpenMetrics))
     }
@@ -115,7 +132,15 @@ impl Stage {
 async fn a_burst_of_timers_is_spread_and_lets_others_work() {
     let all = f64::from(ATTEMPTS);
     let stage = Stage::new().await;
-    assert_eq!(stage.read().get("countersign_qr_live{state=\"waiting\"}"), all);
+    let full = stage.read();
+    assert_eq!(
+        full.get("countersign_qr_kept_limit"),
+        all,
+        "the bound as it is by default"
+    );
+    assert_come_back(&stage.one_more().await, 503, ErrorCode::Unavailable);
+    let waiting = "countersign_qr_live{state=\"waiting\"}";
+    assert_eq!((full.get(waiting), stage.read().get(waiting)), (all, all));
     // A room whose time comes behind all of theirs.
     let room = RoomName::parse("chat:lobby").unwrap();
     let present = Present {
@@ -181,4 +206,5 @@ async fn a_burst_of_timers_is_spread_and_lets_others_work() {
         .await;
     assert!(engine.due(u64::MAX, 1).await.unwrap().is_empty());
     assert_eq!(stage.watchers.len(), WATCHED as usize);
+    assert_eq!(stage.one_more().await.status, 201, "there is room again");
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use countersign_protocol::server::MatchMode;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::agree::agreed;
 use super::common::{Person, TestServer, request};
 use super::pc::{Ending, Habit, Over, Pc, Shown};
 use super::phone::{Phone, PhoneEnd, Will};
@@ -18,6 +20,8 @@ const HANGS: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) name: u64,
+    /// As the gateway has it.
+    pub(crate) typist: MatchMode,
     pub(crate) over: Over,
     pub(crate) habit: Habit,
     pub(crate) pc: Plan,
@@ -29,6 +33,9 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) state: String,
+    /// Phones that found nothing to scan any more, and phones that found another's scan.
+    pub(crate) too_late: usize,
+    pub(crate) beaten: usize,
     pub(crate) faults: usize,
 }
 
@@ -47,7 +54,9 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
     }
     let (screen, seen) = watch::channel(Shown::default());
     let pc_line = Proxy::start(server.addr, setting.pc).await;
-    let pc = Pc::new(pc_line.addr, format!("pc-{name}"), setting.habit, screen);
+    let (types, typed) = watch::channel(None);
+    let device = format!("pc-{name}");
+    let pc = Pc::new(pc_line.addr, device, setting.habit, screen, typed);
     let mut lines = Vec::new();
     for (_, plan) in &setting.phones {
         lines.push(Proxy::start(server.addr, plan.clone()).await);
@@ -59,69 +68,36 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
             will: *will,
             screen: seen.clone(),
             tries: 0,
+            types: types.clone(),
+            has_scanned: false,
+            shows_number: false,
         })
         .collect();
     let ((ending, pc), ends) = tokio::join!(
         pc.run(setting.over),
         futures::future::join_all(phones.iter_mut().map(Phone::run))
     );
-    agree(&ending, &ends);
+    let wills = setting.phones.iter().map(|(will, _)| *will);
+    if let Err(what) = agreed(&ending, &wills.zip(ends.iter().cloned()).collect::<Vec<_>>()) {
+        panic!("{what}");
+    }
+    if matches!(ending, Ending::SignedIn { .. }) {
+        let at_the_pc = pc.typed.borrow().is_some();
+        assert_eq!(at_the_pc, setting.typist == MatchMode::PcTypes, "who typed");
+    }
     one_session(server, &people, &ending, &ends).await;
     let phone_streams = lines.iter().flat_map(Proxy::streams).collect::<Vec<_>>();
     only_proven(&pc, &ending, &pc_line.streams(), &phone_streams);
+    let came = |to: &PhoneEnd| ends.iter().filter(|end| *end == to).count();
     Outcome {
+        too_late: came(&PhoneEnd::TooLate),
+        beaten: came(&PhoneEnd::Beaten),
         state: match ending {
             Ending::SignedIn { .. } => "redeemed".into(),
             Ending::Final { state, reason } => format!("{state} {reason}"),
             Ending::Left => "left".into(),
         },
         faults: pc_line.faults() + lines.iter().map(Proxy::faults).sum::<usize>(),
-    }
-}
-
-/// Both sides know how it ended, and it is the same.
-fn agree(ending: &Ending, ends: &[PhoneEnd]) {
-    let mut winners = 0;
-    for end in ends {
-        let PhoneEnd::Outcome {
-            state,
-            reason,
-            session,
-        } = end
-        else {
-            continue;
-        };
-        winners += 1;
-        match ending {
-            Ending::SignedIn { session: theirs, .. } => {
-                assert_eq!(
-                    (state.as_str(), session.as_ref()),
-                    ("redeemed", Some(theirs)),
-                    "{ends:?}"
-                );
-            }
-            Ending::Final {
-                state: theirs,
-                reason: why,
-            } => {
-                assert_eq!(
-                    (state, reason.as_ref(), session),
-                    (theirs, Some(why), &None),
-                    "{ends:?}"
-                );
-            }
-            Ending::Left => {
-                assert!(
-                    matches!(state.as_str(), "expired" | "denied"),
-                    "the PC had left: {end:?}"
-                );
-                assert_eq!(session, &None);
-            }
-        }
-    }
-    assert!(winners <= 1, "two phones had it: {ends:?}");
-    if matches!(ending, Ending::SignedIn { .. }) {
-        assert_eq!(winners, 1, "signed in, and no phone knows: {ends:?}");
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) enum Habit {
 pub(crate) struct Shown {
     pub(crate) qr_id: Option<String>,
     pub(crate) digits: Option<String>,
+    /// The number that was typed here was right.
+    pub(crate) matched: bool,
     pub(crate) over: bool,
 }
 
@@ -60,6 +62,8 @@ pub(crate) struct Pc {
     pub(crate) device: String,
     pub(crate) habit: Habit,
     pub(crate) screen: watch::Sender<Shown>,
+    /// What is typed here, once a phone shows it.
+    pub(crate) typed: Typed,
     pub(crate) claim: Option<(String, String)>,
     /// The newest event that came.
     pub(crate) seq: u32,
@@ -69,21 +73,39 @@ pub(crate) struct Pc {
     tries: u32,
 }
 
+/// What the person before a PC types, where it is the PC that types; nothing elsewhere.
+pub(crate) type Typed = watch::Receiver<Option<String>>;
+
+/// Until something is typed.
+pub(crate) async fn typing(typed: &mut Typed) {
+    if typed.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
 /// What is to be done now.
 pub(crate) enum Next {
     Wait,
+    Answer(String),
     Redeem(String),
     Cancel,
     End(Ending),
 }
 
 impl Pc {
-    pub(crate) fn new(line: SocketAddr, device: String, habit: Habit, screen: watch::Sender<Shown>) -> Self {
+    pub(crate) fn new(
+        line: SocketAddr,
+        device: String,
+        habit: Habit,
+        screen: watch::Sender<Shown>,
+        typed: Typed,
+    ) -> Self {
         Self {
             line,
             device,
             habit,
             screen,
+            typed,
             claim: None,
             seq: 0,
             state: String::new(),
@@ -149,6 +171,7 @@ impl Pc {
         self.changes += 1;
         let shown = event["url"].as_str().and_then(|url| url.rsplit('/').next());
         let digits = event["match"]["code"].as_str();
+        let matched = event["matched"] == true;
         self.screen.send_modify(|screen| {
             if let Some(qr_id) = shown {
                 screen.qr_id = Some(qr_id.to_owned());
@@ -156,6 +179,7 @@ impl Pc {
             if let Some(digits) = digits {
                 screen.digits = Some(digits.to_owned());
             }
+            screen.matched |= matched;
         });
         if let Some(ticket) = event["ticket"].as_str() {
             self.ticket = Some(ticket.to_owned());
@@ -174,11 +198,15 @@ impl Pc {
             (Habit::Leaves(after), _) if self.changes >= after => Next::End(Ending::Left),
             (Habit::Cancels(after), _) if self.changes >= after => Next::Cancel,
             (_, Some(ticket)) if self.state == "confirmed" => Next::Redeem(ticket.clone()),
+            _ if self.state == "scanned" && !self.screen.borrow().matched => {
+                let typed = self.typed.borrow().clone();
+                typed.map_or(Next::Wait, Next::Answer)
+            }
             _ => Next::Wait,
         }
     }
 
-    /// The answer to a redemption, or to a cancellation. `None`: what comes next tells.
+    /// The answer to what was asked for. `None`: what comes next tells.
     pub(crate) fn answered(&self, answer: &Value) -> Option<Ending> {
         if answer.get("access_token").is_some() {
             return Some(Ending::SignedIn {
@@ -190,7 +218,7 @@ impl Pc {
         }
         let code = answer["code"].as_str();
         assert!(
-            matches!(code, None | Some("already_final")),
+            matches!(code, None | Some("already_final" | "already_confirmed")),
             "{} at {}: {answer}",
             self.state,
             self.seq
@@ -219,23 +247,33 @@ impl Pc {
             self.opened(&opened);
         }
         let mut event = json!({});
-        loop {
+        'news: loop {
             let what = match self.next(&event) {
                 Next::End(ending) => return Some(ending),
                 Next::Wait => None,
+                Next::Answer(code) => Some(("qr.answer", json!({"code": code}))),
                 Next::Redeem(ticket) => Some(("qr.redeem", json!({"ticket": ticket}))),
                 Next::Cancel => Some(("qr.cancel", json!({}))),
             };
             if let Some((kind, mut fields)) = what {
                 let (qr_id, claim) = self.claim.clone()?;
                 (fields["qr_id"], fields["claim"]) = (json!(qr_id), json!(claim));
-                let reply = link.call(kind, fields, self.patience()).await?;
+                let mut reply = link.call(kind, fields.clone(), self.patience()).await?;
+                // Who mistypes does so until it is over.
+                while reply["code"] == "match_failed" {
+                    reply = link.call(kind, fields.clone(), self.patience()).await?;
+                }
                 if let Some(ending) = self.answered(&reply) {
                     return Some(ending);
                 }
             }
             loop {
-                match link.push(self.patience()).await {
+                let patience = self.patience();
+                let push = tokio::select! {
+                    push = link.push(patience) => push,
+                    () = typing(&mut self.typed) => continue 'news,
+                };
+                match push {
                     Ok(push) if push["type"] == "qr" => {
                         event = push;
                         break;

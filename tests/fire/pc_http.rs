@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::common::http::{Answer, Request, request};
 use super::link::ask;
-use super::pc::{Ending, Next, Pc};
+use super::pc::{Ending, Next, Pc, typing};
 use super::units::Splitter;
 
 impl Pc {
@@ -66,6 +66,7 @@ impl Pc {
         let request = match self.next(event) {
             Next::End(ending) => return Some(ending),
             Next::Wait => return None,
+            Next::Answer(code) => self.claiming("POST", "/answer").json(&json!({"code": code})),
             Next::Redeem(ticket) => self.claiming("POST", "/redeem").json(&json!({"ticket": ticket})),
             Next::Cancel => self.claiming("DELETE", ""),
         };
@@ -73,6 +74,8 @@ impl Pc {
         loop {
             match ask(self.line, &request, self.patience()).await {
                 Some(answer) if answer.status == 204 => return None,
+                // Who mistypes does so until it is over.
+                Some(answer) if answer.json()["code"] == "match_failed" => {}
                 Some(answer) => return self.answered(&answer.json()),
                 None => self.again().await,
             }
@@ -120,7 +123,17 @@ impl Pc {
                 }
             }
             // Comments say that the line is alive; without one for so long it is not.
-            match tokio::time::timeout(self.patience(), stream.read(&mut buffer)).await {
+            let patience = self.patience();
+            let read = tokio::select! {
+                read = tokio::time::timeout(patience, stream.read(&mut buffer)) => read,
+                () = typing(&mut self.typed) => {
+                    if let Some(ending) = self.act(&newest).await {
+                        return Some(ending);
+                    }
+                    continue;
+                }
+            };
+            match read {
                 Ok(Ok(n)) if n > 0 => splitter.push(&buffer[..n]),
                 _ => return None,
             }

@@ -49,7 +49,13 @@ pub(crate) struct Phone<'a> {
     pub(crate) person: &'a Person,
     pub(crate) will: Will,
     pub(crate) screen: watch::Receiver<Shown>,
+    /// Where the PC types: what its person does, looking at this phone.
+    pub(crate) types: watch::Sender<Option<String>>,
     pub(crate) tries: u32,
+    /// It has been told that it has scanned.
+    pub(crate) has_scanned: bool,
+    /// It was told the number, which the PC is to type.
+    pub(crate) shows_number: bool,
 }
 
 enum Scan {
@@ -115,8 +121,13 @@ impl Phone<'_> {
             }
             Will::Deny => self.deny(&mut qr_id, &mut token).await,
             Will::Confirm | Will::Mistype | Will::Repent => {
-                if let Some(digits) = self.sees(|s| s.digits.clone()).await {
-                    self.confirm(&mut qr_id, &mut token, digits).await;
+                let code = if self.shows_number {
+                    self.sees(|s| s.matched.then_some(None)).await
+                } else {
+                    self.sees(|s| s.digits.clone().map(Some)).await
+                };
+                if let Some(code) = code {
+                    self.confirm(&mut qr_id, &mut token, code).await;
                 }
                 if self.will == Will::Repent {
                     self.deny(&mut qr_id, &mut token).await;
@@ -131,8 +142,13 @@ impl Phone<'_> {
             let answer = self.say("POST", &format!("/v1/qr/{qr_id}/scan"), None).await;
             let name = (answer.status != 200).then(|| text(&answer.json()["code"]));
             match (answer.status, name.as_deref()) {
-                (200, _) => return Scan::Token(text(&answer.json()["scan_token"])),
-                (409, Some("already_scanned")) => return Scan::End(PhoneEnd::Beaten),
+                (200, _) => {
+                    self.has_scanned = true;
+                    let answer = answer.json();
+                    self.show_number(answer["match"]["code"].as_str());
+                    return Scan::Token(text(&answer["scan_token"]));
+                }
+                (409, Some("already_scanned")) if !self.has_scanned => return Scan::End(PhoneEnd::Beaten),
                 // It was confirmed by this phone, and rescanned for a copy of a request.
                 (409, Some("already_confirmed")) => return Scan::Token(String::new()),
                 // Whether this phone had any part in it, the outcome says.
@@ -151,15 +167,31 @@ impl Phone<'_> {
         }
     }
 
-    async fn confirm(&mut self, qr_id: &mut String, token: &mut String, digits: String) {
-        let wrong = if digits == "00" { "01" } else { "00" };
+    /// What is made of a number by who types it.
+    fn typed<'a>(&self, digits: &'a str) -> &'a str {
+        match (self.will, digits) {
+            (Will::Mistype, "00") => "01",
+            (Will::Mistype, _) => "00",
+            _ => digits,
+        }
+    }
+
+    fn show_number(&mut self, digits: Option<&str>) {
+        let Some(digits) = digits else { return };
+        self.shows_number = true;
+        if matches!(self.will, Will::Confirm | Will::Mistype | Will::Repent) {
+            let typed = self.typed(digits).to_owned();
+            self.types.send_replace(Some(typed));
+        }
+    }
+
+    /// With the code of the screen, where it is the phone that types.
+    async fn confirm(&mut self, qr_id: &mut String, token: &mut String, code: Option<String>) {
         loop {
-            let typed = if self.will == Will::Mistype {
-                wrong
-            } else {
-                digits.as_str()
-            };
-            let body = json!({"scan_token": token, "code": typed});
+            let mut body = json!({"scan_token": token});
+            if let Some(digits) = &code {
+                body["code"] = json!(self.typed(digits));
+            }
             let answer = self
                 .say("POST", &format!("/v1/qr/{qr_id}/confirm"), Some(body))
                 .await;
@@ -215,7 +247,8 @@ impl Phone<'_> {
                         };
                     }
                 }
-                404 => return PhoneEnd::TooLate,
+                // Told to everybody but the scanner. An end is kept for longer than any line here fails.
+                404 if !self.has_scanned => return PhoneEnd::TooLate,
                 _ => panic!("outcome: {}", answer.text()),
             }
         }

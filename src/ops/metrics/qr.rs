@@ -23,6 +23,16 @@ const STEP_MS: &[u64] = &[
 /// Upper bounds of a push's buckets, milliseconds.
 const PUSH_MS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
 
+/// What an attempt comes to, by a step or by an end.
+const STEPS: [QrState; 6] = [
+    QrState::Scanned,
+    QrState::Confirmed,
+    QrState::Redeemed,
+    QrState::Denied,
+    QrState::Cancelled,
+    QrState::Expired,
+];
+
 /// Every end there is.
 const ENDS: [(QrState, Option<Reason>); 9] = [
     (QrState::Redeemed, None),
@@ -51,8 +61,8 @@ pub struct Qr {
     ended: [Counter; ENDS.len()],
     rotations: Counter,
     refusals: Vec<Counter>,
-    /// To scanned, to confirmed, to redeemed.
-    steps: [Histogram; 3],
+    /// To each of [`STEPS`].
+    steps: [Histogram; STEPS.len()],
     push: Histogram,
 }
 
@@ -85,8 +95,7 @@ impl Qr {
                 .iter()
                 .map(|code| refusals.get_or_create_owned(&[("code", code.name())]))
                 .collect(),
-            steps: ["scanned", "confirmed", "redeemed"]
-                .map(|step| steps.get_or_create_owned(&[("step", step)])),
+            steps: STEPS.map(|to| steps.get_or_create_owned(&[("step", to.name())])),
             push: Histogram::of_ms(PUSH_MS),
         };
         register(registry, &catalog::QR_OPENED, opened);
@@ -118,13 +127,8 @@ impl Qr {
             if let Some(to) = live(change.to) {
                 to.inc();
             }
-            let step = match change.to {
-                QrState::Scanned => Some(0),
-                QrState::Confirmed => Some(1),
-                QrState::Redeemed => Some(2),
-                _ => None,
-            };
-            if let Some(step) = step.and_then(|at: usize| self.steps.get(at)) {
+            let step = STEPS.iter().position(|to| *to == change.to);
+            if let Some(step) = step.and_then(|at| self.steps.get(at)) {
                 step.observe(change.spent_ms);
             }
         } else if change.to == QrState::Waiting {

@@ -1,11 +1,13 @@
 //! R9: of each QR login at most one confirmation and one session, nothing after its end, an answer for everybody who asked;
-//! in [`super::sessions`] the session of who confirmed it, and in [`super::proofs`] its secrets only for who proved the claim.
+//! in [`super::sessions`] the session of who confirmed it, in [`super::losers`] an answer that ends it for everybody else, and
+//! in [`super::proofs`] its secrets only for who proved the claim.
 //!
 //! What is kept is one record for each command, event and secret; logins are put together at the end, since the phone may
 //! be in another file than the PC.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::losers::{Meant, Refused};
 use super::names::{Name, mark};
 use super::report::{Place, Rule};
 use super::state::Pending;
@@ -83,7 +85,7 @@ impl State {
         })
     }
 
-    fn is_final(self) -> bool {
+    pub(super) fn is_final(self) -> bool {
         self >= State::Redeemed
     }
 
@@ -137,6 +139,7 @@ pub(super) struct Session {
 pub(super) struct Logins {
     pub(super) asked: Vec<Asked>,
     pub(super) told: Vec<Told>,
+    pub(super) refused: Vec<Refused>,
     pub(super) sessions: Vec<Session>,
     /// Claims as they were told by the reply to `open`: login, digest, connection.
     pub(super) opened: Vec<(Name, u64, usize)>,
@@ -150,7 +153,7 @@ pub(super) struct Logins {
 
 impl Logins {
     pub(super) fn kept(&self) -> usize {
-        self.asked.len() + self.told.len() + self.seen.len()
+        self.asked.len() + self.told.len() + self.refused.len() + self.seen.len()
     }
 
     /// The first id of a login.
@@ -289,6 +292,16 @@ impl Checker {
                     "{text} asked about a QR login ({op:?}) and was refused without a reason that ends it"
                 )
             });
+        } else if let Some(qr) = qr {
+            self.logins.refused.push(Refused {
+                qr,
+                op,
+                conn,
+                asked_at,
+                at: line.at,
+                place,
+                meant: Meant::by(line.code.as_deref()),
+            });
         }
         if let (Some(qr), Some(state)) = (qr, State::of(line.state.as_deref())) {
             self.logins.told.push(Told {
@@ -354,12 +367,17 @@ impl Checker {
         for (i, told) in self.logins.told.iter().enumerate() {
             by_login.entry(self.logins.first(told.qr)).or_default().push(i);
         }
+        let mut refused: BTreeMap<Name, Vec<usize>> = BTreeMap::new();
+        for (i, it) in self.logins.refused.iter().enumerate() {
+            refused.entry(self.logins.first(it.qr)).or_default().push(i);
+        }
         for (&login, told) in &mut by_login {
             told.sort_by_key(|i| (self.logins.told[*i].at, self.logins.told[*i].place));
             self.check_confirmed(login, told);
             self.check_events(login, told);
             self.check_ends(login, told);
             self.check_scanners(login, told);
+            self.check_losers(login, refused.get(&login).map_or(&[][..], Vec::as_slice), told);
         }
         self.check_signed_in(&by_login);
         self.check_sessions();

@@ -9,6 +9,7 @@ mod counts;
 mod deliveries;
 mod forged;
 mod logins;
+mod losers;
 mod lost;
 mod names;
 mod proofs;
@@ -338,6 +339,7 @@ impl Checker {
             }
         }
         self.quiet_logins(since, place);
+        self.quiet_losers(since, place);
         if line.what.as_deref() == Some("counts") {
             self.quiet_counts(place);
         }
