@@ -5,76 +5,14 @@
 
 mod common;
 
-use std::net::SocketAddr;
-
 use common::TestServer;
-use countersign::config::{Config, Profile};
-use countersign_loadtest::accounts::{self, AccountPlan, Session};
-use countersign_loadtest::clock::{self, MILLI, SECOND};
-use countersign_loadtest::fleet::{Dialect, Pace};
+use common::load::{bench, drive, value, zero};
+use countersign_loadtest::clock::{MILLI, SECOND};
 use countersign_loadtest::history::check::Options;
 use countersign_loadtest::history::read;
 use countersign_loadtest::history::tap::Tap;
-use countersign_loadtest::host::server::Server;
-use countersign_loadtest::metric::Metrics;
-use countersign_loadtest::output::Progress;
 use countersign_loadtest::poll::{self, Mode, PollPlan};
 use countersign_loadtest::qr::{self, QrPlan};
-use countersign_loadtest::room::Stage;
-use countersign_loadtest::target::{Remote, Sources, Target};
-
-fn bench(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
-
-/// Drives a gateway with so many accounts from a thread of its own.
-async fn drive<T: Send + 'static>(
-    addr: SocketAddr,
-    users: usize,
-    scenario: impl FnOnce(&Stage<'_>) -> T + Send + 'static,
-) -> T {
-    let task = tokio::task::spawn_blocking(move || {
-        let target = Target::parse(&format!("ws://{addr}"), Remote::Refused).unwrap();
-        let mut stage = Stage {
-            target: &target,
-            dialect: Dialect::Countersign,
-            sources: Sources::new(&target, 150),
-            pace: Pace {
-                in_flight: 20,
-                per_second: 0.0,
-            },
-            sessions: &[],
-            anonymous: false,
-            server: Some(Server::Pid(std::process::id())),
-            namespace: "default",
-            // Runs on one gateway have accounts of their own.
-            run: u32::try_from(clock::now() & 0xffff_ffff).unwrap(),
-            until: clock::now() + 600 * SECOND,
-            progress: Progress::hidden(),
-        };
-        let plan = AccountPlan {
-            users,
-            at_once: 2,
-            until: stage.until,
-        };
-        let (sessions, _): (Vec<Session>, _) =
-            accounts::make(&target, stage.sources, stage.run, &plan, &stage.progress).unwrap();
-        stage.sessions = &sessions;
-        scenario(&stage)
-    });
-    task.await.unwrap()
-}
-
-fn value(metrics: &Metrics, name: &str) -> f64 {
-    metrics.named(name).unwrap().value.unwrap()
-}
-
-fn zero(metrics: &Metrics, names: &[&str]) {
-    for name in names {
-        let found = value(metrics, name);
-        assert!(found.abs() < 0.5, "{name} is {found}: {metrics:?}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whole_logins_are_accounted_for_and_their_history_holds() {

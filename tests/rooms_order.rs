@@ -112,8 +112,9 @@ async fn what_cannot_be_recovered_whole_is_not_called_recovered() {
         c.rooms.history_bytes = 512 * 1024;
     })
     .await;
-    let mut alice = server.signed_in("alice").await;
-    let mut viewer = server.anonymous().await;
+    let history = History::new();
+    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
+    let mut viewer = server.anonymous().await.record(&history, None);
     let epoch = join(&mut alice, "chat:a").await["epoch"].clone();
     send_round(&mut alice, "alice", 0, 100).await;
 
@@ -195,6 +196,9 @@ async fn what_cannot_be_recovered_whole_is_not_called_recovered() {
     assert_eq!(offsets(&page["messages"]), [oldest]);
     let joined = resume(&mut viewer, "chat:a", &epoch, oldest - 2).await;
     assert_eq!(joined["recovered"], false);
+    drop((alice, viewer));
+    history.quiet(false);
+    history.holds("rooms_order_whole");
     server.stop().await;
 }
 
@@ -206,8 +210,9 @@ async fn a_trimmed_or_forgotten_room_says_so() {
         c.rooms.idle_ms = 50;
     })
     .await;
-    let mut alice = server.signed_in("alice").await;
-    let mut viewer = server.anonymous().await;
+    let history = History::new();
+    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
+    let mut viewer = server.anonymous().await.record(&history, None);
     let epoch = join(&mut alice, "chat:a").await["epoch"].clone();
     send_round(&mut alice, "alice", 0, 12).await;
     let joined = resume(&mut viewer, "chat:a", &epoch, 2).await;
@@ -256,6 +261,9 @@ async fn a_trimmed_or_forgotten_room_says_so() {
         (&json!(false), &json!(0), &json!([]))
     );
     assert_eq!(say(&mut alice, "chat:a", &json!("again")).await, 1);
+    drop((alice, viewer));
+    history.quiet(false);
+    history.holds("rooms_order_forgotten");
     server.stop().await;
 }
 
@@ -273,13 +281,14 @@ async fn a_slow_member_is_told_what_it_missed() {
         c.rooms.history_messages = 5_000;
     })
     .await;
-    let mut alice = server.signed_in("alice").await;
+    let history = History::new();
+    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
     join(&mut alice, "chat:a").await;
-    let mut slow = Client::connect_narrow(server.addr).await;
+    let mut slow = Client::connect_narrow(server.addr).await.record(&history, None);
     join(&mut slow, "chat:a").await;
     let mut receivers = Vec::new();
     for _ in 0..3 {
-        let mut client = server.anonymous().await;
+        let mut client = server.anonymous().await.record(&history, None);
         join(&mut client, "chat:a").await;
         receivers.push(tokio::spawn(read_all(client, TOTAL)));
     }
@@ -317,6 +326,10 @@ async fn a_slow_member_is_told_what_it_missed() {
     slow.ok("ping", json!({})).await;
     assert_eq!(say(&mut alice, "chat:a", &json!("after")).await, TOTAL + 1);
     assert_eq!(offset(&slow.push("message").await), TOTAL + 1);
+    drop(alice);
+    history.quiet(false);
+    let verdict = history.holds("rooms_order_slow");
+    assert_eq!(verdict.summary.gaps, gaps, "{:?}", verdict.summary);
     server.stop().await;
 }
 
@@ -331,11 +344,12 @@ async fn a_member_that_never_reads_is_closed_and_may_come_back() {
         c.rooms.history_messages = 5_000;
     })
     .await;
-    let mut alice = server.signed_in("alice").await;
+    let history = History::new();
+    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
     let epoch = join(&mut alice, "chat:a").await["epoch"].clone();
-    let mut slow = Client::connect_narrow(server.addr).await;
+    let mut slow = Client::connect_narrow(server.addr).await.record(&history, None);
     join(&mut slow, "chat:a").await;
-    let mut witness = server.anonymous().await;
+    let mut witness = server.anonymous().await.record(&history, None);
     join(&mut witness, "chat:a").await;
     let text = "x".repeat(16_000);
     let mut sent = 0;
@@ -359,11 +373,14 @@ async fn a_member_that_never_reads_is_closed_and_may_come_back() {
     let closed = slow.closed.take().unwrap();
     assert_eq!((closed.code, closed.reason.as_str()), (4008, "slow_consumer"));
     assert!(last < sent);
-    let mut back = server.anonymous().await;
+    let mut back = server.anonymous().await.record(&history, None);
     let joined = resume(&mut back, "chat:a", &epoch, sent - 2).await;
     assert_eq!(
         (&joined["recovered"], offsets(&joined["messages"])),
         (&json!(true), vec![sent - 1, sent])
     );
+    drop(alice);
+    history.quiet(false);
+    history.holds("rooms_order_closed");
     server.stop().await;
 }

@@ -193,6 +193,7 @@ mod tests {
             ..Side::default()
         };
         let pair = |void| versus::Pair {
+            first: versus::First::A,
             a: side(3.0, 1),
             b: side(2.0, 0),
             cpu_ratio: 1.5,

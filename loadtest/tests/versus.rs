@@ -119,6 +119,33 @@ fn running_servers_of_two_dialects_are_compared() {
 }
 
 #[test]
+fn sides_take_turns_in_running_first() {
+    let (a, b) = (Fake::start(Fault::None), Fake::start(Fault::None));
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("versus.json");
+    let sides = (running("countersign", a.addr), running("countersign", b.addr));
+    passed(&versus(&sides.0, &sides.1, &["--pairs", "3"], &json));
+    let doc = document(&json);
+    let pairs = doc["result"]["pairs"].as_array().unwrap();
+    let first: Vec<&str> = pairs.iter().map(|pair| pair["first"].as_str().unwrap()).collect();
+    // A noisy machine may void some; then up to twice as many are tried.
+    assert!((3..=6).contains(&first.len()));
+    assert_eq!(first, ["a", "b", "a", "b", "a", "b"][..first.len()]);
+
+    // As the servers saw it, each after a first run that is discarded: A B B A.
+    let of = |side: &'static str, fake: &Fake| fake.begun().into_iter().skip(1).map(move |at| (at, side));
+    let mut runs: Vec<_> = of("a", &a).chain(of("b", &b)).collect();
+    runs.sort();
+    let order: Vec<&str> = runs.iter().map(|(_, side)| *side).collect();
+    let wanted: Vec<&str> = ["a", "b", "b", "a"]
+        .into_iter()
+        .cycle()
+        .take(2 * first.len())
+        .collect();
+    assert_eq!(order, wanted);
+}
+
+#[test]
 fn the_same_gateway_may_be_both_sides() {
     let gateway = Fake::start(Fault::None);
     let dir = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ pub mod events;
 pub mod history;
 pub mod http;
 pub mod ill_mannered;
+pub mod load;
 pub mod program;
 pub mod qr;
 pub mod talk;

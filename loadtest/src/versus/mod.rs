@@ -5,7 +5,7 @@ mod result;
 pub mod serve;
 pub mod spec;
 
-pub use self::result::{Pair, Side, VersusResult};
+pub use self::result::{First, Pair, Side, VersusResult};
 use crate::clock::from_seconds;
 use crate::error::{Error, Result};
 use crate::host::pin;
@@ -54,14 +54,14 @@ pub fn run(load: &RoomPlan, pairs: usize, a: &Stage<'_>, b: &Stage<'_>) -> Resul
             room::run(load, &Stage { run, ..*stage })
         };
         // A B, then B A, and so on.
-        let (of_a, of_b) = if attempt % 2 == 0 {
-            let first = of(a, runs)?;
-            (first, of(b, runs + 1)?)
+        let (first, of_a, of_b) = if attempt % 2 == 0 {
+            let of_a = of(a, runs)?;
+            (First::A, of_a, of(b, runs + 1)?)
         } else {
-            let first = of(b, runs)?;
-            (of(a, runs + 1)?, first)
+            let of_b = of(b, runs)?;
+            (First::B, of(a, runs + 1)?, of_b)
         };
-        let pair = Pair::of((&of_a.result, processors.0), (&of_b.result, processors.1))?;
+        let pair = Pair::of(first, (&of_a.result, processors.0), (&of_b.result, processors.1))?;
         if pair.void.is_none() {
             valid += 1;
             a_pool.pool(&of_a.latency)?;

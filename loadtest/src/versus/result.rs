@@ -37,9 +37,19 @@ pub struct Side {
     pub steal: f64,
 }
 
+/// Which side of a pair ran first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum First {
+    A,
+    B,
+}
+
 /// A run of each, next to each other in time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Pair {
+    /// `a` and `b` in turn, so that what drifts hits both alike.
+    pub first: First,
     pub a: Side,
     pub b: Side,
     /// A divided by B.
@@ -113,10 +123,11 @@ impl Side {
 
 impl Pair {
     /// A pair of results, each with the number of processors its server may use.
-    pub(super) fn of(a: (&RoomResult, usize), b: (&RoomResult, usize)) -> Result<Pair> {
+    pub(super) fn of(first: First, a: (&RoomResult, usize), b: (&RoomResult, usize)) -> Result<Pair> {
         let (a, b) = (Side::of(a.0, a.1)?, Side::of(b.0, b.1)?);
         let p99 = b.latency.p99_us;
         Ok(Pair {
+            first,
             cpu_ratio: a.cpu_us_per_delivery / b.cpu_us_per_delivery,
             throughput_ratio: a.deliveries_per_second / b.deliveries_per_second,
             p99_ratio: (p99 > 0.0 && a.latency.p99_us > 0.0).then(|| a.latency.p99_us / p99),
@@ -292,7 +303,7 @@ mod tests {
     }
 
     fn pair(a: &RoomResult, b: &RoomResult) -> Pair {
-        Pair::of((a, 1), (b, 1)).unwrap()
+        Pair::of(First::A, (a, 1), (b, 1)).unwrap()
     }
 
     #[test]
@@ -332,7 +343,7 @@ mod tests {
             warnings.len() == 1 && warnings[0].starts_with("new LOST 3"),
             "{warnings:?}"
         );
-        assert!(Pair::of((&RoomResult::default(), 1), (&b, 1)).is_err());
+        assert!(Pair::of(First::A, (&RoomResult::default(), 1), (&b, 1)).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use countersign_loadtest::clock::{self, Nanos};
 use countersign_loadtest::engine::upgrade::{accept, header};
 use countersign_protocol::ErrorCode;
 use countersign_protocol::client::{Command, Priority, parse};
@@ -99,6 +100,8 @@ struct Shared {
     upgrades: AtomicU64,
     logins: AtomicU64,
     rooms: Mutex<HashMap<String, Room>>,
+    /// When each room was joined first, on the monotonic clock, in that order.
+    begun: Mutex<Vec<Nanos>>,
 }
 
 /// A running fake; its threads end with the process.
@@ -116,6 +119,7 @@ impl Fake {
             upgrades: AtomicU64::new(0),
             logins: AtomicU64::new(0),
             rooms: Mutex::default(),
+            begun: Mutex::default(),
         });
         let for_clients = shared.clone();
         std::thread::spawn(move || {
@@ -125,6 +129,11 @@ impl Fake {
             }
         });
         Fake { addr, shared }
+    }
+
+    /// When each room was joined first, in that order: a run has rooms of its own.
+    pub(crate) fn begun(&self) -> Vec<Nanos> {
+        self.shared.begun.lock().unwrap().clone()
     }
 
     pub(crate) fn logins(&self) -> u64 {
@@ -282,10 +291,13 @@ fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> 
     match frame.command {
         Command::Join(join) => {
             let name = RoomName::parse(&join.room).ok()?;
-            let room = rooms.entry(name.as_str().to_owned()).or_insert_with(|| Room {
-                // Not from zero: bases must be taken from the reply.
-                offset: 95,
-                ..Room::default()
+            let room = rooms.entry(name.as_str().to_owned()).or_insert_with(|| {
+                shared.begun.lock().unwrap().push(clock::now());
+                Room {
+                    // Not from zero: bases must be taken from the reply.
+                    offset: 95,
+                    ..Room::default()
+                }
             });
             let reply = Joined {
                 room: name.clone(),

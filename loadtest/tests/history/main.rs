@@ -19,6 +19,8 @@ use plant::FAULTS;
 use proptest::prelude::*;
 
 const STEPS: usize = 600;
+/// For a history of more than twenty thousand deliveries.
+const LONG: usize = 20_000;
 
 fn decide(files: &[Vec<Line<'static>>]) -> Verdict {
     let mut checker = Checker::new(Options::default());
@@ -105,6 +107,29 @@ fn a_loser_who_comes_again_is_not_accused() {
         }
     }
     assert!(altered > 0);
+}
+
+/// Rarer than one in ten thousand, among all that is legal.
+#[test]
+fn a_single_loss_among_twenty_thousand_deliveries_is_reported() {
+    for seed in 0..3 {
+        let mut files = history(seed, LONG, 1);
+        let clean = decide(&files);
+        assert!(
+            clean.passed && clean.notes.is_empty(),
+            "seed {seed}: {}",
+            clean.text().join("\n")
+        );
+        assert!(clean.summary.deliveries > 20_000, "{:?}", clean.summary);
+        assert!(plant::drop_single(&mut files, &mut Random::new(seed)));
+        let verdict = decide(&files);
+        assert_eq!(
+            (verdict.summary.deliveries, verdict.violations[&Rule::R5]),
+            (clean.summary.deliveries - 1, 1),
+            "seed {seed}: {}",
+            verdict.text().join("\n")
+        );
+    }
 }
 
 #[test]

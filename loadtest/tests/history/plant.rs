@@ -61,33 +61,27 @@ fn op(file: &[Line<'static>], answer: usize) -> &'static str {
 
 /// Deliveries after which the same stay gets another in order: nothing else happens to it in between.
 fn followed(files: &Files, kind: &str) -> Vec<(usize, usize, usize)> {
-    let mut found = Vec::new();
-    for (f, i) in places(files, |line| line.e == kind) {
-        let file = &files[f];
-        let this = &file[i];
-        let same =
-            |l: &&(usize, &Line<'_>)| l.1.conn == this.conn && (l.1.room == this.room || l.1.e == "close");
-        let next = file
-            .iter()
-            .enumerate()
-            .skip(i + 1)
-            .filter(|(_, l)| l.e != "counts");
-        let next = next.collect::<Vec<_>>();
-        let stay = file[..i]
-            .iter()
-            .rev()
-            .find(|l| l.conn == this.conn && l.room == this.room && l.e != "counts");
-        let within = stay.is_some_and(|l| l.epoch.is_some() || l.e == "message" || l.e == "gap");
-        if let Some((j, l)) = next.iter().find(same)
-            && within
-            && l.e == "message"
-        {
-            found.push((f, i, *j));
-        }
-    }
+    let next = |(f, i): (usize, usize)| Some((f, i, next_of_stay(&files[f], i)?));
+    places(files, |line| line.e == kind)
+        .into_iter()
+        .filter_map(next)
+        .collect()
+}
+
+/// The message that the stay at line `i` gets next, if nothing else happens to it before.
+fn next_of_stay(file: &[Line<'static>], i: usize) -> Option<usize> {
+    let this = &file[i];
+    let stay = file[..i]
+        .iter()
+        .rev()
+        .find(|l| l.conn == this.conn && l.room == this.room && l.e != "counts")?;
+    let within = stay.epoch.is_some() || stay.e == "message" || stay.e == "gap";
+    let next =
+        file.iter().enumerate().skip(i + 1).find(|(_, l)| {
+            l.e != "counts" && l.conn == this.conn && (l.room == this.room || l.e == "close")
+        })?;
     // A stay that has ended may get frames that were on their way, which nobody judges.
-    found.retain(|(f, i, _)| open_at(&files[*f], *i));
-    found
+    (within && next.1.e == "message" && open_at(file, i)).then_some(next.0)
 }
 
 /// Whether the connection is in the room at this line and has not asked to leave.
@@ -102,6 +96,17 @@ fn open_at(file: &[Line<'static>], at: usize) -> bool {
 
 fn drop_one(files: &mut Files, random: &mut Random) -> bool {
     let Some((f, i, _)) = any(&followed(files, "message"), random) else {
+        return false;
+    };
+    files[f].remove(i);
+    true
+}
+
+/// One delivery among all, after which its stay gets another; for histories too long to look at each of them.
+pub(crate) fn drop_single(files: &mut Files, random: &mut Random) -> bool {
+    let all = places(files, |line| line.e == "message");
+    let mut tries = (0..1_000).filter_map(|_| any(&all, random));
+    let Some((f, i)) = tries.find(|(f, i)| next_of_stay(&files[*f], *i).is_some()) else {
         return false;
     };
     files[f].remove(i);

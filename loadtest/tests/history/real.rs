@@ -72,6 +72,8 @@ fn a_clean_run_is_not_accused() {
 fn faults_of_a_gateway_are_reported_by_their_rules() {
     for (fault, rules) in [
         (Fault::Lose(7), &[Rule::R5, Rule::R6][..]),
+        // Acknowledged, and nobody has it.
+        (Fault::LoseAll(7), &[Rule::R5, Rule::R6]),
         (Fault::Repeat(5), &[Rule::R4]),
         (Fault::Swap(6), &[Rule::R3]),
         (Fault::Forge(4), &[Rule::R1, Rule::R2]),
