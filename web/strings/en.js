@@ -81,6 +81,7 @@ export const en = {
     left: (time) => `Valid for ${time}`,
     rotates: (seconds) => `new picture in ${seconds} s`,
     welcome: (name) => `Signed in as ${name}.`,
+    elsewhere: { title: 'Signed in in another window', text: 'This code signed in a copy of this window. To sign in here too, get a new code.' },
     denied: { title: 'Denied', text: 'The phone said no. If that was a slip, start again with a new code.' },
     deniedReasons: {
       match_failed: 'A wrong number was typed three times. Start again with a new code.',

@@ -81,6 +81,7 @@ export const zh = {
     left: (time) => `有效时间 ${time}`,
     rotates: (seconds) => `${seconds} 秒后更换图案`,
     welcome: (name) => `已登录为 ${name}。`,
+    elsewhere: { title: '已在另一个窗口登录', text: '此二维码已让此窗口的副本登录。要在这里也登录，请获取新的二维码。' },
     denied: { title: '已拒绝', text: '手机上选择了拒绝。如果是误操作，请用新的二维码重新开始。' },
     deniedReasons: {
       match_failed: '数字输错了三次。请用新的二维码重新开始。',
