@@ -292,7 +292,7 @@ export class Client extends Emitter {
       } catch (error) {
         if (error.retry || error.code === 'conflict') throw error;
         if (first && error.code === 'invalid_token') this.#session.expire();
-        else return this.#session.end('refused');
+        else return this.#session.end(error.code === 'account_locked' ? 'locked' : 'refused');
       }
     }
   }

@@ -21,6 +21,8 @@ const outcome = new Outcome(client, path('outcome'), { ended, lost, answering })
 const shown = new Result(client);
 account_form(by_id('account-form'), client);
 
+/** An end is shown after this time at the latest, with or without why. */
+const TELLING_MS = 3_000;
 /** What `scan` answered, while it is to be decided. */
 let asked = null;
 /** Raised with every step: an answer to a step that is over changes nothing. */
@@ -32,7 +34,8 @@ client.on('session', (saved, why) => {
   if (!saved) devices.close();
   if (why === 'refreshed') return;
   account(saved);
-  if (!saved && why !== 'signed_out' && going_on) result(text.finals.revoked, { again: text.account.signIn });
+  if (why === 'locked') result(text.refusals.account_locked, { again: text.account.signIn });
+  else if (!saved && why !== 'signed_out' && going_on) result(text.finals.revoked, { again: text.account.signIn });
   else begin(saved);
 });
 by_id('sign-out').addEventListener('click', () => client.logout().catch(() => {}));
@@ -105,9 +108,17 @@ function device_name() {
 }
 
 function ended(end) {
-  if (end.state !== 'redeemed') return result(final_words(end), { onward: end.reason !== 'revoked' });
+  if (end.reason === 'revoked') return revoked(end);
+  if (end.state !== 'redeemed') return result(final_words(end), { onward: true });
   const words = { title: text.confirm.done.title(device_name()), text: text.confirm.done.text };
   return result(words, { kind: 'good', session: end.session, onward: true });
+}
+
+/** This phone's session is over, or its account locked: asked once more, the gateway says which, and the client tells it. */
+async function revoked(end) {
+  const began = turn;
+  await client.request('GET', '/v1/me', undefined, { timeout_ms: TELLING_MS }).catch(() => {});
+  if (began === turn) result(final_words(end));
 }
 
 function lost() {
@@ -153,8 +164,8 @@ function refused(error, error_at) {
   if (error.code === 'already_final') return already_final(error.body);
   if (error.code === 'already_confirmed') return pending();
   if (error.code === 'step_up_required') return decide.ask_password();
-  // The client has told that nobody is signed in, and that has been shown.
-  if (error.status === 401) return undefined;
+  // The client has told that nobody is signed in (any more), and that has been shown.
+  if (error.status === 401 || error.code === 'account_locked') return undefined;
   if (error.code === 'match_required') return asked.match.mode === 'pc_types' ? decide.not_typed() : decide.refuse_number(words);
   if (error.code === 'scan_token_invalid') return result(words, { again: text.confirm.scanAgain });
   if (['not_found', 'already_scanned', 'policy_denied'].includes(error.code)) return result(words);

@@ -44,6 +44,7 @@ files! {
     "client/http.js", "text/javascript; charset=utf-8";
     "client/id.js", "text/javascript; charset=utf-8";
     "client/line.js", "text/javascript; charset=utf-8";
+    "client/lookout.js", "text/javascript; charset=utf-8";
     "client/qr-login.js", "text/javascript; charset=utf-8";
     "client/room.js", "text/javascript; charset=utf-8";
     "client/session.js", "text/javascript; charset=utf-8";

@@ -288,6 +288,17 @@ describe('session', () => {
     assert.deepEqual(last(world.sessions), { session: null, why: 'refused' });
   });
 
+  test('a locked account is told as such, by the socket and by HTTP, and is not asked for again', async () => {
+    const by_socket = await authenticated();
+    await by_socket.socket.refuse('auth', 'account_locked');
+    assert.equal(by_socket.socket.asked('auth'), undefined);
+    const by_http = make_world({ signed_in: true });
+    by_http.answer('/v1/me', { status: 403, body: { code: 'account_locked' } });
+    await refusal(by_http.client.request('GET', '/v1/me'), 'account_locked');
+    assert.equal(by_http.fetched.length, 1);
+    for (const world of [by_socket, by_http]) assert.deepEqual(last(world.sessions), { session: null, why: 'locked' });
+  });
+
   test('an expiring session is renewed on the same socket', async () => {
     const world = await authenticated();
     await world.socket.ok('auth');

@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fresh, start_browser, somebody } from './support/browser.mjs';
 import { eventually, shows } from './support/eventually.mjs';
 import { start_gateway } from './support/gateway.mjs';
+import { start_shell } from './support/shell.mjs';
 import { scan, type_number } from './support/stage.mjs';
 
-const MARKDOWN = readFileSync(new URL('../../docs/qr-login.md', import.meta.url), 'utf8');
+const DOCUMENT = new URL('../../docs/qr-login.md', import.meta.url);
+const MARKDOWN = readFileSync(DOCUMENT, 'utf8');
 const [HTML, FORM] = blocks('html');
 const [SCRIPT, ANSWER] = blocks('js');
 const [POLICY] = blocks('text');
+const [START, SERVE] = blocks('sh');
 const PUBLIC = 'https://login.example';
 
 /** The code blocks of this language, in their order. */
@@ -95,7 +100,7 @@ describe('the page in the document', () => {
   const on = documented('');
 
   test('signs in from another origin, under the policy it names', async () => {
-    assert.ok(SCRIPT.trim().split('\n').length <= 16, 'a short script');
+    assert.equal(SCRIPT.split('\n').filter((line) => line.trim()).length, 10, 'ten lines, as the document says');
     const { at, shop, phone } = await page_and_phone(on);
     await scan(phone, fresh('shopper'), 'Shopper');
     await shows(phone.at('fact-device'), /^Example shop \(browser\)/);
@@ -148,5 +153,42 @@ describe('the page in the document, on an origin that was not allowed', () => {
     await eventually(() => assert.ok(sockets.length >= 2, 'it keeps trying'));
     assert.notEqual(await page.locator('#status').innerText(), 'Scan the code');
     assert.equal(await page.locator('#code').isVisible(), false);
+  });
+});
+
+describe('what the document says to try', () => {
+  const on = { site: {} };
+  let folder;
+  let served;
+
+  before(async () => {
+    on.door = await start_door();
+    folder = mkdtempSync(join(tmpdir(), 'countersign-try-'));
+    mkdirSync(join(folder, 'docs'));
+    cpSync(DOCUMENT, join(folder, 'docs/qr-login.md'));
+    // As printed, but for the ports, which the system picks.
+    const serve = SERVE.replace('http://127.0.0.1:8080', on.door.url).replace('127.0.0.1 8000', '127.0.0.1 0');
+    served = await start_shell(serve, folder, /^Serving HTTP on \S+ port (\d+)/);
+    on.site.url = `http://127.0.0.1:${served.told[1]}`;
+    const [program, args] = START.trim().replace('http://127.0.0.1:8000', on.site.url).split(' -- ');
+    assert.equal(program, 'cargo run --release');
+    on.gateway = await start_gateway('', '', { args: args.split(' '), origin: on.door.url });
+    on.door.to = on.gateway.url;
+    on.browser = await start_browser();
+  });
+  after(async () => {
+    await on.browser?.close();
+    await on.gateway?.stop();
+    await on.door?.stop();
+    await served?.stop();
+    if (folder) rmSync(folder, { recursive: true });
+  });
+
+  test('shows a code, and signs in', async () => {
+    const { at, phone } = await page_and_phone(on);
+    await scan(phone, fresh('trier'), 'Trier');
+    await shows(at('number'), /^\d\d$/);
+    await type_number(phone, await at('number').innerText());
+    await shows(at('status'), 'Signed in as Trier');
   });
 });

@@ -55,6 +55,19 @@ describe('the way changes in the middle', () => {
     forgive();
   });
 
+  test('WebSockets come back, and nobody says so: the page dials again by itself, and keeps the code', async (t) => {
+    const { proxy, pc, forgive } = await behind(on, t, { upgrade: 502 });
+    await goes_by(pc, 'events', LONG_MS);
+    const { qr_id } = await code_of(pc);
+    // It waits 30 s at most between two.
+    proxy.upgrade = 'pass';
+    await goes_by(pc, 'websocket', LONG_MS);
+    assert.equal((await code_of(pc)).qr_id, qr_id);
+    await signs_in(pc, await phone_of(on, pc), 'Dialled');
+    assert.equal(proxy.times(/^POST \/v1\/qr$/), 1);
+    forgive();
+  });
+
   test('up and down and up while the phone decides: one attempt, one claim, signed in', async (t) => {
     const { proxy, pc, forgive } = await behind(on, t, { upgrade: 400, events: 502 });
     await goes_by(pc, 'polling', LONG_MS);

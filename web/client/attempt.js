@@ -62,6 +62,11 @@ export class Attempt extends Emitter {
     return this.signed_in || (this.final && !(this.state === 'redeemed' && this.ticket));
   }
 
+  /** Whoever else has the claim, a copy of this tab, fetched the tokens: none are to come here. */
+  get elsewhere() {
+    return this.state === 'redeemed' && !this.signed_in && !this.ticket;
+  }
+
   /** Where its events are over HTTP, what proves that they may be read, and after which one they go on. */
   over_http() {
     return { path: `/v1/qr/${encodeURIComponent(this.qr_id)}`, claim: this.#claim, after: this.seq || undefined };

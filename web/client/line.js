@@ -1,6 +1,7 @@
 import { Emitter } from './emitter.js';
 import { CountersignError } from './error.js';
 import { read_events } from './events.js';
+import { Lookout } from './lookout.js';
 import * as transport from './transport.js';
 
 const { BOUNDS } = transport;
@@ -34,6 +35,7 @@ export class Line extends Emitter {
   #busy = false;
   #abort = null;
   #streamed = false;
+  #lookout;
   /** @type {'websocket' | 'events' | 'polling' | null} */
   transport = null;
 
@@ -45,12 +47,14 @@ export class Line extends Emitter {
     this.#clock = clock;
     this.#random = random;
     this.#state = transport.begin(clock.now());
+    this.#lookout = new Lookout({ clock, newest: (attempt) => this.#look(attempt) });
   }
 
   /** A QR login is going to be asked for: from here on a way is looked for. */
   want() {
     if (this.#attempt) this.#halt();
     this.#attempt = null;
+    this.#lookout.stop();
     if (this.#wanted) return;
     this.#wanted = true;
     const { up, stood } = this.#state;
@@ -62,6 +66,7 @@ export class Line extends Emitter {
   follow(attempt) {
     this.#attempt = attempt;
     this.#wanted = true;
+    this.#lookout.follow(attempt);
     this.#drive();
   }
 
@@ -70,6 +75,7 @@ export class Line extends Emitter {
     this.#wanted = false;
     this.#attempt = null;
     this.#streamed = false;
+    this.#lookout.stop();
     this.#halt();
     // Of HTTP nothing is seen any more.
     if (this.transport !== 'websocket') this.#prove(null);
@@ -221,8 +227,7 @@ export class Line extends Emitter {
   async #poll(attempt) {
     const turn = this.#begin();
     try {
-      const { path, claim } = attempt.over_http();
-      const frame = whole('qr.watch', await this.#http.request('GET', path, { claim, timeout_ms: POLL_MS }));
+      const frame = await this.#newest(attempt);
       if (turn !== this.#turn) return;
       this.#state = transport.poll_answered(this.#state, this.#clock.now(), this.#random());
       this.#prove('polling');
@@ -235,6 +240,22 @@ export class Line extends Emitter {
       else this.#failed(error);
     } finally {
       this.#end(turn);
+    }
+  }
+
+  /** Its newest event. Takes the watch from nobody. */
+  async #newest(attempt) {
+    const { path, claim } = attempt.over_http();
+    return whole('qr.watch', await this.#http.request('GET', path, { claim, timeout_ms: POLL_MS }));
+  }
+
+  /** The same, whatever the way is, and no word about any way. */
+  async #look(attempt) {
+    try {
+      return await this.#newest(attempt);
+    } catch (error) {
+      if (gone(error) && attempt === this.#attempt) attempt.lost();
+      return null;
     }
   }
 

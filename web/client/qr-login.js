@@ -7,7 +7,8 @@ const RETRY_MS = 1_000;
 /**
  * @typedef {object} QrView what a page has to show
  * @property {'opening'|'waiting'|'scanned'|'confirmed'|'redeemed'|'denied'|'cancelled'|'expired'|'failed'} state the last
- *   five are ends; `failed`: the gateway cannot be reached or gives no code, and it is no use to go on trying
+ *   five are ends; `failed`: the gateway cannot be reached or gives no code, and it is no use to go on trying, or whoever else
+ *   has this code's claim was signed in by it (`redeemed_elsewhere`)
  * @property {string | null} reason of an end, docs/protocol.md section 4.3; of `failed` an error code
  * @property {string | null} picture address of the code as an SVG image, while `waiting`
  * @property {string | null} url what the code says, while `waiting`
@@ -117,8 +118,9 @@ class QrLogin {
   }
 
   #changed() {
-    const { state, reason, final } = this.#attempt;
-    if (final && state !== 'redeemed') {
+    const { state, reason, final, elsewhere } = this.#attempt;
+    if (elsewhere) this.#fail('redeemed_elsewhere');
+    else if (final && state !== 'redeemed') {
       this.#end(state, reason);
       this.client.close();
     } else this.#show();

@@ -83,7 +83,7 @@ export class Session extends Emitter {
     return this.current?.access_token ?? null;
   }
 
-  /** An HTTP call as the signed-in user; renews the token once when it is refused. */
+  /** An HTTP call as the signed-in user; renews the token once when it is refused. A locked account has no sessions any more. */
   async request(method, path, body, { timeout_ms } = {}) {
     for (let first = true; ; first = false) {
       const token = await this.token();
@@ -91,6 +91,7 @@ export class Session extends Emitter {
       try {
         return await this.#http.request(method, path, { body, token, timeout_ms });
       } catch (error) {
+        if (error.code === 'account_locked') this.end('locked');
         if (error.status !== 401) throw error;
         if (first) this.expire();
         else {

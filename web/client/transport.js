@@ -27,6 +27,8 @@ export const BOUNDS = Object.freeze({
   /** After calls that got no answer: doubled with each up to the second one. */
   failed_ms: 500,
   failed_max_ms: 10_000,
+  /** An event that is this late is looked for, and again after this time: see lookout.js. */
+  overdue_ms: 5_000,
 });
 
 /**

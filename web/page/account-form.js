@@ -71,7 +71,7 @@ function in_words(failure) {
   const words = text.account;
   if (failure.code === 'user_exists') return words.exists;
   if (failure.status === 401) return words.wrong;
-  if (failure.status === 403) return words.registrationClosed;
+  if (failure.code === 'registration_closed') return words.registrationClosed;
   if (failure.status === 400 || failure.status === 422 || failure.status === 413) return words.bad(failure.body?.detail);
   if (failure.status === 429) return capital(text.errors.rate_limited(seconds(failure.after_ms)));
   return capital(explain(failure));

@@ -52,8 +52,8 @@ export class Outcome {
         await wait(APART_MS);
       } catch (error) {
         if (turn !== this.#turn) return;
-        // Signed out meanwhile: the client tells that itself.
-        if (error.status === 401) return this.stop();
+        // Signed out meanwhile, or locked: the client tells that itself.
+        if (error.status === 401 || error.code === 'account_locked') return this.stop();
         if (!unheard(error) && error.status !== 429) return this.#end(() => this.#told.lost());
         failures += 1;
         if (unheard(error)) this.#told.answering(false);

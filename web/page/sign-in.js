@@ -151,7 +151,7 @@ export class SignIn {
     this.#show_answer(answers);
     by_id('qr-end').hidden = !end;
     say(by_id('qr-end'), end?.title ?? '');
-    by_id('qr-done').hidden = !(state === 'redeemed' || (state === 'scanned' && attempt.matched));
+    by_id('qr-done').hidden = Boolean(end) || !(state === 'redeemed' || (state === 'scanned' && attempt.matched));
     by_id('qr-busy').hidden = !['opening', 'confirmed'].includes(state);
 
     this.#who(end ? null : attempt?.user);
@@ -190,6 +190,7 @@ export class SignIn {
   /** How it ended badly, in words; null while it goes on or when it went well. */
   #ending() {
     const attempt = this.#attempt;
+    if (attempt?.elsewhere) return { state: attempt.state, ...text.signIn.elsewhere };
     if (!attempt?.final || attempt.state === 'redeemed') return null;
     const words = text.signIn[attempt.state];
     const reasons = text.signIn[`${attempt.state}Reasons`] ?? {};

@@ -45,6 +45,7 @@ export const en = {
     ended: {
       revoked: 'You were signed out: the session was ended elsewhere.',
       refused: 'Your session is over. Sign in again.',
+      locked: 'You were signed out: this account is locked. Ask the people who run this service.',
     },
   },
 
@@ -80,6 +81,7 @@ export const en = {
     left: (time) => `Valid for ${time}`,
     rotates: (seconds) => `new picture in ${seconds} s`,
     welcome: (name) => `Signed in as ${name}.`,
+    elsewhere: { title: 'Signed in in another window', text: 'This code signed in a copy of this window. To sign in here too, get a new code.' },
     denied: { title: 'Denied', text: 'The phone said no. If that was a slip, start again with a new code.' },
     deniedReasons: {
       match_failed: 'A wrong number was typed three times. Start again with a new code.',
@@ -95,6 +97,7 @@ export const en = {
       unconfirmed: 'The phone scanned the code but did not confirm in time. Start again with a new code.',
       unredeemed: 'The confirmation came, but this page could not pick it up in time. Start again with a new code.',
       lost: 'The gateway no longer knows this code. Get a new one.',
+      account_locked: 'The account that confirmed is locked by the people who run this service. Nobody was signed in.',
     },
     failed: { title: 'No code', text: 'The gateway gave no code.' },
     limited: (seconds) => `Too many codes were asked for from here. Try again in ${seconds} s.`,
@@ -206,6 +209,8 @@ export const en = {
     rate_limited: { title: 'Too many tries', text: 'Wait, then try again.' },
     policy_denied: { title: 'Not allowed', text: 'The people who run this service do not allow this account or device '
       + 'to sign in another one.' },
+    account_locked: { title: 'This account is locked', text: 'The people who run this service have locked it. Until they unlock it, '
+      + 'it can sign in nowhere, and no other device with it: ask them.' },
     unauthenticated: { title: 'You are signed out', text: 'Sign in, then go on.' },
     unreachable: { title: 'The gateway did not answer', text: 'Check your connection, then try again.' },
     other: { title: 'That did not work', text: 'Try again. If it stays so, get a new code on the other screen.' },
@@ -262,6 +267,7 @@ export const en = {
     banned: 'you are banned from this room.',
     too_large: 'the message is too long.',
     unauthenticated: 'you are not signed in.',
+    account_locked: 'this account is locked. Ask the people who run this service.',
     not_joined: 'you are not in this room.',
     not_allowed: 'you may not do that here.',
     uncertain: 'the connection was away for too long. It may have arrived or not: look before sending it again.',

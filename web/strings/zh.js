@@ -45,6 +45,7 @@ export const zh = {
     ended: {
       revoked: '您已退出登录：会话已在别处被结束。',
       refused: '您的会话已结束，请重新登录。',
+      locked: '您已退出登录：此账号已被锁定，请联系服务的管理者。',
     },
   },
 
@@ -80,6 +81,7 @@ export const zh = {
     left: (time) => `有效时间 ${time}`,
     rotates: (seconds) => `${seconds} 秒后更换图案`,
     welcome: (name) => `已登录为 ${name}。`,
+    elsewhere: { title: '已在另一个窗口登录', text: '此二维码已让此窗口的副本登录。要在这里也登录，请获取新的二维码。' },
     denied: { title: '已拒绝', text: '手机上选择了拒绝。如果是误操作，请用新的二维码重新开始。' },
     deniedReasons: {
       match_failed: '数字输错了三次。请用新的二维码重新开始。',
@@ -95,6 +97,7 @@ export const zh = {
       unconfirmed: '手机已扫描，但未及时确认。请用新的二维码重新开始。',
       unredeemed: '手机已确认，但此页面未能及时完成登录。请用新的二维码重新开始。',
       lost: '网关已不认识此二维码，请获取新的二维码。',
+      account_locked: '确认的账号已被此服务的管理者锁定，没有任何人登录。',
     },
     failed: { title: '没有二维码', text: '网关没有给出二维码。' },
     limited: (seconds) => `此处请求的二维码过多，请在 ${seconds} 秒后再试。`,
@@ -198,6 +201,7 @@ export const zh = {
     match_failed: { title: '数字不一致', text: '请再看一遍另一个屏幕上的两位数字。' },
     rate_limited: { title: '尝试次数过多', text: '请稍候再试。' },
     policy_denied: { title: '不允许', text: '此服务的管理者不允许此账号或设备登录另一台设备。' },
+    account_locked: { title: '此账号已被锁定', text: '此服务的管理者锁定了它。解锁之前，它无法在任何地方登录，也不能登录其他设备：请联系管理者。' },
     unauthenticated: { title: '您已退出登录', text: '请登录后继续。' },
     unreachable: { title: '网关没有回应', text: '请检查网络连接后再试。' },
     other: { title: '操作未成功', text: '请重试。如果仍然如此，请在另一个屏幕上获取新的二维码。' },
@@ -250,6 +254,7 @@ export const zh = {
     banned: '您已被此房间封禁。',
     too_large: '消息太长。',
     unauthenticated: '您尚未登录。',
+    account_locked: '此账号已被锁定，请联系服务的管理者。',
     not_joined: '您不在此房间。',
     not_allowed: '您不能在此这样做。',
     uncertain: '连接中断太久。消息可能已送达，也可能没有：再次发送前请先查看。',

@@ -20,14 +20,16 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(s
  * Starts a gateway on ports the system picks, otherwise as it comes but for a quick drain.
  * @param {string} [config] further configuration, TOML tables
  * @param {string} [top] fields that stand before all tables
+ * @param {{args?: string[], origin?: string}} [more] arguments of the program; its public origin
  * @returns {Promise<{url: string, operator: string, stop(): Promise<void>, log(): string}>}
  */
-export async function start_gateway(config = '', top = '') {
+export async function start_gateway(config = '', top = '', { args = [], origin } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-test-'));
   const file = join(folder, 'countersign.toml');
   writeFileSync(file, top + DRAIN + config);
   const env = { ...process.env, COUNTERSIGN_LISTEN: '127.0.0.1:0', COUNTERSIGN_OPERATOR_LISTEN: '127.0.0.1:0', COUNTERSIGN_CONFIG: file };
-  const child = spawn(BINARY, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  if (origin) env.COUNTERSIGN_PUBLIC_ORIGIN = origin;
+  const child = spawn(BINARY, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (chunk) => { log += chunk; });
