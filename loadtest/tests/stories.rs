@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use common::lively::{Fault, Lively};
+use common::newcomer::Wrong;
 use common::{stage, target};
 use countersign_loadtest::accounts::Session;
 use countersign_loadtest::churn::{self, ChurnPlan, ChurnResult};
@@ -210,6 +211,10 @@ const CHURN_ZERO: &[&str] = &[
     "disagreed",
     "foreign",
     "malformed",
+    "visitor_told",
+    "visitor_lost",
+    "visitor_duplicated",
+    "visitor_out_of_order",
     "visitor_faults",
     "early",
     "closed",
@@ -263,6 +268,7 @@ fn coming_and_going_is_accounted_for() {
         assert_eq!(result.latency.count, 24);
         assert_eq!(result.loss.expected, result.messages.accepted * MEMBERS as u64);
         assert_eq!(result.messages.delivered, result.loss.expected);
+        assert!(result.visitor_messages.delivered > 0);
         assert!(result.message.count > 0 && result.calm_message.count > 0);
         assert!(result.leak_bytes.is_some() && result.leak_steady_bytes.is_some());
         assert!(result.cpu_us_per_arrival.is_some() && result.cpu_us_per_arrival_net.is_some());
@@ -291,12 +297,94 @@ fn refused_arrivals_are_told_by_reason() {
     zero(&result.metrics(), CHURN_ZERO, &["connect_refused"]);
 }
 
+/// A run in which every fourth who joins, the fourth member and visitors, has its first three messages done wrong.
+/// Stays are far longer than three messages take.
+fn newcomers(wrong: Wrong) -> (ChurnResult, u64) {
+    let (result, planted) = churn(Fault::Newcomer(4, wrong), |plan| {
+        plan.visits = VisitPlan {
+            per_second: 20.0,
+            stay: 2 * SECOND,
+            dropped: 0.5,
+        };
+    });
+    assert_eq!(result.visits.joined, result.visits.due, "nobody joined twice");
+    (result, planted)
+}
+
 #[test]
-fn a_message_that_does_not_reach_the_newest_is_seen() {
-    let (result, planted) = churn(Fault::LoseNewest(2), |plan| plan.visits.stay = 200 * MILLI);
-    assert!(planted > 0);
-    let seen = result.visitor_faults + result.loss.lost;
-    assert!(seen > 0 && seen <= planted, "{seen} of {planted}");
+fn each_message_a_visitor_does_not_get_is_lost() {
+    let (result, planted) = newcomers(Wrong::Lost);
+    // Three of the member that stays, the others of visitors.
+    assert_eq!((result.loss.lost, result.messages.gaps), (3, 1));
+    assert!(planted > 3);
+    assert_eq!(result.visitor_messages.lost, planted - 3);
+    assert_eq!(result.visitor_faults, planted - 3);
+    assert_eq!(result.visitor_messages.told, 0);
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["lost", "members_short", "gaps", "visitor_lost", "visitor_faults"],
+    );
+}
+
+#[test]
+fn what_a_visitor_is_told_by_gap_is_no_loss() {
+    let (result, planted) = newcomers(Wrong::Told);
+    assert!(planted > 3);
+    assert_eq!(
+        (result.messages.told, result.visitor_messages.told),
+        (3, planted - 3)
+    );
+    zero(&result.metrics(), CHURN_ZERO, &["told", "visitor_told"]);
+}
+
+#[test]
+fn what_a_visitor_gets_again_or_late_is_counted_as_that() {
+    let (result, planted) = newcomers(Wrong::Repeated);
+    assert!(planted > 3);
+    assert_eq!(
+        (result.messages.duplicated, result.visitor_messages.duplicated),
+        (3, planted - 3)
+    );
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["duplicated", "visitor_duplicated", "visitor_faults"],
+    );
+    let (result, planted) = newcomers(Wrong::Late);
+    assert!(planted > 1);
+    assert_eq!(
+        (result.messages.out_of_order, result.visitor_messages.out_of_order),
+        (1, planted - 1)
+    );
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["out_of_order", "gaps", "visitor_out_of_order", "visitor_faults"],
+    );
+}
+
+#[test]
+fn the_last_message_before_a_visitor_leaves_is_missed() {
+    // Who joins first after the members; nothing comes after that would show the message skipped.
+    let (result, planted) = churn(Fault::LoseLast(MEMBERS as u64 + 1), |plan| {
+        plan.visits.stay = 2 * SECOND;
+    });
+    assert_eq!(planted, 1);
+    assert!(result.messages.refused.contains_key("muted"));
+    assert_eq!(
+        (
+            result.visitor_messages.lost,
+            result.visitor_faults,
+            result.loss.lost
+        ),
+        (1, 1, 0)
+    );
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["refused", "visitor_lost", "visitor_faults"],
+    );
 }
 
 // --- storm ----------------------------------------------------------------------------------------------

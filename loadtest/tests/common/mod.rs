@@ -7,6 +7,7 @@
 pub(crate) mod desk;
 pub(crate) mod fake;
 pub(crate) mod lively;
+pub(crate) mod newcomer;
 pub(crate) mod relay;
 
 use std::net::SocketAddr;
