@@ -397,6 +397,9 @@ const STORM_ZERO: &[&str] = &[
     "epoch_changed",
     "connect_refused",
     "storm_refused",
+    "storm_waited",
+    "storm_told_when",
+    "storm_wait_max",
     "unsent",
     "refused",
     "unanswered",
@@ -420,7 +423,11 @@ const STORM_ZERO: &[&str] = &[
 ];
 
 fn storm(fault: Fault) -> (StormResult, u64) {
-    let plan = StormPlan {
+    storm_with(fault, |_| ())
+}
+
+fn storm_with(fault: Fault, change: impl FnOnce(&mut StormPlan)) -> (StormResult, u64) {
+    let mut plan = StormPlan {
         rooms: 2,
         per_room: MEMBERS,
         publishers: 1,
@@ -429,6 +436,7 @@ fn storm(fault: Fault) -> (StormResult, u64) {
         body_bytes: 128,
         before: 200 * MILLI,
         away: 400 * MILLI,
+        returns_per_second: 0.0,
         limit: match fault {
             // Those who lack something are never current.
             Fault::LoseAtResume | Fault::Mute => NEVER_SETTLED,
@@ -441,9 +449,12 @@ fn storm(fault: Fault) -> (StormResult, u64) {
             NEVER_SETTLED
         },
     };
+    change(&mut plan);
     on(fault, |stage| storm::run(&plan, stage).unwrap())
 }
 
+/// Connections that are made before the cut.
+const ALL: u64 = 2 * MEMBERS as u64;
 /// Connections that are cut: four of six in each of two rooms.
 const CUT: u64 = 8;
 
@@ -525,8 +536,60 @@ fn a_busy_server_is_come_back_to() {
     zero(
         &result.metrics(),
         STORM_ZERO,
-        &["storm_refused", "connect_refused"],
+        &[
+            "storm_refused",
+            "storm_waited",
+            "storm_told_when",
+            "connect_refused",
+        ],
     );
+}
+
+/// The metrics of [`STORM_ZERO`] that are not, when a server refused those who came back.
+const OVERRUN: &[&str] = &[
+    "storm_refused",
+    "storm_waited",
+    "storm_told_when",
+    "storm_wait_max",
+];
+
+#[test]
+fn who_is_refused_in_the_storm_waits_as_told_and_comes_again() {
+    let (result, planted) = storm(Fault::Overrun(ALL, CUT, Some(1)));
+    assert_eq!(planted, CUT);
+    assert_eq!(result.storm_refused.get("upgrade 503"), Some(&CUT));
+    assert_eq!((result.waits.told, result.waits.untold), (CUT, 0));
+    assert_eq!(result.waits.longest_told, SECOND);
+    assert!((1..=CUT).contains(&result.waits.arrivals));
+    assert_eq!((result.current, result.recovered), (CUT, CUT));
+    let all_current = result.all_current_us.unwrap();
+    assert!(all_current >= 1_400_000.0, "away, then told to wait a second");
+    assert_eq!(result.loss.expected, result.messages.delivered);
+    zero(&result.metrics(), STORM_ZERO, OVERRUN);
+}
+
+#[test]
+fn who_is_refused_without_a_time_waits_ever_longer() {
+    // Four times each, as long as none overtakes another.
+    let (result, planted) = storm(Fault::Overrun(ALL, 4 * CUT, None));
+    assert_eq!(planted, 4 * CUT);
+    assert_eq!(result.storm_refused.get("upgrade 503"), Some(&planted));
+    assert_eq!((result.waits.told, result.waits.untold), (0, planted));
+    assert_eq!(result.current, CUT);
+    // Somebody was refused four times or more: 0.2, 0.4, 0.8 and 1.6 s.
+    let all_current = result.all_current_us.unwrap();
+    assert!(all_current >= 3_400_000.0, "{all_current} µs");
+    zero(&result.metrics(), STORM_ZERO, OVERRUN);
+}
+
+#[test]
+fn who_returns_is_paced_when_that_is_asked_for() {
+    let (result, _) = storm_with(Fault::None, |plan| plan.returns_per_second = 4.0);
+    zero(&result.metrics(), STORM_ZERO, &[]);
+    assert_eq!(result.current, CUT);
+    // The eighth begins seven quarters of a second after the first, less a tenth that may be made up for.
+    let all_current = result.all_current_us.unwrap();
+    assert!(all_current >= 400_000.0 + 1_650_000.0, "{all_current} µs");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     OtherEpoch,
     /// Every n-th upgrade is answered 503 with Retry-After 0.
     Busy(u64),
+    /// The n upgrades after the first so many are answered 503, with a Retry-After of so many seconds or none.
+    Overrun(u64, u64, Option<u64>),
     /// Every n-th join is refused for good.
     Ban(u64),
     /// One of the last two in a room is cut when all others have gone.
@@ -175,9 +177,15 @@ fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream
         state.connections += 1;
         state.connections
     };
-    if matches!(shared.fault, Fault::Busy(n) if connection.is_multiple_of(n)) {
+    let refused = match shared.fault {
+        Fault::Busy(n) => connection.is_multiple_of(n).then_some(Some(0)),
+        Fault::Overrun(first, n, after_s) => (first + 1..=first + n).contains(&connection).then_some(after_s),
+        _ => None,
+    };
+    if let Some(after_s) = refused {
         shared.state.lock().unwrap().planted += 1;
-        let busy = "HTTP/1.1 503 X\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let after = after_s.map_or(String::new(), |s| format!("retry-after: {s}\r\n"));
+        let busy = format!("HTTP/1.1 503 X\r\n{after}content-length: 0\r\nconnection: close\r\n\r\n");
         return out.write_all(busy.as_bytes()).ok();
     }
     let user = header(head, "authorization").and_then(|v| Some(v.strip_prefix("Bearer ")?.to_owned()));
