@@ -6,6 +6,7 @@
 
 pub(crate) mod desk;
 pub(crate) mod fake;
+pub(crate) mod line;
 pub(crate) mod lively;
 pub(crate) mod newcomer;
 pub(crate) mod relay;
