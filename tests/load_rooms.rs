@@ -236,17 +236,28 @@ async fn connections_that_speak_once_and_rest_are_accounted_for() {
         active: true,
         body_bytes: 1_024,
         then_body_bytes: Some(4_096),
+        drain: 30 * SECOND,
         settle: 50 * MILLI,
         quiet: 100 * MILLI,
     };
     let result = drive(server.addr, 50, move |stage| idle::run(&plan, stage).unwrap()).await;
     zero(
         &result.metrics(),
-        &["refused", "lost", "unexpected", "connect_refused", "closed"],
+        &[
+            "refused",
+            "lost",
+            "duplicated",
+            "unexpected",
+            "connect_refused",
+            "closed",
+        ],
     );
     // One message each when it has come, and one more at the end; each goes to the ten of its room.
-    assert_eq!((result.sent, result.accepted), (100, 100));
-    assert_eq!((result.expected, result.delivered), (1_000, 1_000));
+    assert_eq!((result.messages.sent, result.messages.accepted), (100, 100));
+    assert_eq!(
+        (result.messages.expected, result.messages.delivered),
+        (1_000, 1_000)
+    );
     let reached: Vec<usize> = result.stops.iter().map(|s| s.connections).collect();
     assert_eq!(reached, [20, 50]);
     assert_eq!(result.then.map(|s| s.connections), Some(50));

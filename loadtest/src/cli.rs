@@ -109,7 +109,7 @@ pub struct Common {
     #[arg(long, default_value_t = 100)]
     pub connects_in_flight: usize,
     /// New connections per second; 0: no bound. Default 450 (the gateway allows 500), with profile
-    /// `bench` no bound.
+    /// `bench` no bound. Those who come back in a `storm` are bound only when this is given.
     #[arg(long)]
     pub connect_rate: Option<f64>,
     /// Pin all threads of --pid to this processor.

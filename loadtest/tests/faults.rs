@@ -14,6 +14,7 @@ use countersign_loadtest::clock::SECOND;
 use countersign_loadtest::fleet::Dialect;
 use countersign_loadtest::host::server::Server;
 use countersign_loadtest::idle::{self, IdlePlan, Messages};
+use countersign_loadtest::latency::Latency;
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Load, RoomPlan, RoomResult, Stage};
 use countersign_loadtest::target::Target;
@@ -137,15 +138,48 @@ fn disorder_is_counted_and_is_not_loss() {
     otherwise_clean(&result);
 }
 
+/// A planted delay, and with the three digits a histogram has the least that must be found of it.
+const DELAY_MS: u64 = 150;
+const DELAY_US: f64 = 0.999 * 1e3 * DELAY_MS as f64;
+
+/// How many of the latencies hold the planted delay.
+fn delayed(latency: &Latency) -> u64 {
+    let recorded: Vec<(u64, u64)> = serde_json::from_value(serde_json::to_value(latency).unwrap()).unwrap();
+    let held = recorded.iter().filter(|(ns, _)| *ns as f64 >= DELAY_US * 1e3);
+    held.map(|(_, times)| times).sum()
+}
+
+/// The same on a gateway that delays; nothing else is wrong with it.
+fn late(fault: Fault) -> (RoomResult, Latency) {
+    let plan = plan(1, MEMBERS, Load::Paced { per_second: 200.0 });
+    let outcome = on_fake(fault, |stage| room::run(&plan, stage).unwrap());
+    otherwise_clean(&outcome.result);
+    assert_eq!(outcome.result.tally.delivered, outcome.result.expected);
+    assert!(outcome.latency.count() > 50 * MEMBERS as u64);
+    (outcome.result, outcome.latency)
+}
+
 #[test]
-fn delay_is_in_the_latencies() {
-    // Three messages wait for the one three after the first, which is meant three intervals later.
-    let interval_us = 1e6 / 200.0;
-    let mut result = run(Fault::Delay(BASE + 30), |_| ());
-    assert!(result.tally.accepted > 33);
-    assert!(result.latency.max_us >= 3.0 * interval_us * 0.999);
-    result.latency = Default::default();
-    otherwise_clean(&result);
+fn a_delay_of_all_messages_is_in_all_latencies() {
+    let (result, latency) = late(Fault::LateAll(1, DELAY_MS));
+    let (p50, p99) = (result.latency.p50_us, result.latency.p99_us);
+    assert!(p50 >= DELAY_US && p99 >= DELAY_US, "{:?}", result.latency);
+    assert_eq!(delayed(&latency), latency.count());
+}
+
+#[test]
+fn a_delay_of_some_messages_to_one_member_is_in_as_many_latencies() {
+    let (result, latency) = late(Fault::Late(10, DELAY_MS));
+    // Of messages in a row one in ten; more when the tester or the server was late besides.
+    let (affected, planted) = (delayed(&latency), latency.count() / MEMBERS as u64 / 10);
+    assert!(
+        affected >= planted && planted >= 5,
+        "{affected}: {:?}",
+        result.latency
+    );
+    // They are more than one in a hundred of all four members' deliveries.
+    assert!(result.latency.p99_us >= DELAY_US, "{:?}", result.latency);
+    assert!(result.latency.max_us >= result.latency.p99_us);
 }
 
 #[test]

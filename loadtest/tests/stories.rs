@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use common::lively::{Fault, Lively};
+use common::newcomer::Wrong;
 use common::{stage, target};
 use countersign_loadtest::accounts::Session;
 use countersign_loadtest::churn::{self, ChurnPlan, ChurnResult};
@@ -211,6 +212,10 @@ const CHURN_ZERO: &[&str] = &[
     "disagreed",
     "foreign",
     "malformed",
+    "visitor_told",
+    "visitor_lost",
+    "visitor_duplicated",
+    "visitor_out_of_order",
     "visitor_faults",
     "early",
     "closed",
@@ -264,6 +269,7 @@ fn coming_and_going_is_accounted_for() {
         assert_eq!(result.latency.count, 24);
         assert_eq!(result.loss.expected, result.messages.accepted * MEMBERS as u64);
         assert_eq!(result.messages.delivered, result.loss.expected);
+        assert!(result.visitor_messages.delivered > 0);
         assert!(result.message.count > 0 && result.calm_message.count > 0);
         assert!(result.leak_bytes.is_some() && result.leak_steady_bytes.is_some());
         assert!(result.cpu_us_per_arrival.is_some() && result.cpu_us_per_arrival_net.is_some());
@@ -292,12 +298,94 @@ fn refused_arrivals_are_told_by_reason() {
     zero(&result.metrics(), CHURN_ZERO, &["connect_refused"]);
 }
 
+/// A run in which every fourth who joins, the fourth member and visitors, has its first three messages done wrong.
+/// Stays are far longer than three messages take.
+fn newcomers(wrong: Wrong) -> (ChurnResult, u64) {
+    let (result, planted) = churn(Fault::Newcomer(4, wrong), |plan| {
+        plan.visits = VisitPlan {
+            per_second: 20.0,
+            stay: 2 * SECOND,
+            dropped: 0.5,
+        };
+    });
+    assert_eq!(result.visits.joined, result.visits.due, "nobody joined twice");
+    (result, planted)
+}
+
 #[test]
-fn a_message_that_does_not_reach_the_newest_is_seen() {
-    let (result, planted) = churn(Fault::LoseNewest(2), |plan| plan.visits.stay = 200 * MILLI);
-    assert!(planted > 0);
-    let seen = result.visitor_faults + result.loss.lost;
-    assert!(seen > 0 && seen <= planted, "{seen} of {planted}");
+fn each_message_a_visitor_does_not_get_is_lost() {
+    let (result, planted) = newcomers(Wrong::Lost);
+    // Three of the member that stays, the others of visitors.
+    assert_eq!((result.loss.lost, result.messages.gaps), (3, 1));
+    assert!(planted > 3);
+    assert_eq!(result.visitor_messages.lost, planted - 3);
+    assert_eq!(result.visitor_faults, planted - 3);
+    assert_eq!(result.visitor_messages.told, 0);
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["lost", "members_short", "gaps", "visitor_lost", "visitor_faults"],
+    );
+}
+
+#[test]
+fn what_a_visitor_is_told_by_gap_is_no_loss() {
+    let (result, planted) = newcomers(Wrong::Told);
+    assert!(planted > 3);
+    assert_eq!(
+        (result.messages.told, result.visitor_messages.told),
+        (3, planted - 3)
+    );
+    zero(&result.metrics(), CHURN_ZERO, &["told", "visitor_told"]);
+}
+
+#[test]
+fn what_a_visitor_gets_again_or_late_is_counted_as_that() {
+    let (result, planted) = newcomers(Wrong::Repeated);
+    assert!(planted > 3);
+    assert_eq!(
+        (result.messages.duplicated, result.visitor_messages.duplicated),
+        (3, planted - 3)
+    );
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["duplicated", "visitor_duplicated", "visitor_faults"],
+    );
+    let (result, planted) = newcomers(Wrong::Late);
+    assert!(planted > 1);
+    assert_eq!(
+        (result.messages.out_of_order, result.visitor_messages.out_of_order),
+        (1, planted - 1)
+    );
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["out_of_order", "gaps", "visitor_out_of_order", "visitor_faults"],
+    );
+}
+
+#[test]
+fn the_last_message_before_a_visitor_leaves_is_missed() {
+    // Who joins first after the members; nothing comes after that would show the message skipped.
+    let (result, planted) = churn(Fault::LoseLast(MEMBERS as u64 + 1), |plan| {
+        plan.visits.stay = 2 * SECOND;
+    });
+    assert_eq!(planted, 1);
+    assert!(result.messages.refused.contains_key("muted"));
+    assert_eq!(
+        (
+            result.visitor_messages.lost,
+            result.visitor_faults,
+            result.loss.lost
+        ),
+        (1, 1, 0)
+    );
+    zero(
+        &result.metrics(),
+        CHURN_ZERO,
+        &["refused", "visitor_lost", "visitor_faults"],
+    );
 }
 
 // --- storm ----------------------------------------------------------------------------------------------
@@ -310,6 +398,9 @@ const STORM_ZERO: &[&str] = &[
     "epoch_changed",
     "connect_refused",
     "storm_refused",
+    "storm_waited",
+    "storm_told_when",
+    "storm_wait_max",
     "unsent",
     "refused",
     "unanswered",
@@ -333,7 +424,11 @@ const STORM_ZERO: &[&str] = &[
 ];
 
 fn storm(fault: Fault) -> (StormResult, u64) {
-    let plan = StormPlan {
+    storm_with(fault, |_| ())
+}
+
+fn storm_with(fault: Fault, change: impl FnOnce(&mut StormPlan)) -> (StormResult, u64) {
+    let mut plan = StormPlan {
         rooms: 2,
         per_room: MEMBERS,
         publishers: 1,
@@ -342,6 +437,7 @@ fn storm(fault: Fault) -> (StormResult, u64) {
         body_bytes: 128,
         before: 200 * MILLI,
         away: 400 * MILLI,
+        returns_per_second: 0.0,
         limit: match fault {
             // Those who lack something are never current.
             Fault::LoseAtResume | Fault::Mute => NEVER_SETTLED,
@@ -354,9 +450,12 @@ fn storm(fault: Fault) -> (StormResult, u64) {
             NEVER_SETTLED
         },
     };
+    change(&mut plan);
     on(fault, |stage| storm::run(&plan, stage).unwrap())
 }
 
+/// Connections that are made before the cut.
+const ALL: u64 = 2 * MEMBERS as u64;
 /// Connections that are cut: four of six in each of two rooms.
 const CUT: u64 = 8;
 
@@ -438,8 +537,60 @@ fn a_busy_server_is_come_back_to() {
     zero(
         &result.metrics(),
         STORM_ZERO,
-        &["storm_refused", "connect_refused"],
+        &[
+            "storm_refused",
+            "storm_waited",
+            "storm_told_when",
+            "connect_refused",
+        ],
     );
+}
+
+/// The metrics of [`STORM_ZERO`] that are not, when a server refused those who came back.
+const OVERRUN: &[&str] = &[
+    "storm_refused",
+    "storm_waited",
+    "storm_told_when",
+    "storm_wait_max",
+];
+
+#[test]
+fn who_is_refused_in_the_storm_waits_as_told_and_comes_again() {
+    let (result, planted) = storm(Fault::Overrun(ALL, CUT, Some(1)));
+    assert_eq!(planted, CUT);
+    assert_eq!(result.storm_refused.get("upgrade 503"), Some(&CUT));
+    assert_eq!((result.waits.told, result.waits.untold), (CUT, 0));
+    assert_eq!(result.waits.longest_told, SECOND);
+    assert!((1..=CUT).contains(&result.waits.arrivals));
+    assert_eq!((result.current, result.recovered), (CUT, CUT));
+    let all_current = result.all_current_us.unwrap();
+    assert!(all_current >= 1_400_000.0, "away, then told to wait a second");
+    assert_eq!(result.loss.expected, result.messages.delivered);
+    zero(&result.metrics(), STORM_ZERO, OVERRUN);
+}
+
+#[test]
+fn who_is_refused_without_a_time_waits_ever_longer() {
+    // Four times each, as long as none overtakes another.
+    let (result, planted) = storm(Fault::Overrun(ALL, 4 * CUT, None));
+    assert_eq!(planted, 4 * CUT);
+    assert_eq!(result.storm_refused.get("upgrade 503"), Some(&planted));
+    assert_eq!((result.waits.told, result.waits.untold), (0, planted));
+    assert_eq!(result.current, CUT);
+    // Somebody was refused four times or more: 0.2, 0.4, 0.8 and 1.6 s.
+    let all_current = result.all_current_us.unwrap();
+    assert!(all_current >= 3_400_000.0, "{all_current} µs");
+    zero(&result.metrics(), STORM_ZERO, OVERRUN);
+}
+
+#[test]
+fn who_returns_is_paced_when_that_is_asked_for() {
+    let (result, _) = storm_with(Fault::None, |plan| plan.returns_per_second = 4.0);
+    zero(&result.metrics(), STORM_ZERO, &[]);
+    assert_eq!(result.current, CUT);
+    // The eighth begins seven quarters of a second after the first, less a tenth that may be made up for.
+    let all_current = result.all_current_us.unwrap();
+    assert!(all_current >= 400_000.0 + 1_650_000.0, "{all_current} µs");
 }
 
 #[test]

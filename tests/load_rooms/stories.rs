@@ -160,6 +160,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
 async fn all_who_are_cut_at_once_come_back_and_are_current() {
     let server = TestServer::start(bench).await;
     let plan = StormPlan {
+        returns_per_second: 0.0,
         rooms: 2,
         per_room: 8,
         publishers: 1,

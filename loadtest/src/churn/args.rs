@@ -55,7 +55,7 @@ pub struct ChurnArgs {
     /// Visitors before it that are not measured, seconds.
     #[arg(long, default_value_t = 3.0)]
     pub warmup: f64,
-    /// Longest wait for what is under way at the end, seconds.
+    /// Longest wait for what is under way at the end of a stay and of the run, seconds.
     #[arg(long, default_value_t = 15.0)]
     pub drain: f64,
     /// Quiet span before memory is read, at the start and at the end, seconds.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::ChurnPlan;
+use super::visitors::Visitors;
 use crate::clock::{self, Nanos};
 use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
 use crate::latency::Latency;
-use crate::order::{Order, Seen};
 use crate::room::Stage;
 use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard};
@@ -17,7 +17,6 @@ use crate::story::told::{COUNTS_PREFIX, Told};
 use crate::story::visits::Visits;
 use crate::story::{Gathering, Story, count, reason, room_names};
 use crate::wire::MESSAGE_PREFIX;
-use crate::wire::scan::NumberField;
 
 /// Most messages made up for before the sockets have their turn again.
 const CATCH_UP_MAX: usize = 256;
@@ -37,12 +36,10 @@ pub(super) struct Driver<'a> {
     pub lag: Latency,
     /// Members that stay whose connection ended, by how.
     pub ended: BTreeMap<String, u64>,
-    /// Offsets that a visitor saw skipped, again or late between its join and its end.
-    pub visitor_faults: u64,
+    /// Messages to those who come and go.
+    pub visitors: Visitors,
     /// Messages before the reply to a join.
     pub early: u64,
-    visitor_orders: Vec<Option<Order>>,
-    offset: NumberField<9>,
     schedule: Option<Schedule>,
     window: (Nanos, Nanos),
     calm_to: Nanos,
@@ -74,10 +71,8 @@ impl<'a> Driver<'a> {
             churning: Latency::new()?,
             lag: Latency::new()?,
             ended: BTreeMap::new(),
-            visitor_faults: 0,
+            visitors: Visitors::new(plan.visits.slots()),
             early: 0,
-            visitor_orders: vec![None; plan.visits.slots()],
-            offset: NumberField::new(b"\"offset\":"),
             schedule: None,
             window: (0, 0),
             calm_to: 0,
@@ -108,13 +103,13 @@ impl<'a> Driver<'a> {
     }
 
     /// Visitors that are not gone.
-    pub(super) fn visitors(&self) -> usize {
+    pub(super) fn visitors_present(&self) -> usize {
         self.visits.present()
     }
 
     /// Whether all messages are accounted for and all members told how many are there.
     pub(super) fn settled(&self) -> bool {
-        self.visitors() == 0 && self.ledger.settled(|_| true) && self.wrong() == (0, 0)
+        self.visitors_present() == 0 && self.ledger.settled(|_| true) && self.wrong() == (0, 0)
     }
 
     /// Members last told a wrong number of viewers, and of users.
@@ -127,8 +122,8 @@ impl<'a> Driver<'a> {
     }
 
     fn message(&mut self, member: usize, payload: &[u8], at: Nanos) {
-        if self.visits.is_visitor(member) {
-            self.visitor_message(member, payload);
+        if let Some(slot) = self.visits.slot_of(member) {
+            self.visitors.message(slot, payload);
             return;
         }
         let Some(intended_at) = self.ledger.message(member, payload, at) else {
@@ -141,15 +136,24 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// From its join on a visitor sees all messages, in order.
-    fn visitor_message(&mut self, member: usize, payload: &[u8]) {
-        let slot = member - self.plan.members();
-        let offset = self.offset.find(payload);
-        let seen = match (offset, self.visitor_orders.get_mut(slot)) {
-            (Some(offset), Some(Some(order))) => order.observe(offset),
-            _ => Seen::Unclear,
-        };
-        self.visitor_faults += u64::from(seen != Seen::InOrder);
+    fn other(&mut self, member: usize, payload: &[u8]) {
+        if let Some(slot) = self.visits.slot_of(member) {
+            self.visitors.other(slot, payload);
+        } else if payload.starts_with(COUNTS_PREFIX) {
+            self.told.push(member, payload);
+        } else {
+            self.ledger.other(member, payload);
+        }
+    }
+
+    /// Who came goes when its time is over and it has what anybody was told of by then.
+    fn visitors_tick(&mut self, io: &mut Io, now: Nanos) -> Nanos {
+        let (visitors, ledger, first) = (&mut self.visitors, &self.ledger, self.plan.members());
+        let patience = self.plan.drain;
+        self.visits.tick(io, &mut self.arrivals, now, |arrivals, member| {
+            let top = ledger.top(arrivals.room_of(member));
+            visitors.may_go(member - first, top, now, patience)
+        })
     }
 }
 
@@ -165,7 +169,7 @@ impl Story for Driver<'_> {
             self.ledger.send(io, member, due);
         }
         let next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
-        let next = next.min(self.visits.tick(io, &mut self.arrivals, now));
+        let next = next.min(self.visitors_tick(io, now));
         let next = next.min(self.arrivals.begin_due(io, now));
         for (member, why) in self.arrivals.given_up() {
             if self.visits.is_visitor(member) {
@@ -199,19 +203,14 @@ impl Handler for Driver<'_> {
                 if self.told.joined(member, &joined.counts) {
                     self.ledger.joined(member, &joined);
                 } else {
-                    let slot = member - self.plan.members();
-                    self.visitor_orders[slot] = Some(Order::after(joined.offset));
+                    if let Some(slot) = self.visits.slot_of(member) {
+                        self.visitors.joined(slot, joined.offset);
+                    }
                     self.visits.joined(member, at);
                 }
             }
             Heard::Inside if payload.starts_with(MESSAGE_PREFIX) => self.message(member, payload, at),
-            Heard::Inside if self.visits.is_visitor(member) => {}
-            Heard::Inside if payload.starts_with(COUNTS_PREFIX) => {
-                self.told.push(member, payload);
-            }
-            Heard::Inside => {
-                self.ledger.other(member, payload);
-            }
+            Heard::Inside => self.other(member, payload),
             Heard::Early => self.early += 1,
             Heard::Way => {}
         }
@@ -220,8 +219,9 @@ impl Handler for Driver<'_> {
     fn ended(&mut self, _: &mut Io, member: usize, how: Ended) {
         let fate = self.arrivals.ended(member, &how, clock::now());
         let unasked = (fate == Fate::Inside).then(|| reason(&how));
-        if self.visits.is_visitor(member) {
+        if let Some(slot) = self.visits.slot_of(member) {
             if matches!(fate, Fate::Inside | Fate::Left) {
+                self.visitors.ended(slot);
                 self.visits.ended(member, unasked.as_deref());
             }
         } else if let Some(how) = unasked {

@@ -3,12 +3,14 @@
 mod args;
 mod driver;
 mod result;
+mod visitors;
 
 use serde::Serialize;
 
 pub use self::args::{ChurnArgs, command};
 use self::driver::Driver;
 pub use self::result::ChurnResult;
+pub use self::visitors::VisitorTally;
 use crate::clock::{self, MILLI, Nanos, SECOND};
 use crate::engine::Engine;
 use crate::engine::socket::Acks;
@@ -44,7 +46,8 @@ pub struct ChurnPlan {
     pub warmup: Nanos,
     /// The measured span.
     pub window: Nanos,
-    /// Longest wait for what is still under way afterwards, beyond the visitors' stay.
+    /// Longest wait for what is still under way, of a visitor at the end of its stay and of all at the end of the
+    /// run.
     pub drain: Nanos,
     /// Nothing happens for this long before memory is read.
     pub quiet: Nanos,
@@ -62,7 +65,7 @@ impl ChurnPlan {
     }
 
     fn lasts(&self) -> Nanos {
-        2 * self.quiet + self.calm + self.warmup + self.window + self.visits.stay + self.drain + MARGIN
+        2 * self.quiet + self.calm + self.warmup + self.window + self.visits.stay + 2 * self.drain + MARGIN
     }
 }
 
@@ -100,9 +103,11 @@ pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
 
     driver.stop_visits();
     driver.phase(Phase::Draining);
-    let until = clock::now() + plan.visits.stay + plan.drain;
-    drive_until(&mut engine, &mut driver, until, |d, _| d.visitors() == 0)?;
+    // The last who came may wait for a message until then, and have still to be let go.
+    let until = clock::now() + plan.visits.stay + 2 * plan.drain;
+    drive_until(&mut engine, &mut driver, until, |d, _| d.visitors_present() == 0)?;
     driver.stop_messages();
+    let until = until.min(clock::now() + plan.drain);
     drive_until(&mut engine, &mut driver, until, |d, _| d.settled())?;
     driver.phase(Phase::Quiet);
     drive(&mut engine, &mut driver, clock::now() + plan.quiet)?;

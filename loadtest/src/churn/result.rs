@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ChurnPlan;
 use super::driver::Driver;
+use super::visitors::VisitorTally;
 use crate::host::usage::Usage;
 use crate::k6::Wire;
 use crate::latency::Percentiles;
@@ -37,7 +38,8 @@ pub struct ChurnResult {
     /// Messages to the members that stay.
     pub messages: MessageTally,
     pub loss: Loss,
-    /// Offsets that a visitor saw skipped, again or late.
+    /// Messages to visitors, and of these all that were lost, again, late or unclear.
+    pub visitor_messages: VisitorTally,
     pub visitor_faults: u64,
     /// Messages before the reply to a join.
     pub early: u64,
@@ -80,7 +82,7 @@ impl ChurnResult {
         (wire, mut course): (Wire, Option<Course>),
     ) {
         self.members = plan.members() as u64;
-        self.hanging = driver.visitors() as u64;
+        self.hanging = driver.visitors_present() as u64;
         (self.viewers_wrong, self.members_wrong) = driver.wrong();
         self.loss = driver.ledger.settle(|_| true);
         self.messages = driver.ledger.tally;
@@ -93,7 +95,9 @@ impl ChurnResult {
         self.visits = driver.visits.tally;
         self.connect_refused = driver.arrivals.refused().clone();
         self.ended = driver.ended;
-        (self.visitor_faults, self.early) = (driver.visitor_faults, driver.early);
+        self.visitor_messages = driver.visitors.settle();
+        self.visitor_faults = self.visitor_messages.faults();
+        self.early = driver.early;
         let arrivals = self.latency.count;
         self.cpu_us_per_arrival = self.usage.server_us_per(arrivals);
         let calm = self.calm_usage.server_cores().unwrap_or(0.0) * self.usage.seconds * 1e6;
@@ -130,7 +134,12 @@ impl ChurnResult {
         let bytes = |name, value: Option<f64>| Metric::new(name, Unit::Bytes, value);
         let rss = |name, value: Option<u64>| Metric::new(name, Unit::Bytes, value.map(|b| b as f64));
         let sum = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
-        let (l, v, m) = (&self.latency, &self.visits, &self.messages);
+        let (l, v, m, w) = (
+            &self.latency,
+            &self.visits,
+            &self.messages,
+            &self.visitor_messages,
+        );
         let mut all = vec![
             Metric::count("arrivals", v.due),
             Metric::count("arrivals_joined", v.joined),
@@ -171,7 +180,12 @@ impl ChurnResult {
             Metric::count("gaps", m.gaps),
             Metric::count("disagreed", m.disagreed),
             Metric::count("foreign", m.foreign),
-            Metric::count("malformed", m.malformed + self.counts.malformed),
+            Metric::count("malformed", m.malformed + w.malformed + self.counts.malformed),
+            Metric::count("visitor_delivered", w.delivered),
+            Metric::count("visitor_told", w.told),
+            Metric::count("visitor_lost", w.lost),
+            Metric::count("visitor_duplicated", w.duplicated),
+            Metric::count("visitor_out_of_order", w.out_of_order),
             Metric::count("visitor_faults", self.visitor_faults),
             Metric::count("early", self.early),
             us("calm_message_p50", self.calm_message.p50_us),

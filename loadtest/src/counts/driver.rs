@@ -262,7 +262,7 @@ impl Story for Driver<'_> {
         }
         let mut next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
         if let Some(visits) = &mut self.visits {
-            next = next.min(visits.tick(io, &mut self.arrivals, now));
+            next = next.min(visits.tick(io, &mut self.arrivals, now, |_, _| true));
         }
         next = next.min(self.arrivals.begin_due(io, now));
         for (member, why) in self.arrivals.given_up() {

@@ -76,6 +76,8 @@ fn plan(args: &StormArgs) -> Result<StormPlan> {
         body_bytes: args.message_bytes,
         before: span("--before", args.before)?,
         away: span("--away", args.away)?,
+        // What holds without the option is a pace below the gateway's bound, for runs that are not about it.
+        returns_per_second: args.common.connect_rate.unwrap_or(0.0),
         limit: span("--limit", args.limit)?,
         after: span("--after", args.after)?,
         drain: span("--drain", args.drain)?,
@@ -107,4 +109,29 @@ pub fn command(args: &StormArgs) -> Result<Verdict> {
     notes.extend(listed("ended again", &result.ended_again));
     base.trace = std::mem::take(&mut result.trace);
     base.publish("storm", total, (plan, result), &metrics, &notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn all_come_back_at_once_unless_a_rate_is_named() {
+        for (options, expected) in [
+            (&[][..], 0.0),
+            (&["--profile", "bench"], 0.0),
+            (&["--connect-rate", "0"], 0.0),
+            (&["--connect-rate", "450"], 450.0),
+        ] {
+            let line = ["countersign-loadtest", "storm"].iter().chain(options);
+            let Command::Storm(args) = Cli::try_parse_from(line).unwrap().command else {
+                unreachable!("another scenario");
+            };
+            let found = plan(&args).unwrap().returns_per_second;
+            assert!((found - expected).abs() < f64::EPSILON, "{options:?}: {found}");
+        }
+    }
 }

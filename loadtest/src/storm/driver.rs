@@ -6,10 +6,11 @@ use super::StormPlan;
 use crate::clock::{self, MICRO, Nanos};
 use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
+use crate::fleet::Pace;
 use crate::latency::Latency;
 use crate::room::Stage;
 use crate::series::Series;
-use crate::story::arrivals::{Arrivals, Fate, Heard};
+use crate::story::arrivals::{Arrivals, Fate, Heard, Waits};
 use crate::story::ledger::{Chain, Ledger, publisher_of};
 use crate::story::memory::MemoryPeak;
 use crate::story::schedule::Schedule;
@@ -133,6 +134,7 @@ impl<'a> Driver<'a> {
     /// Drops all sockets but those that stay; returns when.
     pub(super) fn cut(&mut self, io: &mut Io) -> Nanos {
         self.refused_before = self.arrivals.refused().clone();
+        self.arrivals.waits = Waits::default();
         self.cut_at = clock::now();
         for member in 0..self.plan.members() {
             if !self.plan.stays(member) {
@@ -147,8 +149,11 @@ impl<'a> Driver<'a> {
 
     /// Lets all who were cut come back from where they were.
     pub(super) fn come_back(&mut self) {
-        // As fast as --connect-rate allows: that many at once is what is asked here.
-        self.arrivals.pace.in_flight = usize::MAX;
+        // That all come at once is what is asked here: the bounds under which they came first are none now.
+        self.arrivals.pace = Pace {
+            in_flight: usize::MAX,
+            per_second: self.plan.returns_per_second,
+        };
         for member in 0..self.plan.members() {
             if self.back[member] == Back::Away {
                 self.arrivals.ask(member, self.ledger.position(member));
@@ -337,6 +342,58 @@ impl Handler for Driver<'_> {
             self.missing += usize::from(self.back[member] == Back::Current);
             self.back[member] = Back::Away;
             self.arrivals.ask(member, self.ledger.position(member));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SECOND;
+    use crate::fleet::Dialect;
+    use crate::output::Progress;
+    use crate::target::{Remote, Sources, Target};
+
+    #[test]
+    fn the_pace_of_the_ramp_does_not_hold_back_who_returns() {
+        let target = Target::parse("ws://127.0.0.1:1", Remote::Refused).unwrap();
+        let stage = Stage {
+            target: &target,
+            dialect: Dialect::Countersign,
+            sources: Sources::new(&target, 150),
+            pace: Pace {
+                in_flight: 1,
+                per_second: 1.0,
+            },
+            sessions: &[],
+            anonymous: true,
+            server: None,
+            namespace: "default",
+            run: 1,
+            until: SECOND,
+            progress: Progress::hidden(),
+        };
+        for rate in [0.0, 7.0] {
+            let plan = StormPlan {
+                rooms: 1,
+                per_room: 3,
+                publishers: 1,
+                stayers: 0,
+                messages_per_second: 1.0,
+                body_bytes: 128,
+                before: 0,
+                away: 0,
+                returns_per_second: rate,
+                limit: SECOND,
+                after: 0,
+                drain: 0,
+            };
+            let mut driver = Driver::new(&plan, &stage).unwrap();
+            assert_eq!(driver.arrivals.pace.in_flight, 1);
+            driver.come_back();
+            let pace = driver.arrivals.pace;
+            assert_eq!(pace.in_flight, usize::MAX);
+            assert!((pace.per_second - rate).abs() < f64::EPSILON, "{pace:?}");
         }
     }
 }

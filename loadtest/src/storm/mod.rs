@@ -39,6 +39,8 @@ pub struct StormPlan {
     pub before: Nanos,
     /// From the cut to the first try to come back.
     pub away: Nanos,
+    /// Most connections begun in a second when they come back; 0: all at once, as it is after a real cut.
+    pub returns_per_second: f64,
     /// Longest time from the cut until all are current.
     pub limit: Nanos,
     /// Messages after all are current.

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::driver::Driver;
+use crate::clock::MICRO;
 use crate::host::usage::Usage;
 use crate::k6::Wire;
 use crate::latency::Percentiles;
 use crate::metric::{Metric, Metrics, Unit};
 use crate::output::files::Trace;
 use crate::series::Course;
+use crate::story::arrivals::Waits;
 use crate::story::ledger::{Loss, MessageTally};
 use crate::story::told::CountsTally;
 
@@ -40,6 +42,8 @@ pub struct StormResult {
     /// Tries told to wait or that failed and were made again, before the cut and in the storm, by what.
     pub connect_refused: BTreeMap<String, u64>,
     pub storm_refused: BTreeMap<String, u64>,
+    /// What those who were refused in the storm were told of when to come again.
+    pub waits: Waits,
     pub messages: MessageTally,
     pub loss: Loss,
     /// Messages before the reply to a join.
@@ -81,6 +85,7 @@ impl StormResult {
         (self.viewers_wrong, self.members_wrong) = driver.wrong();
         self.loss = driver.ledger.settle(|member| driver.counts(member));
         self.storm_refused = driver.storm_refused();
+        self.waits = driver.arrivals.waits;
         self.all_current_us = driver.all_current_us();
         let rejoins = driver.rejoins;
         (self.recovered, self.recovered_false) = (rejoins.recovered, rejoins.broken);
@@ -146,6 +151,9 @@ impl StormResult {
             us("rejoin_p99", self.rejoin.p99_us),
             sum("connect_refused", &self.connect_refused),
             sum("storm_refused", &self.storm_refused),
+            Metric::count("storm_waited", self.waits.arrivals),
+            Metric::count("storm_told_when", self.waits.told),
+            us("storm_wait_max", self.waits.longest_told as f64 / MICRO as f64),
             Metric::count("sent", m.sent),
             Metric::count("unsent", m.unsent),
             Metric::count("accepted", m.accepted),

@@ -12,7 +12,7 @@ use countersign_protocol::error::ErrorReply;
 use countersign_protocol::server::{Hello, Joined};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{count, idle, reason};
 use crate::accounts::Session;
@@ -92,6 +92,18 @@ pub enum Fate {
     Away,
 }
 
+/// Tries that were refused or failed and are made again.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Waits {
+    /// Arrivals that had to wait at least once.
+    pub arrivals: u64,
+    /// Tries after which the server said how long to wait, and those after which the pause grows by itself.
+    pub told: u64,
+    pub untold: u64,
+    /// The longest time that was said, nanoseconds.
+    pub longest_told: Nanos,
+}
+
 /// Who comes, and how far they are.
 pub struct Arrivals<'a> {
     target: &'a Target,
@@ -108,6 +120,8 @@ pub struct Arrivals<'a> {
     inside: usize,
     leaving: usize,
     refused: BTreeMap<String, u64>,
+    /// Since it was last set; may be changed at any time.
+    pub waits: Waits,
     given_up: Vec<(usize, String)>,
     rng: SmallRng,
 }
@@ -137,6 +151,7 @@ impl<'a> Arrivals<'a> {
             inside: 0,
             leaving: 0,
             refused: BTreeMap::new(),
+            waits: Waits::default(),
             given_up: Vec::new(),
             rng: SmallRng::seed_from_u64(rand::random()),
         }
@@ -345,6 +360,10 @@ impl<'a> Arrivals<'a> {
     fn later(&mut self, member: usize, what: &str, after: Option<Nanos>, now: Nanos) {
         count(&mut self.refused, what);
         let guest = &mut self.guests[member];
+        self.waits.arrivals += u64::from(guest.tries == 0);
+        self.waits.told += u64::from(after.is_some());
+        self.waits.untold += u64::from(after.is_none());
+        self.waits.longest_told = self.waits.longest_told.max(after.unwrap_or(0));
         guest.tries = guest.tries.saturating_add(1);
         if guest.tries >= TRIES_MAX {
             self.bar(member, &format!("{what} {TRIES_MAX} times"));

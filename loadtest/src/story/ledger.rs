@@ -354,6 +354,11 @@ impl Ledger {
         })
     }
 
+    /// The newest offset of a room that anybody was told of, by the message, by a join or by an acknowledgement.
+    pub fn top(&self, room: usize) -> u64 {
+        self.rooms.get(room).map_or(0, |r| r.top)
+    }
+
     /// Whether a member has, or was told that it does not have, all that anybody was told of its room.
     pub fn is_current(&self, member: usize) -> bool {
         self.members.get(member).is_some_and(|seat| {

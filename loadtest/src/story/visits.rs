@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::arrivals::Arrivals;
 use super::schedule::Schedule;
 use super::{count, idle};
-use crate::clock::{Nanos, seconds};
+use crate::clock::{MILLI, Nanos, seconds};
 use crate::engine::Io;
 use crate::error::{Error, Result};
 use crate::latency::Latency;
@@ -19,6 +19,8 @@ const SLACK_SECONDS: f64 = 5.0;
 const SLOTS_MIN: f64 = 16.0;
 /// Most arrivals begun before the sockets have their turn again.
 const CATCH_UP_MAX: usize = 64;
+/// Who may not go yet is asked for again after this long.
+const ASK_AGAIN: Nanos = MILLI;
 
 /// How visitors come and go.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -131,13 +133,25 @@ impl Visits {
         member >= self.first && member - self.first < self.visits.len()
     }
 
+    /// The slot of a visitor, which is that of others before and after it; `None` for who is none.
+    pub fn slot_of(&self, member: usize) -> Option<usize> {
+        self.is_visitor(member).then(|| member - self.first)
+    }
+
     /// Visitors that are not gone yet.
     pub fn present(&self) -> usize {
         self.visits.len() - self.free.len()
     }
 
-    /// Lets come and go who is due; returns when the next is.
-    pub fn tick(&mut self, io: &mut Io, arrivals: &mut Arrivals<'_>, now: Nanos) -> Nanos {
+    /// Lets come and go who is due; returns when the next is. `may_go` is asked of each member whose time is
+    /// over until it says so.
+    pub fn tick(
+        &mut self,
+        io: &mut Io,
+        arrivals: &mut Arrivals<'_>,
+        now: Nanos,
+        mut may_go: impl FnMut(&Arrivals<'_>, usize) -> bool,
+    ) -> Nanos {
         for _ in 0..CATCH_UP_MAX {
             let Some((_, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
                 break;
@@ -157,8 +171,13 @@ impl Visits {
                 break;
             }
             self.departures.pop();
-            if self.visits[slot].turn == turn && arrivals.is_inside(self.first + slot) {
+            if self.visits[slot].turn != turn || !arrivals.is_inside(self.first + slot) {
+                continue;
+            }
+            if may_go(arrivals, self.first + slot) {
                 self.depart(io, arrivals, slot);
+            } else {
+                self.departures.push(Reverse((now + ASK_AGAIN, slot, turn)));
             }
         }
         let departure = self.departures.peek().map_or(idle(now), |r| r.0.0);

@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use countersign_loadtest::clock::{self, Nanos};
+use countersign_loadtest::clock::{self, MILLI, Nanos};
 use countersign_loadtest::engine::upgrade::{accept, header};
 use countersign_protocol::ErrorCode;
 use countersign_protocol::client::{Command, Priority, parse};
@@ -22,6 +22,8 @@ use countersign_protocol::server::{
 };
 use serde_json::value::RawValue;
 
+use super::line::Line;
+
 /// What is done wrong, to the second member of each room unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -32,8 +34,10 @@ pub(crate) enum Fault {
     Repeat(u64),
     /// Every n-th message is delivered after the next one.
     Swap(u64),
-    /// The n-th message and the two after it wait for the third after it.
-    Delay(u64),
+    /// Every n-th message is delivered so many milliseconds later, and those behind it wait for it.
+    Late(u64, u64),
+    /// The same to all.
+    LateAll(u64, u64),
     /// Every n-th message is not delivered, and a `gap` says so.
     Shed(u64),
     /// Every n-th message has another sender.
@@ -85,6 +89,7 @@ impl Fault {
 struct Member {
     stream: TcpStream,
     held: Vec<Vec<u8>>,
+    line: Option<Line>,
 }
 
 #[derive(Default)]
@@ -324,6 +329,7 @@ fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> 
             room.members.push(Member {
                 stream: out.try_clone().ok()?,
                 held: Vec::new(),
+                line: None,
             });
             (&mut &*out).write_all(&bytes).ok()
         }
@@ -417,6 +423,20 @@ fn publish(room: &mut Room, fault: Fault, (name, user): (&str, &str), priority: 
     }
     let (fault, whom) = fault.at(room.members.len());
     for (i, member) in room.members.iter_mut().enumerate() {
+        let late = match fault {
+            Fault::Late(n, ms) if i == whom => Some((n, ms)),
+            Fault::LateAll(n, ms) => Some((n, ms)),
+            _ => None,
+        };
+        if let Some((n, ms)) = late {
+            let later = if offset.is_multiple_of(n) { ms } else { 0 };
+            let stream = &member.stream;
+            let line = member
+                .line
+                .get_or_insert_with(|| Line::to(stream.try_clone().unwrap()));
+            line.write(&plain, later * MILLI);
+            continue;
+        }
         let frames = if i == whom {
             planted(member, fault, (name, user), offset, body, &plain)
         } else {
@@ -445,11 +465,6 @@ fn planted(
             Vec::new()
         }
         Fault::Swap(_) => [plain, &member.held.drain(..).flatten().collect::<Vec<u8>>()].concat(),
-        Fault::Delay(n) if (n..n + 3).contains(&offset) => {
-            member.held.push(plain.to_vec());
-            Vec::new()
-        }
-        Fault::Delay(_) => [&member.held.drain(..).flatten().collect::<Vec<u8>>(), plain].concat(),
         Fault::Shed(n) if offset.is_multiple_of(n) => text_frame(&GapPush {
             room: RoomName::parse(name).unwrap(),
             from: offset,

@@ -20,6 +20,8 @@ use countersign_protocol::server::{
 };
 use serde_json::value::RawValue;
 
+use super::newcomer::{Newcomer, Wrong};
+
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -46,18 +48,24 @@ pub(crate) enum Fault {
     OtherEpoch,
     /// Every n-th upgrade is answered 503 with Retry-After 0.
     Busy(u64),
+    /// The n upgrades after the first so many are answered 503, with a Retry-After of so many seconds or none.
+    Overrun(u64, u64, Option<u64>),
     /// Every n-th join is refused for good.
     Ban(u64),
     /// One of the last two in a room is cut when all others have gone.
     CutAnother,
-    /// Every n-th message does not reach the newest member.
-    LoseNewest(u64),
+    /// The first three messages after every n-th join are not as they should be for who joined.
+    Newcomer(u64, Wrong),
+    /// The first message after the n-th join does not reach its room's newest member, and all sends after it are
+    /// refused.
+    LoseLast(u64),
 }
 
 struct Seat {
     connection: u64,
     user: Option<String>,
     stream: TcpStream,
+    newcomer: Newcomer,
 }
 
 #[derive(Default)]
@@ -77,7 +85,6 @@ struct State {
     likes: u64,
     departures: u64,
     joins: u64,
-    sends: u64,
     planted: u64,
 }
 
@@ -170,9 +177,15 @@ fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream
         state.connections += 1;
         state.connections
     };
-    if matches!(shared.fault, Fault::Busy(n) if connection.is_multiple_of(n)) {
+    let refused = match shared.fault {
+        Fault::Busy(n) => connection.is_multiple_of(n).then_some(Some(0)),
+        Fault::Overrun(first, n, after_s) => (first + 1..=first + n).contains(&connection).then_some(after_s),
+        _ => None,
+    };
+    if let Some(after_s) = refused {
         shared.state.lock().unwrap().planted += 1;
-        let busy = "HTTP/1.1 503 X\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let after = after_s.map_or(String::new(), |s| format!("retry-after: {s}\r\n"));
+        let busy = format!("HTTP/1.1 503 X\r\n{after}content-length: 0\r\nconnection: close\r\n\r\n");
         return out.write_all(busy.as_bytes()).ok();
     }
     let user = header(head, "authorization").and_then(|v| Some(v.strip_prefix("Bearer ")?.to_owned()));
@@ -254,7 +267,7 @@ fn command(
             state.joins += 1;
             if matches!(fault, Fault::Ban(n) if state.joins.is_multiple_of(n)) {
                 state.planted += 1;
-                return Some(text_frame(&refusal(frame.id)));
+                return Some(text_frame(&refusal(frame.id, ErrorCode::NotAllowed)));
             }
             let name = RoomName::parse(&join_command.room).ok()?;
             join_command.room = Cow::Owned(name.as_str().to_owned());
@@ -267,6 +280,7 @@ fn command(
                 connection,
                 user: user.map(str::to_owned),
                 stream,
+                newcomer: Newcomer::new(state.joins),
             });
             counts(fault, room, &name);
             Some(Vec::new())
@@ -302,20 +316,31 @@ fn command(
         }
         Command::Send(send) => {
             let user = user?;
-            state.sends += 1;
             let room = state.rooms.get_mut(&*send.room)?;
+            let last = matches!(fault, Fault::LoseLast(n) if state.joins >= n);
+            if last && state.planted > 0 {
+                return Some(text_frame(&refusal(frame.id, ErrorCode::Muted)));
+            }
             room.offset += 1;
             room.history
                 .push((room.offset, user.to_owned(), send.body.to_owned()));
             let bytes = text_frame(&message(&send.room, room.offset, user, send.body));
             let newest = room.seats.len() - 1;
             for (i, seat) in room.seats.iter_mut().enumerate() {
-                if i == newest && matches!(fault, Fault::LoseNewest(n) if state.sends.is_multiple_of(n)) {
+                if i == newest && last {
                     state.planted += 1;
-                } else {
-                    // Whoever is gone is taken out when its thread sees it.
-                    let _ = seat.stream.write_all(&bytes);
+                    continue;
                 }
+                let mut frames = Cow::Borrowed(&bytes);
+                if let Fault::Newcomer(n, wrong) = fault
+                    && let Some((instead, planted)) =
+                        seat.newcomer.planted(n, wrong, (&send.room, room.offset), &bytes)
+                {
+                    state.planted += planted;
+                    frames = Cow::Owned(instead);
+                }
+                // Whoever is gone is taken out when its thread sees it.
+                let _ = seat.stream.write_all(&frames);
             }
             let sent = Sent {
                 offset: Some(room.offset),
@@ -328,10 +353,10 @@ fn command(
     }
 }
 
-fn refusal(id: u64) -> ErrorReply {
+fn refusal(id: u64, code: ErrorCode) -> ErrorReply {
     ErrorReply {
         id: Some(id),
-        code: ErrorCode::NotAllowed,
+        code,
         message: "no".to_owned(),
         retry: false,
         after_ms: None,

@@ -6,7 +6,9 @@
 
 pub(crate) mod desk;
 pub(crate) mod fake;
+pub(crate) mod line;
 pub(crate) mod lively;
+pub(crate) mod newcomer;
 pub(crate) mod relay;
 
 use std::net::SocketAddr;
