@@ -182,7 +182,7 @@ mod tests {
             (ended("denied", "user"), vec![denied.clone(), forgot.clone()]),
             (
                 ended("expired", "idle"),
-                vec![(Will::Confirm, PhoneEnd::Beaten), late.clone()],
+                vec![(Will::Confirm, PhoneEnd::Beaten), late],
             ),
             // Another end than the PC was told, or one that this person cannot have brought about.
             (ended("expired", "unconfirmed"), vec![denied.clone()]),
