@@ -1,11 +1,13 @@
 //! From the command line to a scenario and from its result to the outputs.
 
+mod history;
 mod watched;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use self::history::with_history;
 use self::watched::Watched;
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
@@ -360,22 +362,6 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     };
     let both = (plan, outcome.result);
     base.publish("room", total, both, &metrics, &notes)
-}
-
-/// Makes a plan one whose history is recorded, or refuses.
-fn with_history(plan: &mut RoomPlan, common: &Common, workers: usize) -> Result<()> {
-    if common.protocol != Dialect::Countersign {
-        return Err(Error::Usage(
-            "--history needs --protocol countersign: others authenticate nobody".to_owned(),
-        ));
-    }
-    if workers > 1 {
-        return Err(Error::Usage(
-            "--history: several --workers would each need a file; leave one of the two out".to_owned(),
-        ));
-    }
-    (plan.check, plan.decode_every) = (true, 1);
-    Ok(())
 }
 
 fn ratio(args: &RatioArgs) -> Result<Verdict> {
