@@ -16,6 +16,7 @@
 
 mod baseline;
 mod callgrind;
+mod compare;
 mod options;
 mod paths;
 mod report;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use baseline::Baseline;
+use compare::Compared;
 use options::{Mode, Options};
 use paths::Path;
 
@@ -130,13 +132,21 @@ fn bench(options: &Options) -> ExitCode {
                 return ExitCode::from(2);
             }
         };
-        let line = report::Line::new(&path, &counts, &known);
+        let line = report::Line {
+            name: path.name,
+            unit: path.unit,
+            units: path.units,
+            compared: Compared::new(path.name, &counts, &known),
+        };
         line.print();
         lines.push(line);
     }
     if options.update {
         let names: Vec<_> = paths::all().into_iter().map(|path| path.name).collect();
-        let updated = known.updated(made_with, lines.iter().map(|line| (line.name, line.instructions)));
+        let updated = known.updated(
+            made_with,
+            lines.iter().map(|line| (line.name, line.compared.instructions)),
+        );
         updated.without_all_but(&names).write(&file()).unwrap();
         println!("\nwritten to benches/baseline.toml");
         return ExitCode::SUCCESS;

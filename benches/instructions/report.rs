@@ -2,29 +2,15 @@
 
 use std::process::ExitCode;
 
-use crate::baseline::Baseline;
-use crate::paths::Path;
+use crate::compare::{Compared, Verdict};
 
 /// One path, counted.
 pub struct Line {
     pub name: &'static str,
-    /// Median of the runs.
-    pub instructions: u64,
-    unit: &'static str,
-    units: u64,
-    /// Largest less smallest of the runs.
-    spread: u64,
-    baseline: Option<u64>,
-    tolerance_percent: f64,
-}
-
-/// How a path stands to its baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Same,
-    More,
-    Less,
-    New,
+    /// What the instructions are divided by, and how many of it one run has.
+    pub unit: &'static str,
+    pub units: u64,
+    pub compared: Compared,
 }
 
 /// Prints what the columns are.
@@ -36,38 +22,10 @@ pub fn heading() {
 }
 
 impl Line {
-    /// `counts` are sorted, and there is at least one.
-    pub fn new(path: &Path, counts: &[u64], known: &Baseline) -> Self {
-        let (first, last) = (counts.first().copied(), counts.last().copied());
-        Self {
-            name: path.name,
-            instructions: counts.get(counts.len() / 2).copied().unwrap_or_default(),
-            unit: path.unit,
-            units: path.units,
-            spread: last.unwrap_or_default() - first.unwrap_or_default(),
-            baseline: known.paths.get(path.name).map(|entry| entry.instructions),
-            tolerance_percent: known.tolerance_percent(path.name),
-        }
-    }
-
-    /// In percent of the baseline.
-    fn change(&self) -> Option<f64> {
-        let baseline = self.baseline.filter(|n| *n > 0)?;
-        Some((self.instructions as f64 / baseline as f64 - 1.0) * 100.0)
-    }
-
-    fn verdict(&self) -> Verdict {
-        match self.change() {
-            None => Verdict::New,
-            Some(percent) if percent > self.tolerance_percent => Verdict::More,
-            Some(percent) if percent < -self.tolerance_percent => Verdict::Less,
-            Some(_) => Verdict::Same,
-        }
-    }
-
     /// Prints the line.
     pub fn print(&self) {
-        let mark = match self.verdict() {
+        let compared = &self.compared;
+        let mark = match compared.verdict() {
             Verdict::Same => "",
             Verdict::More => "  MORE",
             Verdict::Less => "  LESS",
@@ -76,26 +34,30 @@ impl Line {
         println!(
             "{:<28} {:>12} {:>10.1} {:<11} {:>12} {:>9} {:>7.2}%{mark}",
             self.name,
-            self.instructions,
-            self.instructions as f64 / self.units as f64,
+            compared.instructions,
+            compared.instructions as f64 / self.units as f64,
             self.unit,
-            self.baseline.map_or("-".into(), |n| n.to_string()),
-            self.change().map_or("-".into(), |p| format!("{p:+.2}%")),
-            self.spread as f64 / self.instructions as f64 * 100.0,
+            compared.baseline.map_or("-".into(), |n| n.to_string()),
+            compared.change().map_or("-".into(), |p| format!("{p:+.2}%")),
+            compared.spread as f64 / compared.instructions as f64 * 100.0,
         );
     }
 }
 
-/// Says what is beyond its tolerance. Less is as wrong as more: the next loss would hide in the gain.
+/// Says what is beyond its tolerance; a failure when anything is.
 pub fn verdict(lines: &[Line]) -> ExitCode {
     let mut beyond = 0;
     println!();
-    for line in lines.iter().filter(|line| line.verdict() != Verdict::Same) {
+    for line in lines {
+        let compared = &line.compared;
+        if compared.verdict() == Verdict::Same {
+            continue;
+        }
         beyond += 1;
-        match line.change() {
+        match compared.change() {
             Some(percent) => println!(
                 "{}: {percent:+.2} %, and {} % is tolerated",
-                line.name, line.tolerance_percent
+                line.name, compared.tolerance_percent
             ),
             None => println!("{}: has no baseline", line.name),
         }
