@@ -36,7 +36,7 @@ mod taint;
 mod units;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use attempt::{Setting, carry_out};
@@ -106,8 +106,15 @@ async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> BTreeMap
     endings
 }
 
-/// Each test counts the descriptors of the process, so it has the process to itself.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Each test counts the descriptors of the process, so it has the process to itself. A test that waits for its turn has
+/// none: its runtime is made when it has it.
+fn alone(test: impl Future<Output = ()>) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test);
+}
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -152,9 +159,12 @@ async fn all_is_over(server: &TestServer, descriptors_before: usize) {
 }
 
 /// Threat 8 of `SECURITY.md`: claim, ticket and tokens are told in one stream each, of all that are recorded.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_the_pcs_alone_is_in_one_stream() {
-    let _alone = ALONE.lock().await;
+#[test]
+fn what_is_the_pcs_alone_is_in_one_stream() {
+    alone(one_stream());
+}
+
+async fn one_stream() {
     let server = TestServer::start(watchful).await;
     for over in WAYS {
         taint::only_one_stream(&server, over).await;
@@ -163,9 +173,12 @@ async fn what_is_the_pcs_alone_is_in_one_stream() {
 }
 
 /// One line, one fault, at every place there is: the sign-in succeeds all the same.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_single_fault_anywhere_costs_nothing() {
-    let _alone = ALONE.lock().await;
+#[test]
+fn a_single_fault_anywhere_costs_nothing() {
+    alone(single_faults());
+}
+
+async fn single_faults() {
     let server = Arc::new(TestServer::start(watchful).await);
     server.user("warm").await;
     let before = descriptors();
@@ -233,7 +246,6 @@ async fn a_single_fault_anywhere_costs_nothing() {
 
 /// Every line fails again and again, people change their minds, times run out.
 async fn storm(attempts: u64, typist: MatchMode) {
-    let _alone = ALONE.lock().await;
     let seed = seed();
     println!("COUNTERSIGN_TEST_SEED={seed}, {attempts} attempts, {typist:?}");
     let config = |config: &mut Config| {
@@ -293,20 +305,20 @@ fn setting(seed: &Rng, name: u64, typist: MatchMode) -> Setting {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_on_the_lines_both_sides_know_the_end() {
-    storm(300, MatchMode::PhoneTypes).await;
+#[test]
+fn whatever_happens_on_the_lines_both_sides_know_the_end() {
+    alone(storm(300, MatchMode::PhoneTypes));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_both_sides_know_the_end_where_the_pc_types() {
-    storm(150, MatchMode::PcTypes).await;
+#[test]
+fn whatever_happens_both_sides_know_the_end_where_the_pc_types() {
+    alone(storm(150, MatchMode::PcTypes));
 }
 
 /// By `make soak`: `COUNTERSIGN_SOAK` times as many.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[test]
 #[ignore = "long: make soak"]
-async fn soak_thousands_of_attempts() {
-    storm(300 * common::soak(), MatchMode::PhoneTypes).await;
-    storm(150 * common::soak(), MatchMode::PcTypes).await;
+fn soak_thousands_of_attempts() {
+    alone(storm(300 * common::soak(), MatchMode::PhoneTypes));
+    alone(storm(150 * common::soak(), MatchMode::PcTypes));
 }
