@@ -5,21 +5,14 @@
 mod common;
 
 use common::TestServer;
-use countersign::config::{Config, Profile};
-use countersign_loadtest::accounts::{self, AccountPlan};
+use common::load::{bench, drive};
 use countersign_loadtest::clock::{self, MILLI, SECOND};
-use countersign_loadtest::fleet::{Dialect, Pace};
 use countersign_loadtest::host::metrics::{Reader, TICK};
 use countersign_loadtest::host::process::{CpuSource, resident_bytes_nearly};
 use countersign_loadtest::host::server::Server;
-use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Load, Records, RoomPlan, Stage, Variant};
 use countersign_loadtest::series::Series;
-use countersign_loadtest::target::{Remote, Sources, Target};
-
-fn bench(config: &mut Config) {
-    config.limits_profile = Profile::Bench;
-}
+use countersign_loadtest::target::{Remote, Target};
 
 /// Keeps a processor busy for so long, by its own time.
 fn work(span: u64) {
@@ -68,33 +61,12 @@ async fn a_room_is_measured_by_the_gateways_own_metrics() {
     let server = TestServer::start(bench).await;
     let url = format!("http://{}/metrics", server.operator);
     let addr = server.addr;
-    let task = tokio::task::spawn_blocking(move || {
+    let outcome = drive(addr, 2, move |stage| {
         let reader = Reader::start(Target::metrics(&url, Remote::Refused).unwrap()).unwrap();
-        let target = Target::parse(&format!("ws://{addr}"), Remote::Refused).unwrap();
-        let mut stage = Stage {
-            target: &target,
-            dialect: Dialect::Countersign,
-            sources: Sources::new(&target, 150),
-            pace: Pace {
-                in_flight: 20,
-                per_second: 0.0,
-            },
-            sessions: &[],
-            anonymous: false,
+        let stage = Stage {
             server: Some(Server::Metrics(&reader)),
-            namespace: "default",
-            run: 7,
-            until: clock::now() + 600 * SECOND,
-            progress: Progress::hidden(),
+            ..*stage
         };
-        let plan = AccountPlan {
-            users: 2,
-            at_once: 2,
-            until: stage.until,
-        };
-        let (sessions, _) =
-            accounts::make(&target, stage.sources, stage.run, &plan, &stage.progress).unwrap();
-        stage.sessions = &sessions;
         let load = Load::InFlight { messages: 8 };
         let plan = RoomPlan {
             rooms: 1,
@@ -115,8 +87,8 @@ async fn a_room_is_measured_by_the_gateways_own_metrics() {
             tap: None,
         };
         room::recorded(&plan, &stage, records).unwrap()
-    });
-    let outcome = task.await.unwrap();
+    })
+    .await;
     let (result, course) = (outcome.result, outcome.course.unwrap());
     assert_eq!((result.lost, result.members_short, result.unanswered), (0, 0, 0));
     assert!(result.tally.delivered > 0 && result.tally.delivered == result.expected);

@@ -1,4 +1,4 @@
-//! How a side ends: PCs that still wait cancel their logins, as people who go away do. What is left to itself would
+//! How a side ends: PCs that still wait cancel their logins. What is left to itself would
 //! rotate and expire while the next side is measured, at its expense. (A login is forgotten 60 s after its end.)
 
 use countersign_protocol::client::QrCancel;
