@@ -174,7 +174,10 @@ async fn qr_login(addr: SocketAddr, secrets: &mut Secrets, phone: &Person, devic
 /// Secrets in every place where they do not work: refused, and not printed on the way.
 async fn failures(addr: SocketAddr, secrets: &mut Secrets, person: &Person) {
     let token = person.tokens.access_token.clone();
-    let tampered = format!("{}x{}", &token[..token.len() - 3], &token[token.len() - 2..]);
+    // Another character in the signature's place, whatever stood there.
+    let (before, changed) = token.split_at(token.len() - 3);
+    let other = if changed.starts_with('x') { 'y' } else { 'x' };
+    let tampered = format!("{before}{other}{}", &changed[1..]);
     secrets.keep_text("tampered token", &tampered);
     secrets.keep_text("wrong password", "NotThePassword-Hh31");
     let login =
