@@ -1,5 +1,7 @@
 //! WebSocket frame headers (RFC 6455 §5.2) and the two envelopes of JSON around them.
 
+use std::io::Write;
+
 use serde::Serialize;
 
 use crate::close::CloseCode;
@@ -135,12 +137,20 @@ pub fn text_frame_of<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
 
 /// JSON behind room for the header that a frame of `bytes` bytes has, moved only when it turns out to have another.
 fn framed<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    framed_by(bytes, |out| {
+        let at = out.len();
+        if serde_json::to_writer(&mut *out, value).is_err() {
+            out.truncate(at);
+            out.extend_from_slice(b"{}");
+        }
+    })
+}
+
+fn framed_by(bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let room = if bytes <= SHORT_BYTES_MAX { 2 } else { 4 };
     let mut out = Vec::with_capacity(bytes);
     out.resize(room, 0);
-    if serde_json::to_writer(&mut out, value).is_err() {
-        return json_frame(b"{}");
-    }
+    write(&mut out);
     let payload = out.len() - room;
     let text = 0x80 | Opcode::Text as u8;
     match (out.as_mut_slice(), u8::try_from(payload), u16::try_from(payload)) {
@@ -194,15 +204,27 @@ pub fn ok_json<T: Serialize>(id: u64, body: &T) -> Vec<u8> {
     numbered_json(id, "ok", body)
 }
 
+/// The frame of [`ok_json`], written in place if it is short, as most answers are.
+pub fn ok_frame<T: Serialize>(id: u64, body: &T) -> Vec<u8> {
+    framed_by(SHORT_BYTES_MAX, |out| numbered(out, id, "ok", body))
+}
+
 /// The JSON of a command as a client sends it: `{"id":…,"type":…,` and then the fields of `body`.
 pub fn command_json<T: Serialize>(id: u64, kind: &str, body: &T) -> Vec<u8> {
     numbered_json(id, kind, body)
 }
 
 fn numbered_json<T: Serialize>(id: u64, kind: &str, body: &T) -> Vec<u8> {
-    let mut out = format!("{{\"id\":{id},\"type\":\"{kind}\"").into_bytes();
+    let mut out = Vec::with_capacity(SHORT_BYTES_MAX);
+    numbered(&mut out, id, kind, body);
+    out
+}
+
+fn numbered<T: Serialize>(out: &mut Vec<u8>, id: u64, kind: &str, body: &T) {
+    // A vector takes everything.
+    let _ = write!(out, "{{\"id\":{id},\"type\":\"{kind}\"");
     let at = out.len();
-    let written = serde_json::to_writer(&mut out, body).is_ok();
+    let written = serde_json::to_writer(&mut *out, body).is_ok();
     match out.get_mut(at..) {
         Some([b'{', b'}']) => {
             out.truncate(at);
@@ -214,7 +236,6 @@ fn numbered_json<T: Serialize>(id: u64, kind: &str, body: &T) -> Vec<u8> {
             out.push(b'}');
         }
     }
-    out
 }
 
 /// JSON of one of this crate's values; they all serialise, so the fallback is never seen.
@@ -267,6 +288,21 @@ mod tests {
                 assert_eq!(text_frame_of(&text, expected), right, "{payload}, not {expected}");
             }
         }
+    }
+
+    #[test]
+    fn an_answers_frame_is_its_json_framed_at_any_length() {
+        #[derive(Serialize)]
+        struct Value {
+            text: String,
+        }
+        for text in [0, 60, 80, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 120, 70_000] {
+            let value = Value { text: "x".repeat(text) };
+            for id in [0, 7, u64::MAX] {
+                assert_eq!(ok_frame(id, &value), json_frame(&ok_json(id, &value)), "{text}");
+            }
+        }
+        assert_eq!(ok_frame(3, &()), json_frame(br#"{"id":3,"type":"ok"}"#), "what has no fields");
     }
 
     #[test]

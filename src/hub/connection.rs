@@ -226,6 +226,13 @@ impl Connection {
             .cloned()
     }
 
+    /// The same for a name as a client wrote it, namespace included: a room it is in is found without reading the name.
+    pub fn subscription_named(&self, text: &str) -> Option<Arc<Subscription>> {
+        let local = self.local.lock();
+        let found = local.rooms.iter().find(|s| s.room.name().as_str() == text);
+        found.cloned()
+    }
+
     /// How many rooms.
     pub fn subscription_count(&self) -> usize {
         self.local.lock().rooms.len()

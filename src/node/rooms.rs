@@ -54,13 +54,24 @@ impl Node {
         read: impl FnOnce(&Namespace) -> T,
     ) -> Result<(RoomName, T), Refusal> {
         let room = RoomName::parse(text).map_err(|e| Refusal::bad_request(e.to_string()))?;
+        let taken = self.in_namespace(&room, read)?;
+        Ok((room, taken))
+    }
+
+    /// What `read` takes from a room's namespace.
+    fn in_namespace<T>(&self, room: &RoomName, read: impl FnOnce(&Namespace) -> T) -> Result<T, Refusal> {
         match self.config().namespaces.get(room.namespace()).map(read) {
-            Some(taken) => Ok((room, taken)),
+            Some(taken) => Ok(taken),
             None => Err(Refusal::new(ErrorCode::NotFound, "no such namespace")),
         }
     }
 
     fn joined(&self, connection: &Connection, text: &str) -> Result<(RoomName, Arc<Subscription>), Refusal> {
+        if let Some(subscription) = connection.subscription_named(text) {
+            let room = subscription.room.name().clone();
+            self.in_namespace(&room, |_| ())?;
+            return Ok((room, subscription));
+        }
         let (room, ()) = self.parse_room(text, |_| ())?;
         match connection.subscription(&room) {
             Some(subscription) => Ok((room, subscription)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_protocol::client::{Command, Empty, Frame};
-use countersign_protocol::codec::{json, json_frame, ok_json};
+use countersign_protocol::codec::{json, ok_frame, ok_json};
 use countersign_protocol::{CloseCode, ErrorCode, RoomName};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -122,7 +122,7 @@ impl Call {
 
     /// The frame of an answer that has to stand in its place among pushes.
     fn ok_frame<T: serde::Serialize>(&self, fields: &T) -> Bytes {
-        json_frame(&ok_json(self.id, fields)).into()
+        ok_frame(self.id, fields).into()
     }
 }
 

@@ -13,14 +13,17 @@ use crate::hub::Charge;
 use crate::node::{Message, Page, Refusal};
 use crate::ops::metrics::Limit;
 
-/// A name that is none is refused by the use case; it keeps nothing in order.
-fn lane(room: &str) -> Lane {
-    RoomName::parse(room).map_or(Lane::Free, Lane::Room)
-}
-
 impl Call {
+    /// A name that is none is refused by the use case; it keeps nothing in order.
+    fn lane(&self, room: &str) -> Lane {
+        match self.connection.subscription_named(room) {
+            Some(subscription) => Lane::Room(subscription.room.name().clone()),
+            None => RoomName::parse(room).map_or(Lane::Free, Lane::Room),
+        }
+    }
+
     pub(super) fn join(self, join: Join<'_>) -> Pending {
-        let (lane, room, after) = (lane(&join.room), join.room.into_owned(), join.after);
+        let (lane, room, after) = (self.lane(&join.room), join.room.into_owned(), join.after);
         bulky(lane, async move {
             let joined = async {
                 self.charge(Charge::Join, self.node.limits().join_rate, "joins")?;
@@ -34,14 +37,14 @@ impl Call {
 
     pub(super) fn leave(self, leave: &InRoom<'_>) -> Pending {
         let room = leave.room.to_string();
-        pending(lane(&room), async move {
+        pending(self.lane(&room), async move {
             let left = self.node.leave(&self.connection, &room).await;
             self.reply(left.map(|()| Empty {}))
         })
     }
 
     pub(super) fn send(self, send: Send<'_>) -> Pending {
-        let lane = lane(&send.room);
+        let lane = self.lane(&send.room);
         let message = Message {
             room: send.room.into_owned(),
             body: send.body.to_owned(),
@@ -65,7 +68,7 @@ impl Call {
     }
 
     pub(super) fn like(self, like: Like<'_>) -> Pending {
-        let (lane, room, n) = (lane(&like.room), like.room.into_owned(), like.n);
+        let (lane, room, n) = (self.lane(&like.room), like.room.into_owned(), like.n);
         let counter = like.counter.map(Cow::into_owned);
         pending(lane, async move {
             let liked = async {
@@ -79,7 +82,7 @@ impl Call {
     }
 
     pub(super) fn members(self, members: Members<'_>) -> Pending {
-        let (lane, room, limit) = (lane(&members.room), members.room.into_owned(), members.limit);
+        let (lane, room, limit) = (self.lane(&members.room), members.room.into_owned(), members.limit);
         let cursor = members.cursor.map(Cow::into_owned);
         bulky(lane, async move {
             self.reply(self.node.members(&self.connection, &room, cursor, limit).await)
@@ -93,7 +96,7 @@ impl Call {
             after: history.after,
             limit: history.limit,
         };
-        bulky(lane(&room), async move {
+        bulky(self.lane(&room), async move {
             match self
                 .node
                 .history(&self.connection, &room, page, |page| ok_json(self.id, page))
