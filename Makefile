@@ -58,8 +58,8 @@ deps-perf:
 perf-check: deps-perf
 	@loadtest/targets/check
 
-# Instructions of the gateway's paths against benches/baseline.toml, by hand. BENCH_FLAGS: `--update` writes a new
-# baseline, a part of a name counts only such paths, `--runs N` sets how many processes the median is of.
+# Instructions and allocations of the gateway's paths against benches/baseline.toml, by hand. BENCH_FLAGS: `--update`
+# writes a new baseline, a part of a name counts only such paths, `--runs N` sets how many processes the median is of.
 bench:
 	@scripts/deps bench
 	$(CARGO) bench --package countersign --locked --bench instructions -- $(BENCH_FLAGS)

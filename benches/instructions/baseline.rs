@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 /// The head of the file.
 const HEAD: &str = "\
-# Instructions of the gateway's paths, and what they were counted with. `make bench` compares with this file,
-# `make bench BENCH_FLAGS=--update` writes it. The tolerance is edited here and kept; see docs/performance.md.
+# Instructions and allocations of the gateway's paths, and what they were counted with. `make bench` compares with this
+# file, `make bench BENCH_FLAGS=--update` writes it. Tolerances are edited here and kept; see docs/performance.md.
 ";
 
 /// A change by more than this is reported, unless the path says otherwise, percent. Without hash tables a path
@@ -47,6 +47,11 @@ pub struct Entry {
     pub instructions: u64,
     /// Of this path alone.
     pub tolerance_percent: Option<f64>,
+    /// Of the same run; none in a file of the time before they were counted.
+    pub allocations: Option<u64>,
+    /// How many more or less are no change. Only where the random keys of hash tables decide when a table grows:
+    /// everything else repeats exactly.
+    pub allocations_tolerance: Option<u64>,
 }
 
 /// The file.
@@ -105,14 +110,26 @@ impl Baseline {
         own.unwrap_or(self.tolerance_percent)
     }
 
-    /// This file with new counts; paths that were not counted stay.
-    pub fn updated<'a>(mut self, made_with: MadeWith, counts: impl Iterator<Item = (&'a str, u64)>) -> Self {
+    /// How many allocations more or less of a path are no change.
+    pub fn allocations_tolerance(&self, name: &str) -> u64 {
+        let own = self.paths.get(name).and_then(|entry| entry.allocations_tolerance);
+        own.unwrap_or(0)
+    }
+
+    /// This file with new counts, of instructions and of allocations; paths that were not counted stay.
+    pub fn updated<'a>(
+        mut self,
+        made_with: MadeWith,
+        counts: impl Iterator<Item = (&'a str, u64, u64)>,
+    ) -> Self {
         self.made_with = made_with;
-        for (name, instructions) in counts {
-            let tolerance_percent = self.paths.get(name).and_then(|entry| entry.tolerance_percent);
+        for (name, instructions, allocations) in counts {
+            let known = self.paths.get(name);
             let entry = Entry {
                 instructions,
-                tolerance_percent,
+                tolerance_percent: known.and_then(|entry| entry.tolerance_percent),
+                allocations: Some(allocations),
+                allocations_tolerance: known.and_then(|entry| entry.allocations_tolerance),
             };
             self.paths.insert(name.to_owned(), entry);
         }
@@ -145,6 +162,12 @@ impl Baseline {
             let _ = write!(text, "{name:?} = {{ instructions = {}", entry.instructions);
             if let Some(percent) = entry.tolerance_percent {
                 let _ = write!(text, ", tolerance_percent = {percent:?}");
+            }
+            if let Some(allocations) = entry.allocations {
+                let _ = write!(text, ", allocations = {allocations}");
+            }
+            if let Some(tolerance) = entry.allocations_tolerance {
+                let _ = write!(text, ", allocations_tolerance = {tolerance}");
             }
             text.push_str(" }\n");
         }

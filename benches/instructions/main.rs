@@ -1,7 +1,8 @@
-//! `make bench`: how many instructions the gateway's paths take, counted by valgrind's callgrind and compared with
-//! `benches/baseline.toml`. Time on a shared machine says little; the count of the same work stays the same.
+//! `make bench`: how many instructions the gateway's paths take and how often they allocate, counted by valgrind's
+//! callgrind and compared with `benches/baseline.toml`. Time on a shared machine says little; the count of the same work
+//! stays the same.
 //!
-//! Every path is counted in a process of its own: the harness starts itself under callgrind, which collects between
+//! Every path is counted in a process of its own: the harness starts itself under callgrind, which counts between
 //! the entry and the return of [`counted`] and nowhere else, so setting up is not counted. Run without callgrind, as
 //! `cargo test` does, each path is carried out and checked, and the names are compared with the baseline's.
 #![allow(
@@ -17,8 +18,11 @@
 mod baseline;
 mod callgrind;
 mod compare;
+mod known;
 mod options;
 mod paths;
+mod profile;
+mod promise;
 mod report;
 mod stage;
 
@@ -26,7 +30,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use baseline::Baseline;
+use baseline::{Baseline, MadeWith};
 use compare::Compared;
 use options::{Mode, Options};
 use paths::Path;
@@ -78,13 +82,15 @@ fn check() -> ExitCode {
     for path in paths::all() {
         carry_out(path);
     }
+    carry_out(known::path());
     println!("{} paths carried out", names.len());
     ExitCode::SUCCESS
 }
 
 /// The process that callgrind watches.
 fn count_here(name: &str) -> ExitCode {
-    match paths::all().into_iter().find(|path| path.name == name) {
+    let mut all = paths::all().into_iter().chain([known::path()]);
+    match all.find(|path| path.name == name) {
         Some(path) => {
             carry_out(path);
             ExitCode::SUCCESS
@@ -96,18 +102,27 @@ fn count_here(name: &str) -> ExitCode {
     }
 }
 
-fn bench(options: &Options) -> ExitCode {
-    let made_with = match callgrind::versions() {
-        Ok(made_with) => made_with,
-        Err(problem) => {
-            eprintln!("{problem}");
-            return ExitCode::from(2);
+/// Whether the allocations that callgrind finds are those that were made.
+///
+/// # Errors
+/// What it found in their place.
+fn check_counter() -> Result<(), String> {
+    for found in callgrind::count(known::NAME, 1)? {
+        if found.allocations != known::ALLOCATES {
+            return Err(format!(
+                "{}: the counter of allocations is not to be trusted here: it found {} in place of {}",
+                known::NAME,
+                found.allocations,
+                known::ALLOCATES
+            ));
         }
-    };
-    let known = match Baseline::read(&file()) {
-        Ok(baseline) => baseline,
-        // The first baseline has none before it.
-        Err(_) if options.update => Baseline::default(),
+    }
+    Ok(())
+}
+
+fn bench(options: &Options) -> ExitCode {
+    let (made_with, known) = match begin(options) {
+        Ok(ready) => ready,
         Err(problem) => {
             eprintln!("{problem}");
             return ExitCode::from(2);
@@ -141,15 +156,42 @@ fn bench(options: &Options) -> ExitCode {
         line.print();
         lines.push(line);
     }
+    if let Err(broken) = promise::no_allocation_per_member(|name| {
+        let line = lines.iter().find(|line| line.name == name)?;
+        Some(line.compared.allocations.allocations)
+    }) {
+        println!("\n{broken}");
+        return ExitCode::FAILURE;
+    }
     if options.update {
-        let names: Vec<_> = paths::all().into_iter().map(|path| path.name).collect();
-        let updated = known.updated(
-            made_with,
-            lines.iter().map(|line| (line.name, line.compared.instructions)),
-        );
-        updated.without_all_but(&names).write(&file()).unwrap();
-        println!("\nwritten to benches/baseline.toml");
+        update(known, made_with, &lines);
         return ExitCode::SUCCESS;
     }
     report::verdict(&lines)
+}
+
+/// The tools, which were tried, and what is known.
+///
+/// # Errors
+/// When a tool is missing, or does not count right, or there is nothing to compare with.
+fn begin(options: &Options) -> Result<(MadeWith, Baseline), String> {
+    let made_with = callgrind::versions()?;
+    check_counter()?;
+    let known = match Baseline::read(&file()) {
+        // The first baseline has none before it.
+        Err(_) if options.update => Baseline::default(),
+        read => read?,
+    };
+    Ok((made_with, known))
+}
+
+fn update(known: Baseline, made_with: MadeWith, lines: &[report::Line]) {
+    let names: Vec<_> = paths::all().into_iter().map(|path| path.name).collect();
+    let counts = lines.iter().map(|line| {
+        let compared = &line.compared;
+        (line.name, compared.instructions, compared.allocations.allocations)
+    });
+    let updated = known.updated(made_with, counts).without_all_but(&names);
+    updated.write(&file()).unwrap();
+    println!("\nwritten to benches/baseline.toml");
 }

@@ -24,7 +24,7 @@ pub struct Path {
 }
 
 impl Path {
-    fn new<F: FnMut() -> u64 + 'static>(
+    pub fn new<F: FnMut() -> u64 + 'static>(
         name: &'static str,
         (units, unit): (u64, &'static str),
         prepare: impl FnOnce() -> F + 'static,
