@@ -20,7 +20,7 @@ use crate::host::usage::{Usage, Watch};
 use crate::k6::{Sockets, Wire};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::room::{Share, Stage};
-use crate::series::Course;
+use crate::series::{Course, Series};
 use crate::workers::WorkerShare;
 
 /// What a run does.
@@ -76,7 +76,7 @@ pub struct IdleResult {
     pub connect_refused: BTreeMap<String, u64>,
     /// All connections, until the last quiet span was over.
     pub wire: Wire,
-    /// The run second by second, when one process drove it.
+    /// The run second by second.
     #[serde(skip)]
     pub course: Option<Course>,
     /// The processes that drove the connections in the last quiet span, when they were several.
@@ -87,7 +87,7 @@ pub struct IdleResult {
 /// Connects in stops, lets each become active if asked, waits, and reads memory.
 pub fn run(plan: &IdlePlan, stage: &Stage<'_>) -> Result<IdleResult> {
     let mut crowd = Crowd::new(plan, stage, Share::WHOLE)?;
-    crowd.record()?;
+    crowd.record(Some(Series::new(stage.server)?));
     let mut result = IdleResult {
         rss_before_bytes: stage.server.map(resident_bytes).transpose()?,
         ..IdleResult::default()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use self::history::with_history;
+use self::history::{parts_note, with_history};
 use self::watched::Watched;
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
@@ -36,6 +36,7 @@ use crate::target::{Remote, Sources, Target};
 use crate::versus;
 use crate::wire::stamp::BODY_BYTES_MIN;
 use crate::workers;
+use crate::workers::crew::Hands;
 
 /// The gateway's limit of connections per user.
 const CONNECTIONS_PER_USER: usize = 16;
@@ -133,7 +134,7 @@ impl<'a> Base<'a> {
     }
 
     /// The same when `processes` share the connections.
-    fn prepare_split(
+    pub(crate) fn prepare_split(
         common: &'a Common,
         known: &Metrics,
         connections: usize,
@@ -305,7 +306,7 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
         quiet: from_seconds(args.quiet),
     };
     let signing_in = if common.anonymous { 0 } else { total };
-    let workers = args.workers.count(common)?;
+    let workers = args.workers.count()?;
     let known = IdleResult::default().metrics();
     let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
     let mut result = match workers {
@@ -335,8 +336,8 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     let total = plan.connections();
     let known = RoomResult::of(&plan).metrics();
     let workers = args.workers.count_for_room(common)?;
-    if args.history.is_some() {
-        with_history(&mut plan, common, workers)?;
+    if let Some(path) = &args.history {
+        with_history(&mut plan, common, path, workers)?;
     }
     let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
     let outcome = if workers == 1 {
@@ -347,11 +348,17 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
         };
         room::recorded(&plan, &base.stage(), records)?
     } else {
-        room::split::run(&plan, &base.stage(), workers, &this_program()?)?
+        let hands = Hands {
+            program: &this_program()?,
+            workers,
+            history: args.history.as_deref(),
+        };
+        room::split::recorded(&plan, &base.stage(), hands)?
     };
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();
     notes.extend(plan.load.note());
+    notes.extend(parts_note(args.history.as_deref(), workers));
     notes.extend(outcome.result.warnings());
     notes.extend(listed("refused", &outcome.result.tally.refused));
     notes.extend(listed("ended", &outcome.result.tally.ended));
@@ -423,7 +430,7 @@ fn ratio(args: &RatioArgs) -> Result<Verdict> {
     base.publish("ratio", total, both, &metrics, &notes)
 }
 
-fn this_program() -> Result<PathBuf> {
+pub(crate) fn this_program() -> Result<PathBuf> {
     std::env::current_exe().map_err(Error::io("finding this program"))
 }
 

@@ -141,7 +141,7 @@ fn processes_that_are_told_different_things_are_seen() {
 }
 
 #[test]
-fn files_have_the_curve_of_all_processes_and_no_course() {
+fn files_have_the_curve_of_all_processes() {
     let fake = Fake::start(Fault::None);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
@@ -165,7 +165,6 @@ fn files_have_the_curve_of_all_processes_and_no_course() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     let read = |path: &str| std::fs::read_to_string(path).unwrap();
     let document: Value = serde_json::from_str(&read(&json)).unwrap();
-    assert!(document.get("series").is_none());
     let counted = &document["curves"][0]["percentiles"]["count"];
     assert_eq!(*counted, document["result"]["latency"]["count"]);
     assert_eq!(counted.as_u64(), Some(4 * 30));
@@ -220,6 +219,10 @@ fn idle_connections_are_shared_by_rooms() {
     let connections: Vec<usize> = result.workers.iter().map(|w| w.connections).collect();
     assert_eq!(connections, [13, 10]);
     assert!(result.bytes_per_connection.is_some() && m.ended.is_empty());
+    let rows = result.course.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.sent).sum::<u64>(), 46);
+    assert_eq!(rows.iter().map(|row| row.received).sum::<u64>(), m.delivered);
+    assert_eq!(rows.last().unwrap().connections, 23);
 }
 
 /// Runs `room` with two workers for long, and gives its process id and those of the workers to `act`.
@@ -300,11 +303,12 @@ fn workers_end_with_their_coordinator() {
     workers.into_iter().for_each(gone);
 }
 
-#[test]
-fn a_silent_worker_is_noticed() {
+/// A crew of one worker, a shell that says `words` and then nothing.
+fn shell(words: &str, act: impl FnOnce(Crew)) {
     let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("silent");
-    std::fs::write(&program, "#!/bin/sh\nwhile read -r line; do :; done\n").unwrap();
+    let program = dir.path().join("shell");
+    let script = format!("#!/bin/sh\n{words}\nwhile read -r line; do :; done\n");
+    std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let target = target("127.0.0.1:1".parse().unwrap());
     let stage = stage(&target, Dialect::Countersign);
@@ -312,11 +316,35 @@ fn a_silent_worker_is_noticed() {
     let task = Task::of(scenario, &stage, Share::WHOLE, 2);
     let crew = Crew::start(&program, &[task]).unwrap();
     let pids = crew.pids();
-    let mut crew = crew.patient_for(10 * MILLI);
-    let error = crew.ready("connecting", stage.until).unwrap_err().to_string();
-    assert!(error.contains("has said nothing"), "{error}");
-    drop(crew);
+    act(crew);
     pids.into_iter().for_each(gone);
+}
+
+#[test]
+fn a_silent_worker_is_noticed() {
+    shell(":", |crew| {
+        let mut crew = crew.patient_for(10 * MILLI);
+        let until = clock::now() + 60 * SECOND;
+        let error = crew.ready("connecting", until).unwrap_err().to_string();
+        assert!(error.contains("has said nothing"), "{error}");
+    });
+}
+
+#[test]
+fn a_worker_that_is_ready_before_it_is_asked_is_not_waited_for() {
+    shell(r#"echo '{"ready":7}'"#, |mut crew| {
+        crew.rest_until(clock::now() + SECOND / 2).unwrap();
+        let said = crew.ready("connecting", clock::now() + 20 * SECOND).unwrap();
+        assert_eq!(said[0].get(), "7");
+    });
+    shell(r#"echo '{"ready":7}'"#, |mut crew| {
+        crew.rest_until(clock::now() + SECOND / 2).unwrap();
+        let mut looked = 0;
+        let until = clock::now() + 20 * SECOND;
+        crew.ready_meanwhile("coming back", until, |_| looked += 1)
+            .unwrap();
+        assert!(looked > 0);
+    });
 }
 
 #[test]
@@ -334,15 +362,6 @@ fn what_a_worker_cannot_do_is_told() {
         (
             &["room", "--rate", "1", "--workers", "2", "--protocol", "nats"][..],
             "no offsets",
-        ),
-        (
-            &["room", "--rate", "1", "--workers", "2", "--csv", "x.csv"][..],
-            "--csv",
-        ),
-        (&["idle", "--workers", "2", "--csv", "x.csv"][..], "--csv"),
-        (
-            &["room", "--rate", "1", "--workers", "2", "--history", "x"][..],
-            "--history",
         ),
         (&["worker"][..], "by hand"),
     ] {

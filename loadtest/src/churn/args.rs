@@ -6,9 +6,11 @@ use super::{ChurnPlan, ChurnResult};
 use crate::cli::Common;
 use crate::clock::{from_seconds, seconds};
 use crate::error::{Error, Result};
-use crate::run::{Base, Verdict, check_body, listed};
+use crate::run::{Base, Verdict, check_body, listed, this_program};
 use crate::story::visits::VisitPlan;
 use crate::story::{speaks, within};
+use crate::workers::WorkerArgs;
+use crate::workers::crew::Hands;
 
 /// Most messages or arrivals per second.
 const RATE_MAX: f64 = 1e6;
@@ -19,6 +21,8 @@ const SECONDS_MAX: f64 = 86_400.0;
 pub struct ChurnArgs {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
     /// Rooms.
     #[arg(long, default_value_t = 10)]
     pub rooms: usize,
@@ -94,15 +98,22 @@ pub fn command(args: &ChurnArgs) -> Result<Verdict> {
     speaks(args.common.protocol)?;
     let plan = plan(args)?;
     let known = ChurnResult::default().metrics();
-    let total = plan.connections();
+    let workers = args.workers.count_by_rooms("churn", plan.rooms)?;
+    let program = this_program()?;
+    let hands = Hands::of(&program, workers);
+    let total = hands.shares().map(|share| plan.connections_of(share)).sum();
     // Twice the users for visitors: one that dropped its socket counts until the server has noticed.
     let visitors = if plan.anonymous_visitors {
         0
     } else {
         2 * plan.visits.slots()
     };
-    let mut base = Base::prepare(&args.common, &known, total, plan.members() + visitors)?;
-    let mut result = super::run(&plan, &base.stage())?;
+    let signing_in = plan.members() + visitors;
+    let mut base = Base::prepare_split(&args.common, &known, total, signing_in, workers)?;
+    let mut result = match workers {
+        1 => super::run(&plan, &base.stage())?,
+        _ => super::split::run(&plan, &base.stage(), hands)?,
+    };
     let metrics = result.metrics();
     let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
     notes.extend(result.usage.warnings());

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::ChurnPlan;
+use super::result::Books;
 use super::visitors::Visitors;
 use crate::clock::{self, Nanos};
 use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
 use crate::latency::Latency;
-use crate::room::Stage;
+use crate::room::{Share, Stage};
 use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard};
 use crate::story::ledger::{Ledger, publisher_of};
 use crate::story::schedule::Schedule;
+use crate::story::split::Part;
 use crate::story::told::{COUNTS_PREFIX, Told};
 use crate::story::visits::Visits;
-use crate::story::{Gathering, Story, count, reason, room_names};
+use crate::story::{Gathering, Story, count, reason};
 use crate::wire::MESSAGE_PREFIX;
 
 /// Most messages made up for before the sockets have their turn again.
@@ -24,6 +26,7 @@ const CATCH_UP_MAX: usize = 256;
 /// The running scenario.
 pub(super) struct Driver<'a> {
     plan: ChurnPlan,
+    pub part: Part,
     pub arrivals: Arrivals<'a>,
     pub visits: Visits,
     /// Messages of the members that stay.
@@ -47,21 +50,33 @@ pub(super) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(plan: &ChurnPlan, stage: &Stage<'a>) -> Result<Driver<'a>> {
-        let names = room_names(stage, plan.rooms);
+    /// For the members of a share, who come when the story goes on.
+    pub(super) fn new(
+        plan: &ChurnPlan,
+        stage: &Stage<'a>,
+        share: Share,
+        series: Option<Series>,
+    ) -> Result<Driver<'a>> {
+        let part = Part {
+            share,
+            rooms: plan.rooms,
+            per_room: plan.per_room,
+        };
+        let names = part.names(stage);
         let mut arrivals = Arrivals::new(stage, names.clone());
         let users = stage.sessions.len().max(1);
-        let members = plan.members();
+        let members = part.members();
         for member in 0..members {
-            let number = arrivals.add(member / plan.per_room, Some(member % users));
+            let number = arrivals.add(member / plan.per_room, Some(part.global(member) % users));
             arrivals.ask(number, None);
         }
-        let visits = Visits::new(plan.visits, plan.rooms, &mut arrivals, |slot| {
-            (!plan.anonymous_visitors).then_some((members + slot) % users)
+        let first = plan.members() + plan.visits.first_slot(plan.rooms, share);
+        let visits = Visits::new(plan.visits, part, &mut arrivals, |slot| {
+            (!plan.anonymous_visitors).then_some((first + slot) % users)
         })?;
         let room_of = (0..members).map(|m| m / plan.per_room).collect();
         let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
-        ledger.series = Some(Series::new(stage.server)?);
+        ledger.series = series;
         Ok(Driver {
             arrivals,
             visits,
@@ -71,12 +86,13 @@ impl<'a> Driver<'a> {
             churning: Latency::new()?,
             lag: Latency::new()?,
             ended: BTreeMap::new(),
-            visitors: Visitors::new(plan.visits.slots()),
+            visitors: Visitors::new(plan.visits.slots_of(plan.rooms, share)),
             early: 0,
             schedule: None,
             window: (0, 0),
             calm_to: 0,
             failed: None,
+            part,
             plan: plan.clone(),
         })
     }
@@ -121,6 +137,29 @@ impl<'a> Driver<'a> {
         })
     }
 
+    /// Everything that was counted.
+    pub(super) fn into_books(self) -> Books {
+        let (viewers_wrong, members_wrong) = self.wrong();
+        Books {
+            hanging: self.visitors_present() as u64,
+            viewers_wrong,
+            members_wrong,
+            loss: self.ledger.settle(|_| true),
+            messages: self.ledger.tally,
+            counts: self.told.tally,
+            calm: self.calm,
+            churning: self.churning,
+            lag: self.lag,
+            arrival: self.visits.latency,
+            arrival_lag: self.visits.lag,
+            visits: self.visits.tally,
+            connect_refused: self.arrivals.refused().clone(),
+            ended: self.ended,
+            visitors: self.visitors.settle(),
+            early: self.early,
+        }
+    }
+
     fn message(&mut self, member: usize, payload: &[u8], at: Nanos) {
         if let Some(slot) = self.visits.slot_of(member) {
             self.visitors.message(slot, payload);
@@ -148,7 +187,7 @@ impl<'a> Driver<'a> {
 
     /// Who came goes when its time is over and it has what anybody was told of by then.
     fn visitors_tick(&mut self, io: &mut Io, now: Nanos) -> Nanos {
-        let (visitors, ledger, first) = (&mut self.visitors, &self.ledger, self.plan.members());
+        let (visitors, ledger, first) = (&mut self.visitors, &self.ledger, self.part.members());
         let patience = self.plan.drain;
         self.visits.tick(io, &mut self.arrivals, now, |arrivals, member| {
             let top = ledger.top(arrivals.room_of(member));
@@ -163,10 +202,12 @@ impl Story for Driver<'_> {
             let Some((k, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
                 break;
             };
-            self.lag.record(now - due);
             let plan = &self.plan;
-            let member = publisher_of(k, plan.rooms, plan.per_room, plan.publishers);
-            self.ledger.send(io, member, due);
+            let publisher = publisher_of(k, plan.rooms, plan.per_room, plan.publishers);
+            if let Some(member) = self.part.local(publisher) {
+                self.lag.record(now - due);
+                self.ledger.send(io, member, due);
+            }
         }
         let next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
         let next = next.min(self.visitors_tick(io, now));

@@ -3,9 +3,10 @@
 mod args;
 mod driver;
 mod result;
+pub mod split;
 mod visitors;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::args::{ChurnArgs, command};
 use self::driver::Driver;
@@ -16,9 +17,9 @@ use crate::engine::Engine;
 use crate::engine::socket::Acks;
 use crate::error::Result;
 use crate::host::server::resident_bytes;
-use crate::host::usage::Watch;
-use crate::room::Stage;
-use crate::series::Phase;
+use crate::host::usage::{Usage, Watch};
+use crate::room::{Share, Stage};
+use crate::series::{Phase, Series};
 use crate::story::visits::VisitPlan;
 use crate::story::{Story, check, drive, drive_until, end, gather};
 
@@ -26,7 +27,7 @@ use crate::story::{Story, check, drive, drive_until, end, gather};
 const MARGIN: Nanos = SECOND;
 
 /// What a run does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChurnPlan {
     pub rooms: usize,
     /// Members of each room that stay.
@@ -64,16 +65,50 @@ impl ChurnPlan {
         self.members() + self.visits.slots()
     }
 
+    /// Those of one process.
+    pub fn connections_of(&self, share: Share) -> usize {
+        share.count(self.rooms) * self.per_room + self.visits.slots_of(self.rooms, share)
+    }
+
+    /// The spans of a run whose messages begin at `calm_from`.
+    fn spans(&self, calm_from: Nanos) -> Spans {
+        let come_from = calm_from + self.calm;
+        let from = come_from + self.warmup;
+        Spans {
+            calm_from,
+            come_from,
+            from,
+            to: from + self.window,
+        }
+    }
+
+    /// Longest time from the end of the measured span until all is settled.
+    fn settles(&self) -> Nanos {
+        // The last who came may wait for a message until then, and have still to be let go.
+        self.visits.stay + 2 * self.drain
+    }
+
     fn lasts(&self) -> Nanos {
         2 * self.quiet + self.calm + self.warmup + self.window + self.visits.stay + 2 * self.drain + MARGIN
     }
+}
+
+/// When what begins, on the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+struct Spans {
+    calm_from: Nanos,
+    /// Visitors come.
+    come_from: Nanos,
+    /// The measured span.
+    from: Nanos,
+    to: Nanos,
 }
 
 /// Connects who stays, lets visitors come and go, waits until they are gone, and counts.
 pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
     check(stage, plan.lasts())?;
     let mut engine = Engine::new(Acks::Prompt)?;
-    let mut driver = Driver::new(plan, stage)?;
+    let mut driver = Driver::new(plan, stage, Share::WHOLE, Some(Series::new(stage.server)?))?;
     driver.phase(Phase::Connecting);
     let mut result = ChurnResult::default();
     let bar = stage.progress.bar("connecting", plan.members());
@@ -84,36 +119,62 @@ pub fn run(plan: &ChurnPlan, stage: &Stage<'_>) -> Result<ChurnResult> {
     let rss = || stage.server.map(resident_bytes).transpose();
     result.rss_start_bytes = rss()?;
 
-    let calm_from = clock::now() + MILLI;
-    let come_from = calm_from + plan.calm;
-    let (from, to) = (come_from + plan.warmup, come_from + plan.warmup + plan.window);
-    driver.begin(calm_from, come_from, (from, to));
-    driver.phase(Phase::Reference);
-    let watch = Watch::begin(stage.server)?;
-    drive(&mut engine, &mut driver, come_from)?;
-    result.calm_usage = watch.end()?;
-    driver.phase(Phase::Warmup);
-    drive(&mut engine, &mut driver, from)?;
-    result.rss_warm_bytes = rss()?;
-    driver.phase(Phase::Measured);
-    let watch = Watch::begin(stage.server)?;
-    drive(&mut engine, &mut driver, to)?;
-    result.usage = watch.end()?;
+    let spans = plan.spans(clock::now() + MILLI);
+    let measured = measure(&mut engine, &mut driver, stage, &spans)?;
+    (result.calm_usage, result.usage) = (measured.calm, measured.usage);
+    result.rss_warm_bytes = measured.rss_warm_bytes;
     result.rss_churning_bytes = rss()?;
 
-    driver.stop_visits();
     driver.phase(Phase::Draining);
-    // The last who came may wait for a message until then, and have still to be let go.
-    let until = clock::now() + plan.visits.stay + 2 * plan.drain;
-    drive_until(&mut engine, &mut driver, until, |d, _| d.visitors_present() == 0)?;
-    driver.stop_messages();
-    let until = until.min(clock::now() + plan.drain);
-    drive_until(&mut engine, &mut driver, until, |d, _| d.settled())?;
+    settle(&mut engine, &mut driver, plan)?;
     driver.phase(Phase::Quiet);
     drive(&mut engine, &mut driver, clock::now() + plan.quiet)?;
     result.rss_end_bytes = rss()?;
     let ended = end(&engine, &mut driver);
-    result.conclude(driver, plan, ended);
+    result.conclude(driver.into_books(), plan, ended);
     engine.close_all()?;
     Ok(result)
+}
+
+/// What the spans cost, and the server's memory before the measured one.
+struct Measured {
+    calm: Usage,
+    usage: Usage,
+    rss_warm_bytes: Option<u64>,
+}
+
+/// Messages without visitors, with them, and with them measured.
+fn measure(
+    engine: &mut Engine,
+    driver: &mut Driver<'_>,
+    stage: &Stage<'_>,
+    spans: &Spans,
+) -> Result<Measured> {
+    driver.begin(spans.calm_from, spans.come_from, (spans.from, spans.to));
+    driver.phase(Phase::Reference);
+    let watch = Watch::begin(stage.server)?;
+    drive(engine, driver, spans.come_from)?;
+    let calm = watch.end()?;
+    driver.phase(Phase::Warmup);
+    drive(engine, driver, spans.from)?;
+    let rss_warm_bytes = stage.server.map(resident_bytes).transpose()?;
+    driver.phase(Phase::Measured);
+    let watch = Watch::begin(stage.server)?;
+    drive(engine, driver, spans.to)?;
+    Ok(Measured {
+        calm,
+        usage: watch.end()?,
+        rss_warm_bytes,
+    })
+}
+
+/// Nobody comes any more: waits until all who came are gone and everything is accounted for.
+fn settle(engine: &mut Engine, driver: &mut Driver<'_>, plan: &ChurnPlan) -> Result<()> {
+    driver.stop_visits();
+    let until = clock::now() + plan.settles();
+    drive_until(engine, driver, until, |d, _| d.visitors_present() == 0)?;
+    driver.stop_messages();
+    let until = until.min(clock::now() + plan.drain);
+    drive_until(engine, driver, until, |d, _| d.settled())?;
+    Ok(())
 }

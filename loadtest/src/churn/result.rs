@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ChurnPlan;
-use super::driver::Driver;
 use super::visitors::VisitorTally;
+use crate::error::Result;
 use crate::host::usage::Usage;
 use crate::k6::Wire;
-use crate::latency::Percentiles;
+use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::output::files::Trace;
 use crate::series::Course;
 use crate::story::ledger::{Loss, MessageTally};
+use crate::story::split::{Pool, add};
 use crate::story::told::CountsTally;
 use crate::story::visits::VisitTally;
+use crate::workers::WorkerShare;
 
 /// The result of a `churn` run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -69,35 +71,78 @@ pub struct ChurnResult {
     pub usage: Usage,
     /// All connections, until everything had arrived.
     pub wire: Wire,
+    /// The processes that drove the connections in the measured span, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
     /// Distributions, and the run second by second.
     #[serde(skip)]
     pub trace: Trace,
 }
 
+/// What one process counted, or several whose rooms are different ones.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Books {
+    pub hanging: u64,
+    pub viewers_wrong: u64,
+    pub members_wrong: u64,
+    pub loss: Loss,
+    pub messages: MessageTally,
+    pub counts: CountsTally,
+    pub calm: Latency,
+    pub churning: Latency,
+    pub lag: Latency,
+    pub arrival: Latency,
+    pub arrival_lag: Latency,
+    pub visits: VisitTally,
+    pub connect_refused: BTreeMap<String, u64>,
+    pub ended: BTreeMap<String, u64>,
+    pub visitors: VisitorTally,
+    pub early: u64,
+}
+
+impl Pool for Books {
+    fn pool(&mut self, other: Books) -> Result<()> {
+        self.hanging += other.hanging;
+        self.viewers_wrong += other.viewers_wrong;
+        self.members_wrong += other.members_wrong;
+        self.loss.pool(other.loss)?;
+        self.messages.pool(other.messages)?;
+        self.counts.pool(other.counts)?;
+        self.calm.pool(&other.calm)?;
+        self.churning.pool(&other.churning)?;
+        self.lag.pool(&other.lag)?;
+        self.arrival.pool(&other.arrival)?;
+        self.arrival_lag.pool(&other.arrival_lag)?;
+        self.visits.pool(other.visits)?;
+        add(&mut self.connect_refused, other.connect_refused);
+        add(&mut self.ended, other.ended);
+        self.visitors.pool(other.visitors)?;
+        self.early += other.early;
+        Ok(())
+    }
+}
+
 impl ChurnResult {
     pub(super) fn conclude(
         &mut self,
-        driver: Driver<'_>,
+        books: Books,
         plan: &ChurnPlan,
         (wire, mut course): (Wire, Option<Course>),
     ) {
         self.members = plan.members() as u64;
-        self.hanging = driver.visitors_present() as u64;
-        (self.viewers_wrong, self.members_wrong) = driver.wrong();
-        self.loss = driver.ledger.settle(|_| true);
-        self.messages = driver.ledger.tally;
-        self.counts = driver.told.tally;
-        self.calm_message = driver.calm.percentiles();
-        self.message = driver.churning.percentiles();
-        self.send_lag = driver.lag.percentiles();
-        self.latency = driver.visits.latency.percentiles();
-        self.arrival_lag = driver.visits.lag.percentiles();
-        self.visits = driver.visits.tally;
-        self.connect_refused = driver.arrivals.refused().clone();
-        self.ended = driver.ended;
-        self.visitor_messages = driver.visitors.settle();
+        self.hanging = books.hanging;
+        (self.viewers_wrong, self.members_wrong) = (books.viewers_wrong, books.members_wrong);
+        (self.loss, self.messages, self.counts) = (books.loss, books.messages, books.counts);
+        self.calm_message = books.calm.percentiles();
+        self.message = books.churning.percentiles();
+        self.send_lag = books.lag.percentiles();
+        self.latency = books.arrival.percentiles();
+        self.arrival_lag = books.arrival_lag.percentiles();
+        self.visits = books.visits;
+        (self.connect_refused, self.ended) = (books.connect_refused, books.ended);
+        self.visitor_messages = books.visitors;
         self.visitor_faults = self.visitor_messages.faults();
-        self.early = driver.early;
+        self.early = books.early;
         let arrivals = self.latency.count;
         self.cpu_us_per_arrival = self.usage.server_us_per(arrivals);
         let calm = self.calm_usage.server_cores().unwrap_or(0.0) * self.usage.seconds * 1e6;
@@ -110,9 +155,9 @@ impl ChurnResult {
         self.wire = wire;
         self.trace = Trace {
             latencies: [
-                ("arrival", driver.visits.latency),
-                ("message", driver.churning),
-                ("calm-message", driver.calm),
+                ("arrival", books.arrival),
+                ("message", books.churning),
+                ("calm-message", books.calm),
             ]
             .map(|(name, latency)| (name.to_owned(), latency))
             .into(),

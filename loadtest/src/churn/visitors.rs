@@ -2,16 +2,18 @@
 //! tells what it does not get.
 
 use countersign_protocol::server::GapPush;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
+use crate::error::Result;
 use crate::order::{Order, Seen};
+use crate::story::split::Pool;
 use crate::story::told::COUNTS_PREFIX;
 use crate::wire::reply::{Frame, Frames};
 use crate::wire::scan::NumberField;
 
 /// Messages to visitors, those that had left included.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VisitorTally {
     /// Received, each once per visit.
     pub delivered: u64,
@@ -33,6 +35,19 @@ impl VisitorTally {
     /// All that was not once and in order, nor told.
     pub fn faults(&self) -> u64 {
         self.lost + self.duplicated + self.out_of_order + self.unclear
+    }
+}
+
+impl Pool for VisitorTally {
+    fn pool(&mut self, other: VisitorTally) -> Result<()> {
+        self.delivered += other.delivered;
+        self.told += other.told;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
+        self.unclear += other.unclear;
+        self.malformed += other.malformed;
+        Ok(())
     }
 }
 

@@ -6,9 +6,11 @@ use super::{CountsPlan, CountsResult};
 use crate::cli::Common;
 use crate::clock::{from_seconds, seconds};
 use crate::error::{Error, Result};
-use crate::run::{Base, Verdict, listed};
+use crate::run::{Base, Verdict, listed, this_program};
 use crate::story::visits::VisitPlan;
 use crate::story::{speaks, within};
+use crate::workers::WorkerArgs;
+use crate::workers::crew::Hands;
 
 /// Most likes or arrivals per second.
 const RATE_MAX: f64 = 1e6;
@@ -19,6 +21,8 @@ const SECONDS_MAX: f64 = 86_400.0;
 pub struct CountsArgs {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
     /// Rooms.
     #[arg(long, default_value_t = 10)]
     pub rooms: usize,
@@ -82,9 +86,15 @@ pub fn command(args: &CountsArgs) -> Result<Verdict> {
     speaks(args.common.protocol)?;
     let plan = plan(args)?;
     let known = CountsResult::default().metrics();
-    let total = plan.connections();
-    let mut base = Base::prepare(&args.common, &known, total, plan.members())?;
-    let mut result = super::run(&plan, &base.stage())?;
+    let workers = args.workers.count_by_rooms("counts", plan.rooms)?;
+    let program = this_program()?;
+    let hands = Hands::of(&program, workers);
+    let total = hands.shares().map(|share| plan.connections_of(share)).sum();
+    let mut base = Base::prepare_split(&args.common, &known, total, plan.members(), workers)?;
+    let mut result = match workers {
+        1 => super::run(&plan, &base.stage())?,
+        _ => super::split::run(&plan, &base.stage(), hands)?,
+    };
     let metrics = result.metrics();
     let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
     notes.extend(result.usage.warnings());

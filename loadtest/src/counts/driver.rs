@@ -5,21 +5,24 @@ use std::collections::{BTreeMap, HashMap};
 use countersign_protocol::ErrorCode;
 use countersign_protocol::client::Like;
 use countersign_protocol::codec::command_json;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::CountsPlan;
+use super::result::Books;
 use super::views::{Liked, Views};
 use crate::clock::{self, Nanos};
 use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
 use crate::latency::Latency;
-use crate::room::Stage;
+use crate::room::{Share, Stage};
 use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard};
+use crate::story::ledger::publisher_of;
 use crate::story::schedule::Schedule;
+use crate::story::split::Part;
 use crate::story::told::{COUNTS_PREFIX, Told};
 use crate::story::visits::Visits;
-use crate::story::{Gathering, Story, count, reason, room_names};
+use crate::story::{Gathering, Story, count, reason};
 use crate::wire::command::FIRST_SEND_ID;
 
 /// Most likes without an answer; beyond it they are counted as unsent.
@@ -40,7 +43,7 @@ pub(super) struct Room {
 }
 
 /// Running counts of likes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct LikeTally {
     pub sent: u64,
     pub unsent: u64,
@@ -55,6 +58,7 @@ pub(super) struct LikeTally {
 /// The running scenario.
 pub(super) struct Driver<'a> {
     plan: CountsPlan,
+    pub part: Part,
     pub arrivals: Arrivals<'a>,
     pub visits: Option<Visits>,
     pub told: Told,
@@ -85,23 +89,34 @@ struct Reply {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(plan: &CountsPlan, stage: &Stage<'a>) -> Result<Driver<'a>> {
-        let names = room_names(stage, plan.rooms);
+    /// For the members of a share, who come when the story goes on.
+    pub(super) fn new(
+        plan: &CountsPlan,
+        stage: &Stage<'a>,
+        share: Share,
+        series: Option<Series>,
+    ) -> Result<Driver<'a>> {
+        let part = Part {
+            share,
+            rooms: plan.rooms,
+            per_room: plan.per_room,
+        };
+        let names = part.names(stage);
         let mut arrivals = Arrivals::new(stage, names.clone());
         let users = stage.sessions.len().max(1);
-        for member in 0..plan.members() {
-            let number = arrivals.add(member / plan.per_room, Some(member % users));
+        for member in 0..part.members() {
+            let number = arrivals.add(member / plan.per_room, Some(part.global(member) % users));
             arrivals.ask(number, None);
         }
         let visits = plan
             .visits
-            .map(|v| Visits::new(v, plan.rooms, &mut arrivals, |_| None))
+            .map(|v| Visits::new(v, part, &mut arrivals, |_| None))
             .transpose()?;
         Ok(Driver {
             arrivals,
             visits,
-            told: Told::new(plan.members()),
-            views: Views::new(plan.rooms, plan.per_room),
+            told: Told::new(part.members()),
+            views: Views::new(part.rooms(), plan.per_room),
             rooms: names
                 .into_iter()
                 .map(|name| Room {
@@ -120,7 +135,8 @@ impl<'a> Driver<'a> {
             number: 0,
             outstanding: HashMap::new(),
             failed: None,
-            series: Some(Series::new(stage.server)?),
+            series,
+            part,
             plan: plan.clone(),
         })
     }
@@ -130,7 +146,7 @@ impl<'a> Driver<'a> {
         self.window = window;
         self.schedule = Some(Schedule::new(
             start,
-            self.plan.per_second * self.rooms.len() as f64,
+            self.plan.per_second * self.plan.rooms as f64,
         ));
         if let Some(visits) = &mut self.visits {
             visits.window = window;
@@ -159,7 +175,7 @@ impl<'a> Driver<'a> {
             let room = &self.rooms[member / self.plan.per_room];
             self.arrivals.is_inside(*member) && self.told.last(*member).value != room.base + room.acknowledged
         };
-        (0..self.plan.members()).filter(stale).count() as u64
+        (0..self.part.members()).filter(stale).count() as u64
     }
 
     /// Members last told a wrong number of viewers, and of users.
@@ -171,16 +187,41 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// Likes without an answer.
-    pub(super) fn unanswered(&self) -> u64 {
-        self.outstanding.len() as u64
+    /// Everything that was counted.
+    pub(super) fn into_books(self) -> Result<Books> {
+        let (viewers_wrong, members_wrong) = self.wrong();
+        let mut books = Books {
+            unanswered: self.outstanding.len() as u64,
+            stale: self.stale(),
+            viewers_wrong,
+            members_wrong,
+            acknowledged: 0,
+            lost: 0,
+            unexpected: 0,
+            spans: self.views.spans(|member| self.arrivals.is_inside(member))?,
+            unnoted: self.views.unnoted,
+            pushes_max: (0..self.part.members())
+                .map(|m| self.told.last(m).pushes)
+                .max()
+                .unwrap_or(0),
+            tally: self.tally,
+            answer: self.answer,
+            lag: self.lag,
+            counts: self.told.tally,
+            connect_refused: self.arrivals.refused().clone(),
+            visits: self.visits.map(|v| v.tally),
+        };
+        for room in &self.rooms {
+            books.acknowledged += room.acknowledged;
+            let due = room.base.saturating_add(room.acknowledged);
+            books.lost += due.saturating_sub(room.top);
+            books.unexpected += room.top.saturating_sub(due);
+        }
+        Ok(books)
     }
 
-    fn like(&mut self, io: &mut Io, k: u64, due: Nanos) {
-        let rooms = self.rooms.len() as u64;
-        let (room, turn) = (k % rooms, (k / rooms) % self.plan.likers as u64);
-        let member = usize::try_from(room * self.plan.per_room as u64 + turn).unwrap_or(0);
-        let room = usize::try_from(room).unwrap_or(0);
+    fn like(&mut self, io: &mut Io, member: usize, due: Nanos) {
+        let room = member / self.plan.per_room;
         let id = FIRST_SEND_ID + self.number;
         let like = Like {
             room: self.rooms[room].name.as_str().into(),
@@ -257,8 +298,12 @@ impl Story for Driver<'_> {
             let Some((k, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
                 break;
             };
-            self.lag.record(now - due);
-            self.like(io, k, due);
+            let plan = &self.plan;
+            let liker = publisher_of(k, plan.rooms, plan.per_room, plan.likers);
+            if let Some(member) = self.part.local(liker) {
+                self.lag.record(now - due);
+                self.like(io, member, due);
+            }
         }
         let mut next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
         if let Some(visits) = &mut self.visits {

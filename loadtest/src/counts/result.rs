@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::CountsPlan;
-use super::driver::Driver;
+use super::driver::LikeTally;
+use super::views::Spans;
 use crate::error::Result;
 use crate::host::usage::Usage;
 use crate::k6::Wire;
-use crate::latency::Percentiles;
+use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::output::files::Trace;
 use crate::series::Course;
+use crate::story::split::{Pool, add};
 use crate::story::told::CountsTally;
 use crate::story::visits::VisitTally;
+use crate::workers::WorkerShare;
 
 /// The result of a `counts` run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -70,52 +73,103 @@ pub struct CountsResult {
     pub usage: Usage,
     /// All connections, until everything had arrived.
     pub wire: Wire,
+    /// The processes that drove the connections in the measured span, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
     /// Distributions, and the run second by second.
     #[serde(skip)]
     pub trace: Trace,
 }
 
+/// What one process counted, or several whose rooms are different ones.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Books {
+    pub tally: LikeTally,
+    pub unanswered: u64,
+    pub stale: u64,
+    pub viewers_wrong: u64,
+    pub members_wrong: u64,
+    pub acknowledged: u64,
+    /// Acknowledged and in no value; in a value beyond what was acknowledged, whether all likes were answered or not.
+    pub lost: u64,
+    pub unexpected: u64,
+    pub spans: Spans,
+    pub unnoted: u64,
+    pub answer: Latency,
+    pub lag: Latency,
+    pub pushes_max: u64,
+    pub counts: CountsTally,
+    pub connect_refused: BTreeMap<String, u64>,
+    pub visits: Option<VisitTally>,
+}
+
+impl Pool for Books {
+    fn pool(&mut self, other: Books) -> Result<()> {
+        let (ours, theirs) = (&mut self.tally, other.tally);
+        ours.sent += theirs.sent;
+        ours.unsent += theirs.unsent;
+        ours.accepted += theirs.accepted;
+        add(&mut ours.refused, theirs.refused);
+        ours.malformed += theirs.malformed;
+        add(&mut ours.ended, theirs.ended);
+        ours.counted += theirs.counted;
+        self.unanswered += other.unanswered;
+        self.stale += other.stale;
+        self.viewers_wrong += other.viewers_wrong;
+        self.members_wrong += other.members_wrong;
+        self.acknowledged += other.acknowledged;
+        self.lost += other.lost;
+        self.unexpected += other.unexpected;
+        self.spans.from_intended.pool(&other.spans.from_intended)?;
+        self.spans.from_answer.pool(&other.spans.from_answer)?;
+        self.spans.unseen += other.spans.unseen;
+        self.unnoted += other.unnoted;
+        self.answer.pool(&other.answer)?;
+        self.lag.pool(&other.lag)?;
+        self.pushes_max = self.pushes_max.max(other.pushes_max);
+        self.counts.pool(other.counts)?;
+        add(&mut self.connect_refused, other.connect_refused);
+        if let (Some(ours), Some(theirs)) = (&mut self.visits, other.visits) {
+            ours.pool(theirs)?;
+        }
+        Ok(())
+    }
+}
+
 impl CountsResult {
     pub(super) fn conclude(
         &mut self,
-        driver: Driver<'_>,
+        books: Books,
         plan: &CountsPlan,
         (wire, mut course): (Wire, Option<Course>),
-    ) -> Result<()> {
+    ) {
         self.members = plan.members() as u64;
-        self.unanswered = driver.unanswered();
-        self.stale_at_end = driver.stale();
-        (self.viewers_wrong, self.members_wrong) = driver.wrong();
-        for room in &driver.rooms {
-            self.acknowledged += room.acknowledged;
-            let due = room.base.saturating_add(room.acknowledged);
-            self.likes_lost += due.saturating_sub(room.top);
-            if self.unanswered == 0 {
-                self.likes_unexpected += room.top.saturating_sub(due);
-            }
+        self.unanswered = books.unanswered;
+        self.stale_at_end = books.stale;
+        (self.viewers_wrong, self.members_wrong) = (books.viewers_wrong, books.members_wrong);
+        self.acknowledged = books.acknowledged;
+        self.likes_lost = books.lost;
+        if self.unanswered == 0 {
+            self.likes_unexpected = books.unexpected;
         }
-        let spans = driver.views.spans(|member| driver.arrivals.is_inside(member))?;
+        let spans = books.spans;
         self.latency = spans.from_intended.percentiles();
         self.after_answer = spans.from_answer.percentiles();
         self.unseen = spans.unseen;
-        self.unnoted = driver.views.unnoted;
-        self.answer = driver.answer.percentiles();
-        self.send_lag = driver.lag.percentiles();
-        self.pushes_max = (0..plan.members())
-            .map(|m| driver.told.last(m).pushes)
-            .max()
-            .unwrap_or(0);
-        let counts = driver.told.tally;
-        let per_second = driver.tally.counted as f64 / self.usage.seconds.max(1e-9);
+        self.unnoted = books.unnoted;
+        self.answer = books.answer.percentiles();
+        self.send_lag = books.lag.percentiles();
+        self.pushes_max = books.pushes_max;
+        let (counts, tally) = (books.counts, books.tally);
+        let per_second = tally.counted as f64 / self.usage.seconds.max(1e-9);
         self.pushes_per_member = per_second / plan.members().max(1) as f64;
         self.counts_wire_bytes = counts.bytes as f64 / counts.pushes.max(1) as f64;
-        self.cpu_us_per_push = self.usage.server_us_per(driver.tally.counted);
+        self.cpu_us_per_push = self.usage.server_us_per(tally.counted);
         self.counts = counts;
-        let tally = driver.tally;
         (self.likes, self.unsent, self.accepted) = (tally.sent, tally.unsent, tally.accepted);
         (self.refused, self.ended, self.malformed) = (tally.refused, tally.ended, tally.malformed);
-        self.connect_refused = driver.arrivals.refused().clone();
-        self.visits = driver.visits.map(|v| v.tally);
+        self.connect_refused = books.connect_refused;
+        self.visits = books.visits;
         if let Some(course) = &mut course {
             course.settle(self.likes_lost);
         }
@@ -124,14 +178,13 @@ impl CountsResult {
             latencies: [
                 ("push", spans.from_intended),
                 ("after-answer", spans.from_answer),
-                ("answer", driver.answer),
+                ("answer", books.answer),
             ]
             .map(|(name, latency)| (name.to_owned(), latency))
             .into(),
             course,
             wire: Some((wire, None)),
         };
-        Ok(())
     }
 
     /// All of it by name.

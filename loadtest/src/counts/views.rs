@@ -1,6 +1,8 @@
 //! When each member first saw a value that holds a like: pushes and acknowledgements noted as they come and
 //! matched at the end, since a push may overtake the acknowledgement of a like that is in it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Nanos;
 use crate::error::Result;
 use crate::latency::Latency;
@@ -33,6 +35,7 @@ pub(super) struct Views {
 }
 
 /// The latencies of likes, over all members of their rooms.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Spans {
     /// From the intended like to the push that holds it.
     pub from_intended: Latency,

@@ -79,9 +79,8 @@ impl<'a> Crowd<'a> {
     }
 
     /// From now on the course of the run is recorded.
-    pub(super) fn record(&mut self) -> Result<()> {
-        self.activity.series = Some(Series::new(self.stage.server)?);
-        Ok(())
+    pub(super) fn record(&mut self, series: Option<Series>) {
+        self.activity.series = series;
     }
 
     /// Connects what is driven here of the first `upto` connections of the run, and lets it become active.

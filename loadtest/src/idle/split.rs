@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 use crate::host::server::resident_bytes;
 use crate::host::usage::{Usage, Watch};
 use crate::room::{Share, Stage};
+use crate::series::Phase;
 use crate::workers::child::Link;
-use crate::workers::crew::Crew;
-use crate::workers::{Order, Report, Scenario, Task, WorkerShare, pack, unpack};
+use crate::workers::crew::{Crew, Hands};
+use crate::workers::{Order, Report, Scenario, WorkerShare, pack, unpack};
 
 /// Longest wait for the workers to close their connections and report.
 const REPORT_MAX: Nanos = 60 * SECOND;
@@ -36,20 +37,15 @@ pub fn connections(plan: &IdlePlan, share: Share) -> usize {
 
 /// Runs `plan` on `workers` processes of `program`.
 pub fn run(plan: &IdlePlan, stage: &Stage<'_>, workers: usize, program: &Path) -> Result<IdleResult> {
-    let shares: Vec<Share> = (0..workers).map(|index| Share { index, of: workers }).collect();
-    let most = shares
-        .iter()
-        .map(|share| connections(plan, *share))
-        .max()
-        .unwrap_or(0);
-    let task = |share: &Share| Task::of(Scenario::Idle(plan.clone()), stage, *share, most);
-    let tasks: Vec<Task> = shares.iter().map(task).collect();
+    let hands = Hands::of(program, workers);
+    let most = hands.shares().map(|share| connections(plan, share)).max();
     let look = || stage.server.map(resident_bytes).transpose();
     let mut result = IdleResult {
         rss_before_bytes: look()?,
         ..IdleResult::default()
     };
-    let mut crew = Crew::start(program, &tasks)?;
+    let scenario = Scenario::Idle(plan.clone());
+    let mut crew = Crew::raise(hands, &scenario, stage, most.unwrap_or(0))?;
     for (index, upto) in plan.stops.iter().enumerate() {
         let stop = stop(&mut crew, (plan, stage), Order::Stop(index), *upto)?;
         result.stops.push(stop);
@@ -67,6 +63,10 @@ pub fn run(plan: &IdlePlan, stage: &Stage<'_>, workers: usize, program: &Path) -
         by_worker.push(counted.shares);
     }
     result.put(counts)?;
+    result.course = crew.course();
+    if let Some(course) = &mut result.course {
+        course.settle(result.messages.lost);
+    }
     let last = result.stops.len().saturating_sub(1);
     for (index, stop) in result.stops.iter_mut().chain(&mut result.then).enumerate() {
         // The coordinator only waited.
@@ -94,10 +94,18 @@ fn stop(
     connections: usize,
 ) -> Result<Stop> {
     let watch = Watch::begin(stage.server)?;
+    crew.phase(match order {
+        Order::Speak => Phase::Warmup,
+        _ => Phase::Connecting,
+    });
     crew.tell(order)?;
     crew.ready("connecting", stage.until)?;
     let ramp = watch.end()?;
+    if plan.settle > 0 {
+        crew.phase(Phase::Draining);
+    }
     crew.rest_until((clock::now() + plan.settle).min(stage.until))?;
+    crew.phase(Phase::Quiet);
     let watch = Watch::begin(stage.server)?;
     crew.tell(Order::Quiet)?;
     crew.rest_until((clock::now() + plan.quiet).min(stage.until))?;
@@ -113,6 +121,7 @@ fn stop(
 pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Result<Box<RawValue>> {
     let mut crowd = Crowd::new(plan, stage, share)?;
     link.beat(crowd.engine.turns());
+    crowd.record(link.series()?);
     let (mut ramps, mut shares) = (Vec::new(), Vec::new());
     let mut quiet: Option<Watch> = None;
     loop {
@@ -149,7 +158,9 @@ pub fn work(plan: &IdlePlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
                 let (count, _) = crowd.leave()?;
                 return pack(&Counted { count, ramps, shares });
             }
-            Order::Start(_) => return Err(Error::Process("idle connections start nothing".to_owned())),
+            Order::Start(_) | Order::Over(_) | Order::Waited(_) => {
+                return Err(Error::Process(format!("{order:?} to idle connections")));
+            }
         }
     }
 }

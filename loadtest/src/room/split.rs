@@ -19,9 +19,10 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::host::usage::Watch;
 use crate::k6::Sockets;
+use crate::series::Phase;
 use crate::workers::child::Link;
-use crate::workers::crew::Crew;
-use crate::workers::{Order, Report, Scenario, Task, WorkerShare, pack, unpack};
+use crate::workers::crew::{Crew, Hands};
+use crate::workers::{Order, Report, Scenario, WorkerShare, pack, unpack};
 
 /// From the order to start to the first message: the workers must have read it.
 const LEAD: Nanos = 500 * MILLI;
@@ -61,13 +62,16 @@ struct Counted {
 
 /// Runs `plan` on `workers` processes of `program`.
 pub fn run(plan: &RoomPlan, stage: &Stage<'_>, workers: usize, program: &Path) -> Result<Outcome> {
+    recorded(plan, stage, Hands::of(program, workers))
+}
+
+/// [`run`], with a history.
+pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, hands: Hands<'_>) -> Result<Outcome> {
     let layout = Layout::of(plan);
-    let shares = (0..workers).map(|index| Share { index, of: workers });
-    let most = layout.members().div_ceil(workers.max(1));
-    let task = |share| Task::of(Scenario::Room(plan.clone()), stage, share, most);
-    let tasks: Vec<Task> = shares.map(task).collect();
+    let most = layout.members().div_ceil(hands.workers.max(1));
     let watch = Watch::begin(stage.server)?;
-    let mut crew = Crew::start(program, &tasks)?;
+    let mut crew = Crew::raise(hands, &Scenario::Room(plan.clone()), stage, most)?;
+    crew.phase(Phase::Connecting);
     let joined = crew.ready("connecting", stage.until)?;
     let usage = watch.end()?;
     let mut result = RoomResult {
@@ -89,10 +93,15 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>, workers: usize, program: &Path) -
     let spans = Spans::of(plan, clock::now() + LEAD);
     spans.fit(stage.until)?;
     crew.tell(Order::Start(spans.start))?;
+    crew.phase(Phase::Warmup);
     let resident = watched(&mut crew, plan, stage, &spans, &mut result)?;
-    drain(&mut crew, &layout, (clock::now() + plan.drain).min(stage.until))?;
+    crew.phase(Phase::Draining);
+    let stopped = clock::now();
+    let settled_at = drain(&mut crew, &layout, (stopped + plan.drain).min(stage.until))?;
+    crew.tell(Order::Waited(settled_at.unwrap_or(stopped)))?;
     crew.tell(Order::Finish)?;
     let (mut books, sockets, shares) = add_up(&crew.done(clock::now() + REPORT_MAX)?)?;
+    let mut course = crew.course();
     drop(crew);
 
     WorkerShare::into_usage(&shares, &mut result.usage);
@@ -101,10 +110,13 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>, workers: usize, program: &Path) -
     books.settle(plan, &mut result);
     books.settle_stall(&layout, spans.measure_from, resident, &mut result);
     result.conclude();
+    if let Some(course) = &mut course {
+        course.settle(result.lost);
+    }
     Ok(Outcome {
         result,
         latency: books.latency,
-        course: None,
+        course,
     })
 }
 
@@ -118,7 +130,12 @@ fn watched(
 ) -> Result<Resident> {
     let stalls = plan.variant.stalled > 0;
     let mut resident = Resident::default();
+    if stalls {
+        crew.rest_until(spans.reference_from)?;
+        crew.phase(Phase::Reference);
+    }
     crew.rest_until(spans.measure_from)?;
+    crew.phase(Phase::Measured);
     if stalls {
         resident.before = look(stage)?;
     }
@@ -135,15 +152,15 @@ fn watched(
     Ok(resident)
 }
 
-/// Waits until all is accounted for in all workers together and nothing more comes, or `until`.
-fn drain(crew: &mut Crew, layout: &Layout, until: Nanos) -> Result<()> {
+/// Waits until all is accounted for in all workers together and nothing more comes, or `until`; when the former was.
+fn drain(crew: &mut Crew, layout: &Layout, until: Nanos) -> Result<Option<Nanos>> {
     let mut states: Vec<Option<State>> = vec![None; crew.pids().len()];
     let mut settled_at: Option<Nanos> = None;
     loop {
         let now = clock::now();
         let quiet = states.iter().flatten().filter(|s| s.quiet).count() == states.len();
         if now >= until || settled_at.is_some_and(|at| quiet || now >= at + QUIET_MAX) {
-            return Ok(());
+            return Ok(settled_at);
         }
         let Some((index, Report::State(state))) = crew.next(until)? else {
             continue;
@@ -195,7 +212,8 @@ fn add_up(reports: &[Box<RawValue>]) -> Result<(Books, Sockets, Vec<WorkerShare>
 pub fn work(plan: &RoomPlan, stage: &Stage<'_>, share: Share, link: &Link) -> Result<Box<RawValue>> {
     let mut engine = Engine::new(plan.acks)?;
     link.beat(engine.turns());
-    let (joined, ramp) = gather(&mut engine, plan, stage, share, None)?;
+    engine.io.tap = link.tap()?;
+    let (joined, ramp) = gather(&mut engine, plan, stage, share, link.series()?)?;
     let mut driver = Driver::new(plan, stage.dialect, stage.run, share, joined)?;
     link.tell(&Report::Ready(pack(&Joined {
         refused: ramp.connect_refused,
@@ -207,20 +225,37 @@ pub fn work(plan: &RoomPlan, stage: &Stage<'_>, share: Share, link: &Link) -> Re
             Some(order) => return Err(Error::Process(format!("{order:?} before the start"))),
             None => engine.turn(&mut driver, STATE_EVERY)?,
         };
+        driver.tick(&engine.io, clock::now());
     };
     let spans = Spans::of(plan, start);
     let usage = measure(&mut engine, &mut driver, plan, stage, &spans)?.usage;
     let mut events = 0;
     let mut told_at = 0;
-    while link.order() != Some(Order::Finish) {
+    loop {
+        match link.order() {
+            Some(Order::Finish) => break,
+            Some(Order::Waited(since)) => {
+                if let Some(mut tap) = engine.io.tap.take() {
+                    tap.quiet(since);
+                    tap.finish()?;
+                }
+            }
+            Some(order) => return Err(Error::Process(format!("{order:?} while draining"))),
+            None => {}
+        }
         if clock::now() >= told_at + STATE_EVERY {
             told_at = clock::now();
             link.tell(&Report::State(pack(&state(&driver, events == 0))?))?;
             events = 0;
         }
         events += engine.turn(&mut driver, QUIET)?;
+        driver.tick(&engine.io, clock::now());
     }
     let sockets = Sockets::of(&engine.io);
+    if let Some(series) = driver.series.take() {
+        // Its last second goes where the others went.
+        let _ = series.finish(engine.io.live());
+    }
     engine.close_all()?;
     let share = WorkerShare::of(driver.members.len(), &usage);
     pack(&Counted {

@@ -22,13 +22,17 @@
 //!
 //! A second lasts until the first tick after its end: turns are short, so that is milliseconds late. When a tick
 //! comes several seconds late, the first of them has all that happened and the others are empty.
+//!
+//! Of a run that several processes drive each has a [`Series::part`], and a [`Joint`] puts their seconds together.
 
 mod course;
+mod joint;
 
 use hdrhistogram::Histogram;
 
 pub(crate) use self::course::value_of;
 pub use self::course::{COLUMNS, Columns, Course, Phase, PhaseSpan, ROWS_STORED_MAX, Row};
+pub use self::joint::{Joint, Second};
 use crate::clock::{self, MICRO, MILLI, Nanos, SECOND, seconds};
 use crate::error::{Error, Result};
 use crate::host::server::{Followed, Server};
@@ -50,31 +54,50 @@ pub struct Series {
     sent: u64,
     received: u64,
     missing: i64,
-    /// Latencies of the open second, two significant digits: 1 % is finer than a second's percentile is steady.
+    /// Latencies of the open second.
     latencies: Histogram<u64>,
     server: Option<Followed>,
     /// When there is something to do: the end of the second, or a little before.
     wake: Nanos,
     tester: (Nanos, Nanos),
     course: Course,
+    /// Where the seconds go instead of into the course, when this is a part of a run.
+    outlet: Option<Outlet>,
+}
+
+/// Takes the seconds of a part of a run as they end.
+pub type Outlet = fn(&Second);
+
+/// An empty histogram of a second: two significant digits, as 1 % is finer than a second's percentile is steady.
+fn latencies() -> Result<Histogram<u64>> {
+    Histogram::new_with_bounds(MICRO, LONGEST, 2).map_err(|e| Error::Usage(format!("histogram: {e}")))
 }
 
 impl Series {
     /// Begins now. Without a server there is neither memory nor processor time.
     pub fn new(server: Option<Server<'_>>) -> Result<Series> {
-        let began = clock::now();
+        Series::of(clock::now(), server, None)
+    }
+
+    /// A part of a run that began at `began` of the monotonic clock and that several processes drive: seconds are
+    /// counted from then, as in all of them, and go to `outlet` as they end.
+    pub fn part(began: Nanos, outlet: Outlet) -> Result<Series> {
+        Series::of(began, None, Some(outlet))
+    }
+
+    fn of(began: Nanos, server: Option<Server<'_>>, outlet: Option<Outlet>) -> Result<Series> {
         Ok(Series {
             began,
             next: began + SECOND,
             sent: 0,
             received: 0,
             missing: 0,
-            latencies: Histogram::new_with_bounds(MICRO, LONGEST, 2)
-                .map_err(|e| Error::Usage(format!("histogram: {e}")))?,
+            latencies: latencies()?,
             server: server.map(Followed::new).transpose()?,
             wake: began + SECOND - AHEAD,
             tester: (began, clock::thread_cpu()),
             course: Course::default(),
+            outlet,
         })
     }
 
@@ -125,14 +148,15 @@ impl Series {
             self.wake = self.next;
             return;
         }
-        let mut row = self.row(now, connections);
+        let (mut row, mut latencies) = self.row(now, connections);
         while self.next <= now {
             let at = self.next - SECOND;
-            self.course.push(Row {
+            let whole = Row {
                 at_s: self.since(at),
                 seconds: 1.0,
                 ..row
-            });
+            };
+            self.put(whole, std::mem::take(&mut latencies));
             row = row.emptied();
             self.next += SECOND;
         }
@@ -144,27 +168,42 @@ impl Series {
         let now = clock::now();
         self.tick(now, connections);
         let at = self.next - SECOND;
-        let row = self.row(now, connections);
+        let (row, latencies) = self.row(now, connections);
         let seconds = seconds(now.saturating_sub(at)).max(1e-3);
         let at_s = self.since(at);
-        self.course.push(Row { at_s, seconds, ..row });
+        self.put(Row { at_s, seconds, ..row }, latencies);
         self.course.end(self.since(now));
         self.course
+    }
+
+    /// When a tick is due, on the monotonic clock.
+    pub(crate) fn wake_at(&self) -> Nanos {
+        self.wake
+    }
+
+    fn put(&mut self, row: Row, latencies: Vec<(Nanos, u64)>) {
+        match self.outlet {
+            Some(outlet) => outlet(&Second::of(&row, latencies)),
+            None => self.course.push(row),
+        }
     }
 
     fn since(&self, at: Nanos) -> f64 {
         seconds(at.saturating_sub(self.began))
     }
 
-    /// Takes what was counted since the last row.
-    fn row(&mut self, now: Nanos, connections: usize) -> Row {
-        let quantile =
-            |q| (!self.latencies.is_empty()).then(|| self.latencies.value_at_quantile(q) as f64 / 1e6);
-        let (p50_ms, p99_ms, max_ms) = (quantile(0.5), quantile(0.99), quantile(1.0));
+    /// Takes what was counted since the last row, and for an outlet the latencies with how often each was.
+    fn row(&mut self, now: Nanos, connections: usize) -> (Row, Vec<(Nanos, u64)>) {
+        let [p50_ms, p99_ms, max_ms] = quantiles(&self.latencies);
+        let mut counted = Vec::new();
+        if self.outlet.is_some() {
+            let each = self.latencies.iter_recorded();
+            counted.extend(each.map(|v| (v.value_iterated_to(), v.count_at_value())));
+        }
         self.latencies.reset();
         let (tester_at, tester_cpu) = std::mem::replace(&mut self.tester, (now, clock::thread_cpu()));
         let wall = now.saturating_sub(tester_at).max(1);
-        Row {
+        let row = Row {
             at_s: 0.0,
             seconds: 1.0,
             sent: std::mem::take(&mut self.sent),
@@ -178,8 +217,14 @@ impl Series {
             rss_bytes: self.server.as_ref().and_then(Followed::memory_bytes),
             server_cores: self.server.as_mut().and_then(Followed::cores),
             tester_share: self.tester.1.saturating_sub(tester_cpu) as f64 / wall as f64,
-        }
+        };
+        (row, counted)
     }
+}
+
+/// p50, p99 and the largest of a second, ms; none when nothing arrived in it.
+fn quantiles(latencies: &Histogram<u64>) -> [Option<f64>; 3] {
+    [0.5, 0.99, 1.0].map(|q| (!latencies.is_empty()).then(|| latencies.value_at_quantile(q) as f64 / 1e6))
 }
 
 #[cfg(test)]

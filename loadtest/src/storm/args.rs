@@ -6,8 +6,10 @@ use super::{StormPlan, StormResult};
 use crate::cli::Common;
 use crate::clock::{from_seconds, seconds};
 use crate::error::{Error, Result};
-use crate::run::{Base, Verdict, check_body, listed};
+use crate::run::{Base, Verdict, check_body, listed, this_program};
 use crate::story::{speaks, within};
+use crate::workers::WorkerArgs;
+use crate::workers::crew::Hands;
 
 /// Most messages per second.
 const RATE_MAX: f64 = 1e6;
@@ -18,6 +20,8 @@ const SECONDS_MAX: f64 = 86_400.0;
 pub struct StormArgs {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub workers: WorkerArgs,
     /// Rooms.
     #[arg(long, default_value_t = 10)]
     pub rooms: usize,
@@ -96,8 +100,12 @@ pub fn command(args: &StormArgs) -> Result<Verdict> {
         // Twice the users: a connection that was cut counts until the server has noticed.
         2 * total
     };
-    let mut base = Base::prepare(&args.common, &known, total, signing_in)?;
-    let mut result = super::run(&plan, &base.stage())?;
+    let workers = args.workers.count_by_rooms("storm", plan.rooms)?;
+    let mut base = Base::prepare_split(&args.common, &known, total, signing_in, workers)?;
+    let mut result = match workers {
+        1 => super::run(&plan, &base.stage())?,
+        _ => super::split::run(&plan, &base.stage(), Hands::of(&this_program()?, workers))?,
+    };
     let metrics = result.metrics();
     let mut notes: Vec<String> = base.token_note(seconds(plan.lasts())).into_iter().collect();
     notes.extend(result.usage.warnings());

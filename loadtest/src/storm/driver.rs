@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::StormPlan;
+use super::result::Books;
 use crate::clock::{self, MICRO, Nanos};
 use crate::engine::{Ended, Handler, Io};
 use crate::error::Result;
 use crate::fleet::Pace;
 use crate::latency::Latency;
-use crate::room::Stage;
+use crate::room::{Share, Stage};
 use crate::series::Series;
 use crate::story::arrivals::{Arrivals, Fate, Heard, Waits};
 use crate::story::ledger::{Chain, Ledger, publisher_of};
 use crate::story::memory::MemoryPeak;
 use crate::story::schedule::Schedule;
+use crate::story::split::Part;
 use crate::story::told::{COUNTS_PREFIX, Told};
-use crate::story::{Gathering, Story, count, reason, room_names};
+use crate::story::{Gathering, Story, count, reason};
 use crate::wire::MESSAGE_PREFIX;
 
 /// Most messages made up for before the sockets have their turn again.
@@ -33,7 +37,7 @@ enum Back {
 }
 
 /// How joins went on, counted.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Rejoins {
     pub recovered: u64,
     pub broken: u64,
@@ -44,6 +48,7 @@ pub(super) struct Rejoins {
 /// The running scenario.
 pub(super) struct Driver<'a> {
     plan: StormPlan,
+    pub part: Part,
     pub arrivals: Arrivals<'a>,
     pub ledger: Ledger,
     pub told: Told,
@@ -77,29 +82,42 @@ pub(super) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(plan: &StormPlan, stage: &Stage<'a>) -> Result<Driver<'a>> {
-        let names = room_names(stage, plan.rooms);
+    /// For the members of a share, who come when the story goes on.
+    pub(super) fn new(
+        plan: &StormPlan,
+        stage: &Stage<'a>,
+        share: Share,
+        series: Option<Series>,
+    ) -> Result<Driver<'a>> {
+        let part = Part {
+            share,
+            rooms: plan.rooms,
+            per_room: plan.per_room,
+        };
+        let names = part.names(stage);
         let mut arrivals = Arrivals::new(stage, names.clone());
         let users = stage.sessions.len().max(1);
-        for member in 0..plan.members() {
+        let members = part.members();
+        for local in 0..members {
+            let member = part.global(local);
             let (room, place) = (member / plan.per_room, member % plan.per_room);
             let session = if !stage.anonymous {
                 Some(member % users)
             } else {
                 (place < plan.publishers).then_some((room * plan.publishers + place) % users)
             };
-            let number = arrivals.add(room, session);
+            let number = arrivals.add(local / plan.per_room, session);
             arrivals.ask(number, None);
         }
-        let room_of = (0..plan.members()).map(|m| m / plan.per_room).collect();
+        let room_of = (0..members).map(|m| m / plan.per_room).collect();
         let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
-        ledger.series = Some(Series::new(stage.server)?);
+        ledger.series = series;
         Ok(Driver {
             arrivals,
             ledger,
-            told: Told::new(plan.members()),
+            told: Told::new(members),
             rejoins: Rejoins::default(),
-            back: vec![Back::Never; plan.members()],
+            back: vec![Back::Never; members],
             were_cut: 0,
             missing: 0,
             cut_at: Nanos::MAX,
@@ -118,6 +136,7 @@ impl<'a> Driver<'a> {
             schedule: None,
             failed: None,
             all_current_at: None,
+            part,
             plan: plan.clone(),
         })
     }
@@ -136,7 +155,7 @@ impl<'a> Driver<'a> {
         self.refused_before = self.arrivals.refused().clone();
         self.arrivals.waits = Waits::default();
         self.cut_at = clock::now();
-        for member in 0..self.plan.members() {
+        for member in 0..self.part.members() {
             if !self.plan.stays(member) {
                 self.arrivals.cut(io, member);
                 self.back[member] = Back::Away;
@@ -152,9 +171,9 @@ impl<'a> Driver<'a> {
         // That all come at once is what is asked here: the bounds under which they came first are none now.
         self.arrivals.pace = Pace {
             in_flight: usize::MAX,
-            per_second: self.plan.returns_per_second,
+            per_second: self.plan.returns_per_second / self.part.share.of.max(1) as f64,
         };
-        for member in 0..self.plan.members() {
+        for member in 0..self.part.members() {
             if self.back[member] == Back::Away {
                 self.arrivals.ask(member, self.ledger.position(member));
             }
@@ -225,6 +244,35 @@ impl<'a> Driver<'a> {
         refused
     }
 
+    /// Everything that was counted.
+    pub(super) fn into_books(self) -> Books {
+        let (viewers_wrong, members_wrong) = self.wrong();
+        Books {
+            cut: self.were_cut() as u64,
+            stayed: self.stayed() as u64,
+            current: self.current() as u64,
+            viewers_wrong,
+            members_wrong,
+            loss: self.ledger.settle(|member| self.counts(member)),
+            storm_refused: self.storm_refused(),
+            waits: self.arrivals.waits,
+            all_current_us: self.all_current_us(),
+            rejoins: self.rejoins,
+            rejoin: self.rejoin,
+            to_current: self.current,
+            before: self.before,
+            during: self.during,
+            lag: self.lag,
+            messages: self.ledger.tally,
+            counts: self.told.tally,
+            early: self.early,
+            connect_refused: self.refused_before,
+            given_up: self.given_up,
+            stayed_ended: self.stayed_ended,
+            ended_again: self.ended_again,
+        }
+    }
+
     fn joined(&mut self, member: usize, chain: Chain, at: Nanos) {
         match chain {
             Chain::Begun => return,
@@ -273,10 +321,12 @@ impl Story for Driver<'_> {
             let Some((k, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
                 break;
             };
-            self.lag.record(now - due);
             let plan = &self.plan;
-            let member = publisher_of(k, plan.rooms, plan.per_room, plan.publishers);
-            self.ledger.send(io, member, due);
+            let publisher = publisher_of(k, plan.rooms, plan.per_room, plan.publishers);
+            if let Some(member) = self.part.local(publisher) {
+                self.lag.record(now - due);
+                self.ledger.send(io, member, due);
+            }
         }
         let next = self.schedule.as_ref().map_or(Nanos::MAX, Schedule::due_at);
         let next = next.min(self.arrivals.begin_due(io, now));
@@ -388,7 +438,7 @@ mod tests {
                 after: 0,
                 drain: 0,
             };
-            let mut driver = Driver::new(&plan, &stage).unwrap();
+            let mut driver = Driver::new(&plan, &stage, Share::WHOLE, None).unwrap();
             assert_eq!(driver.arrivals.pace.in_flight, 1);
             driver.come_back();
             let pace = driver.arrivals.pace;

@@ -3,8 +3,9 @@
 mod args;
 mod driver;
 mod result;
+pub mod split;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::args::{StormArgs, command};
 use self::driver::Driver;
@@ -15,15 +16,16 @@ use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::host::server::resident_bytes;
 use crate::host::usage::Watch;
-use crate::room::Stage;
-use crate::series::Phase;
+use crate::output::Bar;
+use crate::room::{Share, Stage};
+use crate::series::{Phase, Series};
 use crate::story::{Story, check, drive, drive_until, end, gather};
 
 /// After all is accounted for nothing must arrive for this long: what comes twice is still counted.
 const QUIET: Nanos = 300 * MILLI;
 
 /// What a run does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StormPlan {
     pub rooms: usize,
     pub per_room: usize,
@@ -55,24 +57,31 @@ impl StormPlan {
         self.rooms * self.per_room
     }
 
+    /// Those of one process, each with a connection.
+    pub fn connections_of(&self, share: Share) -> usize {
+        share.count(self.rooms) * self.per_room
+    }
+
+    /// Longest time from the cut until those who were cut must be current.
+    fn storms(&self) -> Nanos {
+        self.limit.max(self.away)
+    }
+
     /// Whether a member stays connected.
     pub fn stays(&self, member: usize) -> bool {
         member % self.per_room.max(1) < self.publishers + self.stayers
     }
 
     fn lasts(&self) -> Nanos {
-        self.before + self.limit.max(self.away) + self.after + self.drain + QUIET
+        self.before + self.storms() + self.after + self.drain + QUIET
     }
 }
 
 /// Connects, talks, cuts, lets come back, and counts.
 pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
-    check(stage, plan.lasts())?;
-    if stage.sessions.is_empty() {
-        return Err(Error::Usage("messages are sent by signed-in members".to_owned()));
-    }
+    possible(plan, stage)?;
     let mut engine = Engine::new(Acks::Prompt)?;
-    let mut driver = Driver::new(plan, stage)?;
+    let mut driver = Driver::new(plan, stage, Share::WHOLE, Some(Series::new(stage.server)?))?;
     driver.phase(Phase::Connecting);
     let mut result = StormResult::default();
     let bar = stage.progress.bar("connecting", plan.members());
@@ -86,33 +95,50 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>) -> Result<StormResult> {
     let bar = stage.progress.bar("current", plan.members());
     let watch = Watch::begin(stage.server)?;
     driver.phase(Phase::Measured);
-    let cut_at = driver.cut(&mut engine.io);
-    drive(&mut engine, &mut driver, cut_at + plan.away)?;
-    driver.come_back();
-    drive_until(
-        &mut engine,
-        &mut driver,
-        cut_at + plan.limit.max(plan.away),
-        |d, _| {
-            bar.set(d.current());
-            d.all_are_back()
-        },
-    )?;
+    storm(&mut engine, &mut driver, plan, &bar)?;
     result.usage = watch.end()?;
     bar.done();
     driver.storm_is_over(clock::now());
     driver.phase(Phase::After);
     drive(&mut engine, &mut driver, clock::now() + plan.after)?;
 
-    driver.stop();
     driver.phase(Phase::Draining);
-    let until = clock::now() + plan.drain;
-    if drive_until(&mut engine, &mut driver, until, |d, _| d.settled())? {
-        drive(&mut engine, &mut driver, clock::now() + QUIET)?;
-    }
+    settle(&mut engine, &mut driver, plan)?;
     result.rss_end_bytes = stage.server.map(resident_bytes).transpose()?;
     let ended = end(&engine, &mut driver);
-    result.conclude(driver, ended);
+    result.rss_peak_bytes = driver.memory.peak();
+    result.conclude(driver.into_books(), ended);
     engine.close_all()?;
     Ok(result)
+}
+
+/// Refuses a run that cannot be.
+fn possible(plan: &StormPlan, stage: &Stage<'_>) -> Result<()> {
+    check(stage, plan.lasts())?;
+    if stage.sessions.is_empty() {
+        return Err(Error::Usage("messages are sent by signed-in members".to_owned()));
+    }
+    Ok(())
+}
+
+/// Cuts, and lets come back, until all are current or the time for it is up.
+fn storm(engine: &mut Engine, driver: &mut Driver<'_>, plan: &StormPlan, bar: &Bar) -> Result<()> {
+    let cut_at = driver.cut(&mut engine.io);
+    drive(engine, driver, cut_at + plan.away)?;
+    driver.come_back();
+    drive_until(engine, driver, cut_at + plan.storms(), |d, _| {
+        bar.set(d.current());
+        d.all_are_back()
+    })?;
+    Ok(())
+}
+
+/// Nothing is sent any more: waits until all is accounted for, and a little longer.
+fn settle(engine: &mut Engine, driver: &mut Driver<'_>, plan: &StormPlan) -> Result<()> {
+    driver.stop();
+    let until = clock::now() + plan.drain;
+    if drive_until(engine, driver, until, |d, _| d.settled())? {
+        drive(engine, driver, clock::now() + QUIET)?;
+    }
+    Ok(())
 }

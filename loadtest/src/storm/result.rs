@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::driver::Driver;
+use super::driver::Rejoins;
 use crate::clock::MICRO;
+use crate::error::Result;
 use crate::host::usage::Usage;
 use crate::k6::Wire;
-use crate::latency::Percentiles;
+use crate::latency::{Latency, Percentiles};
 use crate::metric::{Metric, Metrics, Unit};
 use crate::output::files::Trace;
 use crate::series::Course;
 use crate::story::arrivals::Waits;
 use crate::story::ledger::{Loss, MessageTally};
+use crate::story::split::{Pool, add};
 use crate::story::told::CountsTally;
+use crate::workers::WorkerShare;
 
 /// The result of a `storm` run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -71,49 +74,106 @@ pub struct StormResult {
     pub usage: Usage,
     /// All connections, until everything had arrived.
     pub wire: Wire,
+    /// The processes that drove the connections from the cut until all were current, when they were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerShare>,
     /// Distributions, and the run second by second.
     #[serde(skip)]
     pub trace: Trace,
 }
 
+/// What one process counted, or several whose rooms are different ones.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Books {
+    pub cut: u64,
+    pub stayed: u64,
+    pub current: u64,
+    pub viewers_wrong: u64,
+    pub members_wrong: u64,
+    pub loss: Loss,
+    pub storm_refused: BTreeMap<String, u64>,
+    pub waits: Waits,
+    pub all_current_us: Option<f64>,
+    pub rejoins: Rejoins,
+    pub rejoin: Latency,
+    pub to_current: Latency,
+    pub before: Latency,
+    pub during: Latency,
+    pub lag: Latency,
+    pub messages: MessageTally,
+    pub counts: CountsTally,
+    pub early: u64,
+    pub connect_refused: BTreeMap<String, u64>,
+    pub given_up: BTreeMap<String, u64>,
+    pub stayed_ended: BTreeMap<String, u64>,
+    pub ended_again: BTreeMap<String, u64>,
+}
+
+impl Pool for Books {
+    fn pool(&mut self, other: Books) -> Result<()> {
+        self.cut += other.cut;
+        self.stayed += other.stayed;
+        self.current += other.current;
+        self.viewers_wrong += other.viewers_wrong;
+        self.members_wrong += other.members_wrong;
+        self.loss.pool(other.loss)?;
+        add(&mut self.storm_refused, other.storm_refused);
+        self.waits.pool(other.waits)?;
+        // All are current when the last of all processes are.
+        let both = self.all_current_us.zip(other.all_current_us);
+        self.all_current_us = both.map(|(ours, theirs)| ours.max(theirs));
+        self.rejoins.recovered += other.rejoins.recovered;
+        self.rejoins.broken += other.rejoins.broken;
+        self.rejoins.short += other.rejoins.short;
+        self.rejoins.other_epoch += other.rejoins.other_epoch;
+        self.rejoin.pool(&other.rejoin)?;
+        self.to_current.pool(&other.to_current)?;
+        self.before.pool(&other.before)?;
+        self.during.pool(&other.during)?;
+        self.lag.pool(&other.lag)?;
+        self.messages.pool(other.messages)?;
+        self.counts.pool(other.counts)?;
+        self.early += other.early;
+        add(&mut self.connect_refused, other.connect_refused);
+        add(&mut self.given_up, other.given_up);
+        add(&mut self.stayed_ended, other.stayed_ended);
+        add(&mut self.ended_again, other.ended_again);
+        Ok(())
+    }
+}
+
 impl StormResult {
-    pub(super) fn conclude(&mut self, driver: Driver<'_>, (wire, mut course): (Wire, Option<Course>)) {
-        self.cut = driver.were_cut() as u64;
-        self.stayed = driver.stayed() as u64;
-        self.current = driver.current() as u64;
+    pub(super) fn conclude(&mut self, books: Books, (wire, mut course): (Wire, Option<Course>)) {
+        (self.cut, self.stayed, self.current) = (books.cut, books.stayed, books.current);
         self.not_current = self.cut - self.current;
-        (self.viewers_wrong, self.members_wrong) = driver.wrong();
-        self.loss = driver.ledger.settle(|member| driver.counts(member));
-        self.storm_refused = driver.storm_refused();
-        self.waits = driver.arrivals.waits;
-        self.all_current_us = driver.all_current_us();
-        let rejoins = driver.rejoins;
+        (self.viewers_wrong, self.members_wrong) = (books.viewers_wrong, books.members_wrong);
+        self.loss = books.loss;
+        self.storm_refused = books.storm_refused;
+        self.waits = books.waits;
+        self.all_current_us = books.all_current_us;
+        let rejoins = books.rejoins;
         (self.recovered, self.recovered_false) = (rejoins.recovered, rejoins.broken);
         (self.recovery_short, self.epoch_changed) = (rejoins.short, rejoins.other_epoch);
-        self.rejoin = driver.rejoin.percentiles();
-        self.latency = driver.current.percentiles();
-        self.before_message = driver.before.percentiles();
-        self.storm_message = driver.during.percentiles();
-        self.send_lag = driver.lag.percentiles();
+        self.rejoin = books.rejoin.percentiles();
+        self.latency = books.to_current.percentiles();
+        self.before_message = books.before.percentiles();
+        self.storm_message = books.during.percentiles();
+        self.send_lag = books.lag.percentiles();
         self.cpu_us_per_return = self.usage.server_us_per(self.rejoin.count);
-        self.rss_peak_bytes = driver.memory.peak();
-        self.messages = driver.ledger.tally;
-        self.counts = driver.told.tally;
-        self.early = driver.early;
-        self.connect_refused = driver.refused_before;
-        self.given_up = driver.given_up;
-        self.stayed_ended = driver.stayed_ended;
-        self.ended_again = driver.ended_again;
+        (self.messages, self.counts, self.early) = (books.messages, books.counts, books.early);
+        self.connect_refused = books.connect_refused;
+        self.given_up = books.given_up;
+        (self.stayed_ended, self.ended_again) = (books.stayed_ended, books.ended_again);
         if let Some(course) = &mut course {
             course.settle(self.loss.lost);
         }
         self.wire = wire;
         self.trace = Trace {
             latencies: [
-                ("current", driver.current),
-                ("rejoin", driver.rejoin),
-                ("before-message", driver.before),
-                ("storm-message", driver.during),
+                ("current", books.to_current),
+                ("rejoin", books.rejoin),
+                ("before-message", books.before),
+                ("storm-message", books.during),
             ]
             .map(|(name, latency)| (name.to_owned(), latency))
             .into(),

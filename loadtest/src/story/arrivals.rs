@@ -14,11 +14,13 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::split::Pool;
 use super::{count, idle, reason};
 use crate::accounts::Session;
 use crate::clock::{MILLI, Nanos, SECOND, from_seconds};
 use crate::engine::upgrade::Identity;
 use crate::engine::{Ended, Io};
+use crate::error::Result;
 use crate::fleet::Pace;
 use crate::room::Stage;
 use crate::target::{Sources, Target};
@@ -93,7 +95,7 @@ pub enum Fate {
 }
 
 /// Tries that were refused or failed and are made again.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waits {
     /// Arrivals that had to wait at least once.
     pub arrivals: u64,
@@ -102,6 +104,16 @@ pub struct Waits {
     pub untold: u64,
     /// The longest time that was said, nanoseconds.
     pub longest_told: Nanos,
+}
+
+impl Pool for Waits {
+    fn pool(&mut self, other: Waits) -> Result<()> {
+        self.arrivals += other.arrivals;
+        self.told += other.told;
+        self.untold += other.untold;
+        self.longest_told = self.longest_told.max(other.longest_told);
+        Ok(())
+    }
 }
 
 /// Who comes, and how far they are.

@@ -1,11 +1,13 @@
 //! Messages accounted for over all connections of a member: by offset, so that what was lost, repeated or
 //! reordered is told apart exactly, across a join that recovers as well as within one connection.
 
+mod pool;
+
 use std::collections::{BTreeMap, HashMap};
 
 use countersign_protocol::client::Position;
 use countersign_protocol::server::{GapPush, Joined};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::count;
 use crate::clock::Nanos;
@@ -22,7 +24,7 @@ use crate::wire::stamp::{Finder, Stamp};
 const REMEMBERED_MAX: usize = 1_000_000;
 
 /// Running counts of messages.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct MessageTally {
     /// Messages handed to a socket, and those that were due and could not be.
     pub sent: u64,
@@ -55,7 +57,7 @@ pub struct MessageTally {
 }
 
 /// What is missing at the end.
-#[derive(Debug, Default, Clone, Copy, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// Deliveries there should have been: acknowledged messages times members of their room.
     pub expected: u64,

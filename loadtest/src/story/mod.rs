@@ -6,6 +6,7 @@ pub mod arrivals;
 pub mod ledger;
 pub mod memory;
 pub mod schedule;
+pub mod split;
 pub mod told;
 pub mod visits;
 

@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use countersign_protocol::server::Counts;
 use serde::{Deserialize, Serialize};
 
+use super::split::Pool;
+use crate::error::Result;
+
 /// What a `counts` push starts with; a push with its keys in another order is read the slow way.
 pub const COUNTS_PREFIX: &[u8] = b"{\"type\":\"counts\",";
 /// The counter that is watched.
 pub const COUNTER: &str = "likes";
 
 /// Counts of all members.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct CountsTally {
     /// `counts` pushes received.
     pub pushes: u64,
@@ -27,6 +30,18 @@ pub struct CountsTally {
     pub behind_join: u64,
     /// Pushes that could not be read.
     pub malformed: u64,
+}
+
+impl Pool for CountsTally {
+    fn pool(&mut self, other: CountsTally) -> Result<()> {
+        self.pushes += other.pushes;
+        self.bytes += other.bytes;
+        self.fell += other.fell;
+        self.version_fell += other.version_fell;
+        self.behind_join += other.behind_join;
+        self.malformed += other.malformed;
+        Ok(())
+    }
 }
 
 /// What a member was last told.

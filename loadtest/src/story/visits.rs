@@ -3,15 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::arrivals::Arrivals;
 use super::schedule::Schedule;
+use super::split::{Part, Pool, add};
 use super::{count, idle};
 use crate::clock::{MILLI, Nanos, seconds};
 use crate::engine::Io;
 use crate::error::{Error, Result};
 use crate::latency::Latency;
+use crate::room::Share;
 
 /// A visitor may need this long beyond its stay, to come and to be let go, seconds, before a slot is short.
 const SLACK_SECONDS: f64 = 5.0;
@@ -23,7 +25,7 @@ const CATCH_UP_MAX: usize = 64;
 const ASK_AGAIN: Nanos = MILLI;
 
 /// How visitors come and go.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct VisitPlan {
     /// Arrivals per second, above 0, all rooms together.
     pub per_second: f64,
@@ -42,10 +44,39 @@ impl VisitPlan {
         let n = n.clamp(SLOTS_MIN, 1e9).ceil() as usize;
         n
     }
+
+    /// Visitors that there can be at once in the rooms of one process; they add up to somewhat more than in one.
+    pub fn slots_of(&self, rooms: usize, share: Share) -> usize {
+        let ours = share.count(rooms) as f64 / rooms.max(1) as f64;
+        let plan = VisitPlan {
+            per_second: self.per_second * ours,
+            ..*self
+        };
+        plan.slots()
+    }
+
+    /// The number in the run of the first of them: those of the processes before come first.
+    pub fn first_slot(&self, rooms: usize, share: Share) -> usize {
+        let before = (0..share.index).map(|index| Share { index, ..share });
+        before.map(|share| self.slots_of(rooms, share)).sum()
+    }
+}
+
+impl Pool for VisitTally {
+    fn pool(&mut self, other: VisitTally) -> Result<()> {
+        self.due += other.due;
+        self.no_slot += other.no_slot;
+        self.joined += other.joined;
+        add(&mut self.failed, other.failed);
+        self.left += other.left;
+        self.dropped += other.dropped;
+        add(&mut self.ended, other.ended);
+        Ok(())
+    }
 }
 
 /// Running counts of visits.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct VisitTally {
     /// Arrivals that were due.
     pub due: u64,
@@ -72,6 +103,8 @@ struct Visit {
 /// The visitors of a run.
 pub struct Visits {
     plan: VisitPlan,
+    /// Whose rooms these visitors come to.
+    part: Part,
     /// The guest number of the first slot.
     first: usize,
     schedule: Option<Schedule>,
@@ -89,14 +122,14 @@ pub struct Visits {
 }
 
 impl Visits {
-    /// Adds slots to `arrivals`, the rooms in turn; `session_of` names the session of a slot.
+    /// Adds slots to `arrivals`, the rooms in turn; `session_of` names the session of a slot by its number here.
     pub fn new(
         plan: VisitPlan,
-        rooms: usize,
+        part: Part,
         arrivals: &mut Arrivals<'_>,
         session_of: impl Fn(usize) -> Option<usize>,
     ) -> Result<Visits> {
-        let slots = plan.slots();
+        let (slots, rooms) = (plan.slots_of(part.rooms, part.share), part.rooms());
         let numbers: Vec<usize> = (0..slots)
             .map(|k| arrivals.add(k % rooms.max(1), session_of(k)))
             .collect();
@@ -105,6 +138,7 @@ impl Visits {
             .ok_or_else(|| Error::Usage("no slots for visitors".to_owned()))?;
         Ok(Visits {
             plan,
+            part,
             first,
             schedule: None,
             free: (0..slots).collect(),
@@ -153,9 +187,14 @@ impl Visits {
         mut may_go: impl FnMut(&Arrivals<'_>, usize) -> bool,
     ) -> Nanos {
         for _ in 0..CATCH_UP_MAX {
-            let Some((_, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
+            let Some((k, due)) = self.schedule.as_mut().and_then(|s| s.take(now)) else {
                 break;
             };
+            // Arrivals are meant for the rooms in turn; others are another process's.
+            let room = usize::try_from(k % self.part.rooms.max(1) as u64).unwrap_or(0);
+            if self.part.share.local(room).is_none() {
+                continue;
+            }
             self.tally.due += 1;
             self.lag.record(now - due);
             let Some(slot) = self.free.pop_front() else {

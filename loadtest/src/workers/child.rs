@@ -1,6 +1,7 @@
 //! The worker's side: the hidden command `worker`.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -9,10 +10,13 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{Order, Report, Scenario, Task};
+use crate::clock::Nanos;
 use crate::error::{Error, Result};
+use crate::history::tap::Tap;
 use crate::host::limits;
 use crate::output::note;
-use crate::{idle, room};
+use crate::series::{Outlet, Series};
+use crate::{churn, counts, idle, room, storm};
 
 /// Most orders waiting to be followed.
 const ORDERS_MAX: usize = 16;
@@ -24,6 +28,8 @@ const ORPHANED: i32 = 3;
 /// The line to the coordinator.
 pub struct Link {
     orders: Receiver<Order>,
+    course_from: Option<Nanos>,
+    history: Option<PathBuf>,
 }
 
 impl Link {
@@ -35,6 +41,23 @@ impl Link {
     /// Says something.
     pub fn tell(&self, report: &Report) -> Result<()> {
         say(report)
+    }
+
+    /// This worker's part of the course, whose seconds are told as they end.
+    pub fn series(&self) -> Result<Option<Series>> {
+        let tell: Outlet = |second| {
+            // A coordinator that cannot be told is gone, and this process ends with it.
+            let _ = say(&Report::Second(second.clone()));
+        };
+        self.course_from
+            .map(|began| Series::part(began, tell))
+            .transpose()
+    }
+
+    /// This worker's part of the history.
+    pub fn tap(&self) -> Result<Option<Box<Tap>>> {
+        let tap = self.history.as_deref().map(Tap::create).transpose()?;
+        Ok(tap.map(Box::new))
     }
 
     /// From now on gives a sign of life whenever `turns` has grown: an event loop that hangs is silent.
@@ -83,7 +106,15 @@ pub fn run() -> Result<()> {
         // Nobody is there to report to, and nobody would end us.
         std::process::exit(ORPHANED);
     });
-    let link = Link { orders };
+    let (course_from, history) = match &task {
+        Ok(task) => (task.course_from, task.history.clone()),
+        Err(_) => (None, None),
+    };
+    let link = Link {
+        orders,
+        course_from,
+        history,
+    };
     let result = task
         .map_err(|e| Error::Process(format!("a task that cannot be read: {e}")))
         .and_then(|task| work(&task, &link));
@@ -103,6 +134,18 @@ fn work(task: &Task, link: &Link) -> Result<Box<RawValue>> {
         Scenario::Idle(plan) => {
             limits::allow(idle::split::connections(plan, task.share))?;
             idle::split::work(plan, &stage, task.share, link)
+        }
+        Scenario::Counts(plan) => {
+            limits::allow(plan.connections_of(task.share))?;
+            counts::split::work(plan, &stage, task.share, link)
+        }
+        Scenario::Churn(plan) => {
+            limits::allow(plan.connections_of(task.share))?;
+            churn::split::work(plan, &stage, task.share, link)
+        }
+        Scenario::Storm(plan) => {
+            limits::allow(plan.connections_of(task.share))?;
+            storm::split::work(plan, &stage, task.share, link)
         }
     }
 }

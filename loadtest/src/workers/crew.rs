@@ -9,9 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Order, Report, Task};
+use super::{Order, Report, Scenario, Task, history_part};
 use crate::clock::{self, MILLI, Nanos, SECOND, seconds};
 use crate::error::{Error, Result};
+use crate::room::{Share, Stage};
+use crate::series::{Course, Joint, Phase};
 
 /// A worker that says nothing for this long has failed.
 const SILENCE_MAX: Nanos = 30 * SECOND;
@@ -21,6 +23,8 @@ const ENDING_MAX: Nanos = SECOND;
 const LINE_BYTES_MAX: u64 = 1 << 30;
 /// Most reports waiting to be looked at.
 const REPORTS_MAX: usize = 1_024;
+/// How often something else is looked at while the workers are waited for.
+const GLANCE_EVERY: Nanos = 50 * MILLI;
 /// How often silence is looked for.
 const LOOK_EVERY: Nanos = 250 * MILLI;
 
@@ -36,9 +40,52 @@ pub struct Crew {
     workers: Vec<Worker>,
     lines: Receiver<(usize, Option<String>)>,
     silence_max: Nanos,
+    /// Workers that were ready before that was asked for: one that is on time may be ahead of who is to wait for it.
+    early: Vec<(usize, Box<RawValue>)>,
+    /// The course of the run, while it is recorded.
+    course: Option<Joint>,
+}
+
+/// What a crew is made of: each of so many processes of `program` has a share.
+#[derive(Debug, Clone, Copy)]
+pub struct Hands<'a> {
+    pub program: &'a Path,
+    pub workers: usize,
+    /// The history of the run, each worker's part in a file of its own; see [`history_part`].
+    pub history: Option<&'a Path>,
+}
+
+impl Hands<'_> {
+    /// So many, without a history.
+    pub fn of(program: &Path, workers: usize) -> Hands<'_> {
+        Hands {
+            program,
+            workers,
+            history: None,
+        }
+    }
+
+    /// The shares.
+    pub fn shares(&self) -> impl Iterator<Item = Share> {
+        let of = self.workers;
+        (0..of).map(move |index| Share { index, of })
+    }
 }
 
 impl Crew {
+    /// Starts a crew for `scenario` and records its course. No share has more than `most` connections.
+    pub fn raise(hands: Hands<'_>, scenario: &Scenario, stage: &Stage<'_>, most: usize) -> Result<Crew> {
+        let course = Joint::new(stage.server, hands.workers)?;
+        let task = |share: Share| {
+            let part = hands.history.map(|path| history_part(path, share.index));
+            Task::of(scenario.clone(), stage, share, most).recorded(course.began(), part)
+        };
+        let tasks: Vec<Task> = hands.shares().map(task).collect();
+        let mut crew = Crew::start(hands.program, &tasks)?;
+        crew.course = Some(course);
+        Ok(crew)
+    }
+
     /// Starts `program worker` once for each task.
     pub fn start(program: &Path, tasks: &[Task]) -> Result<Crew> {
         let (sender, lines) = sync_channel(REPORTS_MAX);
@@ -46,6 +93,8 @@ impl Crew {
             workers: Vec::new(),
             lines,
             silence_max: SILENCE_MAX,
+            early: Vec::new(),
+            course: None,
         };
         for (index, task) in tasks.iter().enumerate() {
             let mut child = Command::new(program)
@@ -76,6 +125,18 @@ impl Crew {
         self
     }
 
+    /// What goes on from now on.
+    pub fn phase(&mut self, phase: Phase) {
+        if let Some(course) = &mut self.course {
+            course.phase(phase);
+        }
+    }
+
+    /// Ends the course, when all workers are done.
+    pub fn course(&mut self) -> Option<Course> {
+        self.course.take().map(Joint::finish)
+    }
+
     /// Process ids, in the order of the tasks.
     pub fn pids(&self) -> Vec<u32> {
         self.workers.iter().map(|w| w.child.id()).collect()
@@ -94,6 +155,37 @@ impl Crew {
         })
     }
 
+    /// The same, and looks at something meanwhile.
+    pub fn ready_meanwhile(
+        &mut self,
+        phase: &'static str,
+        until: Nanos,
+        mut look: impl FnMut(Nanos),
+    ) -> Result<()> {
+        let (began, mut ready) = (clock::now(), vec![false; self.workers.len()]);
+        while ready.contains(&false) {
+            let now = clock::now();
+            if now >= until {
+                return Err(Error::Deadline {
+                    phase,
+                    limit: now - began,
+                    state: format!(
+                        "{} of {} workers",
+                        ready.iter().filter(|r| **r).count(),
+                        ready.len()
+                    ),
+                });
+            }
+            look(now);
+            if let Some((index, Report::Ready(_))) = self.report(until.min(now + GLANCE_EVERY))?
+                && let Some(ready) = ready.get_mut(index)
+            {
+                *ready = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until every worker has reported what it counted.
     pub fn done(&mut self, until: Nanos) -> Result<Vec<Box<RawValue>>> {
         self.one_of_each("the workers' reports", until, |report| match report {
@@ -102,10 +194,24 @@ impl Crew {
         })
     }
 
-    /// Only watches that all workers live, until `at`.
+    /// Only watches that all workers live, until `at`. Who is ready meanwhile is found by who asks for that next.
     pub fn rest_until(&mut self, at: Nanos) -> Result<()> {
-        while self.next(at)?.is_some() || clock::now() < at {}
-        Ok(())
+        loop {
+            match self.next(at)? {
+                Some((index, Report::Ready(value))) => self.early.push((index, value)),
+                Some(_) => {}
+                None if clock::now() >= at => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// [`Crew::next`], what was not looked at first.
+    fn report(&mut self, until: Nanos) -> Result<Option<(usize, Report)>> {
+        match self.early.pop() {
+            Some((index, value)) => Ok(Some((index, Report::Ready(value)))),
+            None => self.next(until),
+        }
     }
 
     /// The next report, and whose it is; `None` when `until` has come. The end or the silence of a worker
@@ -113,7 +219,11 @@ impl Crew {
     pub fn next(&mut self, until: Nanos) -> Result<Option<(usize, Report)>> {
         loop {
             let now = clock::now();
-            let wait = until.saturating_sub(now).min(LOOK_EVERY);
+            let mut wait = until.saturating_sub(now).min(LOOK_EVERY);
+            if let Some(course) = &mut self.course {
+                course.tick(now);
+                wait = wait.min(course.wake_at().saturating_sub(now));
+            }
             match self.lines.recv_timeout(Duration::from_nanos(wait)) {
                 Ok((index, line)) => {
                     if let Some(report) = self.heard(index, line)? {
@@ -146,6 +256,10 @@ impl Crew {
         };
         match serde_json::from_str(&line) {
             Ok(Report::Alive) => Ok(None),
+            Ok(Report::Second(second)) => {
+                let course = self.course.as_mut();
+                course.map_or(Ok(()), |course| course.add(&second)).map(|()| None)
+            }
             Ok(Report::Failed(why)) => Err(Error::Process(format!("worker {index}: {why}"))),
             Ok(report) => {
                 worker.done |= matches!(report, Report::Done(_));
@@ -178,7 +292,7 @@ impl Crew {
         let began = clock::now();
         let mut found: Vec<Option<Box<RawValue>>> = self.workers.iter().map(|_| None).collect();
         while found.iter().any(Option::is_none) {
-            let Some((index, report)) = self.next(until)? else {
+            let Some((index, report)) = self.report(until)? else {
                 return Err(Error::Deadline {
                     phase,
                     limit: clock::now() - began,

@@ -8,19 +8,25 @@
 pub mod child;
 pub mod crew;
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::accounts::Session;
+use crate::churn::ChurnPlan;
 use crate::cli::Common;
 use crate::clock::Nanos;
+use crate::counts::CountsPlan;
 use crate::error::{Error, Result};
 use crate::fleet::{Dialect, Pace};
 use crate::host::usage::Usage;
 use crate::idle::IdlePlan;
 use crate::output::Progress;
 use crate::room::{RoomPlan, Share, Stage};
+use crate::series::Second;
+use crate::storm::StormPlan;
 use crate::target::{Sources, Target};
 
 /// Most workers of a run.
@@ -36,19 +42,13 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    /// The number of workers, if it is one that can be, with these options.
-    pub fn count(&self, common: &Common) -> Result<usize> {
+    /// The number of workers, if it is one that can be.
+    pub fn count(&self) -> Result<usize> {
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             return Err(Error::Usage(format!(
                 "--workers is 1 to {WORKERS_MAX}, not {}",
                 self.workers
             )));
-        }
-        if self.workers > 1 && common.files.csv.is_some() {
-            return Err(Error::Usage(
-                "--csv: several --workers have no course by the second together; leave one of the two out"
-                    .to_owned(),
-            ));
         }
         Ok(self.workers)
     }
@@ -62,7 +62,19 @@ impl WorkerArgs {
                 common.protocol.name()
             )));
         }
-        self.count(common)
+        self.count()
+    }
+
+    /// The same for a scenario that is shared by whole rooms.
+    pub fn count_by_rooms(&self, scenario: &str, rooms: usize) -> Result<usize> {
+        if self.workers > rooms {
+            return Err(Error::Usage(format!(
+                "--workers {}: {scenario} is shared by whole rooms, as one process alone can say what became of a \
+                 room, and there are {rooms}; name at most as many workers, or more --rooms",
+                self.workers
+            )));
+        }
+        self.count()
     }
 }
 
@@ -81,6 +93,10 @@ pub struct Task {
     namespace: String,
     run: u32,
     until: Nanos,
+    /// When the course of the run began, when it is recorded.
+    course_from: Option<Nanos>,
+    /// Where the history of this share goes, when it is recorded.
+    history: Option<PathBuf>,
 }
 
 /// What all workers of a run drive together.
@@ -89,6 +105,9 @@ pub struct Task {
 pub enum Scenario {
     Room(RoomPlan),
     Idle(IdlePlan),
+    Counts(CountsPlan),
+    Churn(ChurnPlan),
+    Storm(StormPlan),
 }
 
 /// What the coordinator says after the task.
@@ -103,6 +122,10 @@ pub enum Order {
     Speak,
     /// `idle`: a quiet span begins.
     Quiet,
+    /// `storm`: all are back, or the time for it is up; the storm was over at this instant.
+    Over(Nanos),
+    /// What was acknowledged before this instant has been waited for in all processes.
+    Waited(Nanos),
     /// Close the connections and report what was counted.
     Finish,
 }
@@ -115,6 +138,8 @@ pub enum Report {
     Alive,
     /// It did what it was told to, and waits for the next order.
     Ready(Box<RawValue>),
+    /// A second of its course has ended.
+    Second(Second),
     /// How far it is.
     State(Box<RawValue>),
     /// All that it counted; nothing follows.
@@ -172,6 +197,17 @@ impl Task {
             namespace: stage.namespace.to_owned(),
             run: stage.run,
             until: stage.until,
+            course_from: None,
+            history: None,
+        }
+    }
+
+    /// The same, whose course by the second is recorded, of a run that began at `began`, and its history in `history`.
+    pub fn recorded(self, began: Nanos, history: Option<PathBuf>) -> Task {
+        Task {
+            course_from: Some(began),
+            history,
+            ..self
         }
     }
 
@@ -194,6 +230,13 @@ impl Task {
             progress: Progress::hidden(),
         }
     }
+}
+
+/// Where worker `index` writes its part of the history `path`: `FILE.0`, `FILE.1`, …
+pub fn history_part(path: &Path, index: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{index}"));
+    name.into()
 }
 
 /// `value` as it travels.
