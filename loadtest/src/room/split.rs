@@ -104,6 +104,7 @@ pub fn run(plan: &RoomPlan, stage: &Stage<'_>, workers: usize, program: &Path) -
     Ok(Outcome {
         result,
         latency: books.latency,
+        reference: plan.compared(books.reference),
         course: None,
     })
 }
