@@ -196,6 +196,8 @@ test('two runs side by side', async () => {
   const names = at('Latency by percentile').lines.map(({ name }) => name);
   assert.deepEqual(names, ['a, delivery', 'a, reference', 'b, delivery']);
   near(at('Latency by percentile', 'b, delivery').y.at(-1), b.curves[0].percentiles.max_us / 1e3, 'b');
+  // One run's spans are shaded, and the legend says whose.
+  assert.ok(['a, reference', 'a, measured'].every((name) => at('Server memory').legend.includes(name)));
   assert.ok(at('Server memory', 'a, resident memory') && at('Server memory', 'b, resident memory'));
 });
 

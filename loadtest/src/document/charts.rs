@@ -153,7 +153,7 @@ pub(super) fn over_time(docs: &[(&str, &Stored)]) -> Vec<Block> {
                 x: Axis::linear("second of the run"),
                 y: course.y,
                 lines,
-                spans: spans(&with_series),
+                spans: spans(&with_series, docs.len()),
             }));
         }
     }
@@ -187,8 +187,8 @@ fn points(series: &Columns, column: &str, factor: f64, rate: bool) -> Vec<(f64, 
 
 /// The measured and quiet spans of the first series, and what they are compared with: those of several series
 /// would hide each other.
-fn spans(series: &[(&str, &Columns)]) -> Vec<Span> {
-    let Some((_, first)) = series.first() else {
+fn spans(series: &[(&str, &Columns)], docs: usize) -> Vec<Span> {
+    let Some((name, first)) = series.first() else {
         return Vec::new();
     };
     first
@@ -198,7 +198,7 @@ fn spans(series: &[(&str, &Columns)]) -> Vec<Span> {
         .map(|p| Span {
             from: p.from_s,
             to: p.to_s,
-            label: p.phase.name().to_owned(),
+            label: label(name, p.phase.name(), docs),
             reference: p.phase == Phase::Reference,
         })
         .collect()
