@@ -39,7 +39,7 @@ before(async () => {
   const room = ['room', '--target', target, '--pid', String(gateway.pid), ...load, '--warmup', '0.3', '--assert', 'lost==0'];
   const outputs = (name) => ['--json', `${name}.json`, '--html', `${name}.html`];
   await load_test([...room, '--seconds', '1.2', '--stalled', '2', ...outputs('stalled')], folder);
-  await load_test([...room, '--seconds', '2', ...outputs('plain')], folder);
+  await load_test([...room, '--seconds', '1.2', ...outputs('plain')], folder);
   await load_test(['compare', 'stalled.json', 'plain.json', '--html', 'compare.html'], folder);
   const sides = ['--a', `countersign,${target},pid=${gateway.pid}`, '--b', 'floor', '--pairs', '1'];
   await load_test(['versus', ...load, ...sides, '--seconds', '0.3', '--warmup', '0.1', ...outputs('versus')], folder);
@@ -75,7 +75,9 @@ async function looks_well(name, titles, warnings, looks = LOOKS) {
     const where = `${name}, ${look.viewport.width} px, ${look.colorScheme}`;
     await opened(name, look, async (tab) => {
       await fits(tab, where);
-      assert.deepEqual(await faint(tab), [], where);
+      // Each colour is looked at once, and each size.
+      const closely = LOOKS.includes(look);
+      if (closely) assert.deepEqual(await faint(tab), [], where);
       const ground = await tab.page.evaluate(() => parseFloat(getComputedStyle(document.body).backgroundColor.match(/[\d.]+/)[0]));
       assert.equal(ground < 128, look.colorScheme === 'dark', where);
       const notices = await tab.page.locator('.notice').allInnerTexts();
@@ -95,7 +97,7 @@ async function looks_well(name, titles, warnings, looks = LOOKS) {
           assert.ok(line.contrast >= 3, `${which}: ${line.name} has a contrast of ${line.contrast}`);
           assert.ok(chart.legend.includes(line.name), `${which}: ${line.name} is not in the legend`);
         }
-        await reads_values(tab, chart, which);
+        if (closely) await reads_values(tab, chart, which);
       }
     });
   }

@@ -33,7 +33,7 @@ const NARROW: Shape = Shape {
     class: "narrow",
     width: 340.0,
     height: 250.0,
-    left: 50.0,
+    left: 56.0,
     right: 10.0,
     points: POINTS_MAX / 2,
     ..WIDE
