@@ -41,6 +41,24 @@ impl Trend {
             p99: p.p99_us / 1e3,
         }
     }
+
+    /// The same as metrics of the run, `<name>_avg` and so on; not measured when nothing was counted.
+    fn metrics(&self, name: &str) -> Vec<Metric> {
+        [
+            ("avg", self.avg),
+            ("med", self.med),
+            ("p90", self.p90),
+            ("p95", self.p95),
+            ("p99", self.p99),
+            ("max", self.max),
+        ]
+        .into_iter()
+        .map(|(part, ms)| {
+            let us = (self.count > 0).then_some(ms * 1e3);
+            Metric::new(format!("{name}_{part}"), Unit::Micros, us)
+        })
+        .collect()
+    }
 }
 
 /// What went over the WebSockets of a run, closing not included.
@@ -48,6 +66,9 @@ impl Trend {
 pub struct Wire {
     /// From the beginning of a connect to the end of its 101: TCP and upgrade.
     pub ws_connecting_ms: Trend,
+    /// From the beginning of a connect to the end of its connection, each that was accepted; of those still
+    /// open to the end of the run, when the tester lets go of them.
+    pub ws_session_duration_ms: Trend,
     /// Upgrades that were accepted.
     pub ws_sessions: u64,
     /// Messages of any kind, those that bring connections into their rooms and replies included.
@@ -74,10 +95,14 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Of an engine's connections, until now.
     pub(crate) fn of(io: &Io) -> Sockets {
+        let (at, mut traffic) = (clock::now(), io.traffic.clone());
+        for began in io.sessions() {
+            traffic.sessions.record(at.saturating_sub(began));
+        }
         Sockets {
-            traffic: io.traffic.clone(),
+            traffic,
             frames: io.frames,
-            at: clock::now(),
+            at,
         }
     }
 
@@ -93,6 +118,7 @@ impl Sockets {
         let t = &self.traffic;
         Wire {
             ws_connecting_ms: Trend::of(&t.connecting),
+            ws_session_duration_ms: Trend::of(&t.sessions),
             ws_sessions: t.connecting.count(),
             ws_msgs_sent: t.messages_sent,
             ws_msgs_received: self.frames.saturating_sub(t.other_frames),
@@ -112,24 +138,17 @@ impl Wire {
 
     /// The same for assertions: `ws_connecting_p95<50ms`, `ws_sessions==100`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let c = &self.ws_connecting_ms;
-        let ms = |name: &'static str, value: f64| {
-            Metric::new(name, Unit::Micros, (c.count > 0).then_some(value * 1e3))
-        };
-        vec![
-            ms("ws_connecting_avg", c.avg),
-            ms("ws_connecting_med", c.med),
-            ms("ws_connecting_p90", c.p90),
-            ms("ws_connecting_p95", c.p95),
-            ms("ws_connecting_p99", c.p99),
-            ms("ws_connecting_max", c.max),
+        let mut all = self.ws_connecting_ms.metrics("ws_connecting");
+        all.extend(self.ws_session_duration_ms.metrics("ws_session_duration"));
+        all.extend([
             Metric::count("ws_sessions", self.ws_sessions),
             Metric::count("ws_msgs_sent", self.ws_msgs_sent),
             Metric::count("ws_msgs_received", self.ws_msgs_received),
             Metric::new("data_sent", Unit::Bytes, self.data_sent as f64),
             Metric::new("data_received", Unit::Bytes, self.data_received as f64),
             Metric::count("vus_max", self.vus_max),
-        ]
+        ]);
+        all
     }
 
     /// The section `k6` of a document, shaped as k6's own summary. `checks` are passes and fails; `None` when
@@ -138,8 +157,13 @@ impl Wire {
         let counter = |count: u64| json!({ "count": count, "rate": count as f64 / self.seconds.max(1e-9) });
         let mut all = Map::new();
         let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
-        if self.ws_connecting_ms.count > 0 {
-            put("ws_connecting", json!(self.ws_connecting_ms));
+        for (name, trend) in [
+            ("ws_connecting", &self.ws_connecting_ms),
+            ("ws_session_duration", &self.ws_session_duration_ms),
+        ] {
+            if trend.count > 0 {
+                put(name, json!(trend));
+            }
         }
         put("ws_sessions", counter(self.ws_sessions));
         put("ws_msgs_sent", counter(self.ws_msgs_sent));
@@ -166,7 +190,9 @@ mod tests {
     #[test]
     fn the_section_has_what_was_measured_and_nothing_else() {
         let empty = Wire::default().section(None);
-        assert!(empty.get("ws_connecting").is_none() && empty.get("checks").is_none());
+        for name in ["ws_connecting", "ws_session_duration", "checks"] {
+            assert!(empty.get(name).is_none(), "{name}");
+        }
         assert!(Wire::default().metrics()[0].value.is_none());
         let mut latency = Latency::new().unwrap();
         (1..=100).for_each(|ms| latency.record(ms * MILLI));

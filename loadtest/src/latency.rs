@@ -16,7 +16,12 @@ pub struct Latency(Histogram<u64>);
 impl Latency {
     /// An empty histogram.
     pub fn new() -> Result<Latency> {
-        Histogram::new_with_bounds(MICRO, LONGEST, 3)
+        Latency::up_to(LONGEST)
+    }
+
+    /// An empty histogram that tells spans up to `longest` apart, nanoseconds.
+    pub fn up_to(longest: Nanos) -> Result<Latency> {
+        Histogram::new_with_bounds(MICRO, longest, 3)
             .map(Latency)
             .map_err(|e| Error::Usage(format!("histogram: {e}")))
     }
@@ -26,11 +31,15 @@ impl Latency {
         self.0.saturating_record(span);
     }
 
-    /// Adds all spans of another histogram.
+    /// Adds all spans of another histogram; the longest told apart is then the longer of both.
     pub fn pool(&mut self, other: &Latency) -> Result<()> {
-        self.0
-            .add(&other.0)
-            .map_err(|e| Error::Usage(format!("histogram: {e}")))
+        let sum = if other.0.high() > self.0.high() {
+            let own = std::mem::replace(&mut self.0, other.0.clone());
+            self.0.add(&own)
+        } else {
+            self.0.add(&other.0)
+        };
+        sum.map_err(|e| Error::Usage(format!("histogram: {e}")))
     }
 
     /// The spans counted.
@@ -145,8 +154,10 @@ impl Serialize for Latency {
 
 impl<'de> Deserialize<'de> for Latency {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Latency, D::Error> {
-        let mut latency = Latency::new().map_err(de::Error::custom)?;
-        for (value, count) in Vec::<(u64, u64)>::deserialize(d)? {
+        let spans = Vec::<(u64, u64)>::deserialize(d)?;
+        let longest = spans.iter().map(|(value, _)| *value).fold(LONGEST, Nanos::max);
+        let mut latency = Latency::up_to(longest).map_err(de::Error::custom)?;
+        for (value, count) in spans {
             latency.0.record_n(value, count).map_err(de::Error::custom)?;
         }
         Ok(latency)
@@ -171,6 +182,26 @@ pub struct Percentiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hours_are_told_apart_where_they_may_be_and_survive_pooling_and_writing() {
+        let hours = |n: u64| n * 3_600 * SECOND;
+        let mut long = Latency::up_to(hours(24)).unwrap();
+        long.record(hours(5));
+        let text = serde_json::to_string(&long).unwrap();
+        let read: Latency = serde_json::from_str(&text).unwrap();
+        let mut pooled = Latency::new().unwrap();
+        pooled.record(SECOND);
+        pooled.pool(&read).unwrap();
+        let p = pooled.percentiles();
+        assert_eq!(p.count, 2);
+        let five_us = (hours(5) / MICRO) as f64;
+        assert!((p.max_us - five_us).abs() / five_us < 0.001, "{}", p.max_us);
+        // What is longer than the longest is the longest.
+        let mut short = Latency::new().unwrap();
+        short.record(hours(5));
+        assert!(short.percentiles().max_us < 70e6);
+    }
 
     #[test]
     fn percentiles_of_a_known_distribution() {

@@ -363,7 +363,9 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     notes.extend(listed("refused", &outcome.result.tally.refused));
     notes.extend(listed("ended", &outcome.result.tally.ended));
     base.trace = Trace {
-        latencies: vec![("delivery".to_owned(), outcome.latency)],
+        latencies: std::iter::once(("delivery".to_owned(), outcome.latency))
+            .chain(outcome.reference.map(|r| ("reference".to_owned(), r)))
+            .collect(),
         course: outcome.course,
         wire: Some((outcome.result.wire, outcome.result.checks())),
     };

@@ -144,6 +144,14 @@ fn all_outputs_of_a_run_agree() {
     assert_eq!(k6["ws_sessions"]["count"], 10);
     assert_eq!(k6["ws_connecting"]["count"], 10);
     assert!(k6["ws_connecting"]["p(95)"].as_f64().unwrap() > 0.0);
+    // All of them were held from before the warm-up until after the measured span, and no longer than the run.
+    let session = |part: &str| k6["ws_session_duration"][part].as_f64().unwrap();
+    let rows_ms = sum("seconds") * 1e3;
+    assert!((session("count") - 10.0).abs() < 0.5);
+    assert!(
+        session("min") >= 1_700.0 && session("max") <= rows_ms + 100.0,
+        "{k6}"
+    );
     assert!((k6["ws_msgs_sent"]["count"].as_f64().unwrap() - metric("sent")).abs() < 0.5);
     let received = metric("delivered") + metric("sent");
     assert!((k6["ws_msgs_received"]["count"].as_f64().unwrap() - received).abs() < 0.5);

@@ -111,9 +111,21 @@ fn running_servers_of_two_dialects_are_compared() {
     ] {
         more.extend(["--assert", assertion]);
     }
+    let hgrm = dir.path().join("versus.hgrm");
+    more.extend(["--hgrm", hgrm.to_str().unwrap()]);
     let sides = (running("countersign", gateway.addr), running("nats", nats.addr));
     passed(&versus(&sides.0, &sides.1, &more, &json));
-    let metrics = &document(&json)["metrics"];
+    let document = document(&json);
+    // The curves are of the same histograms as the pooled figures, and both are beside each other on disk.
+    for (i, side) in ["a", "b"].into_iter().enumerate() {
+        let (curve, pooled) = (
+            &document["curves"][i],
+            &document["result"][format!("{side}_latency")],
+        );
+        assert_eq!((&curve["name"], &curve["percentiles"]), (&side.into(), pooled));
+    }
+    assert!(hgrm.is_file() && dir.path().join("versus-b.hgrm").is_file());
+    let metrics = &document["metrics"];
     assert!(metrics["a_wire_bytes"].is_null() || metrics["a_wire_bytes"] != metrics["b_wire_bytes"]);
     assert_eq!(gateway.logins(), 1, "only a gateway is signed in to");
 }

@@ -174,7 +174,7 @@ impl ChurnResult {
 
     /// All of it by name.
     pub fn metrics(&self) -> Metrics {
-        let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
+        let us = |name: &'static str, value: f64| Metric::span(name, value);
         let share = |name, value: f64| Metric::new(name, Unit::Share, value);
         let bytes = |name, value: Option<f64>| Metric::new(name, Unit::Bytes, value);
         let rss = |name, value: Option<u64>| Metric::new(name, Unit::Bytes, value.map(|b| b as f64));

@@ -189,7 +189,7 @@ impl CountsResult {
 
     /// All of it by name.
     pub fn metrics(&self) -> Metrics {
-        let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
+        let us = |name: &'static str, value: f64| Metric::span(name, value);
         let share = |name, value: f64| Metric::new(name, Unit::Share, value);
         let sum = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
         let (l, c) = (&self.latency, &self.counts);

@@ -10,22 +10,29 @@ use crate::series::{Columns, Phase};
 const SHORTEST: f64 = 0.1;
 
 pub(super) fn latency(docs: &[(&str, &Stored)]) -> Vec<Block> {
-    let curves = || {
-        docs.iter().flat_map(|(name, doc)| {
+    let curves: Vec<(String, &Curve)> = docs
+        .iter()
+        .flat_map(|(name, doc)| {
             doc.curves
                 .iter()
                 .filter(|c| c.percentiles.count > 0)
                 .map(move |c| (label(name, &c.name, docs.len()), c))
         })
-    };
-    let lines: Vec<Line> = curves().map(|(name, c)| Line::new(name, resolved(c))).collect();
-    if lines.is_empty() {
+        .collect();
+    distributions("Latency by percentile", &curves, Vec::new())
+}
+
+/// Distributions by name in one chart, with their percentiles below it; nothing when there is none. `marks` are
+/// lines that belong to the chart alone.
+pub(crate) fn distributions(title: &str, curves: &[(String, &Curve)], marks: Vec<Line>) -> Vec<Block> {
+    if curves.is_empty() {
         return Vec::new();
     }
     let columns = [
         "", "count", "mean", "p50", "p75", "p90", "p95", "p99", "p99.9", "max",
     ];
-    let rows = curves()
+    let rows = curves
+        .iter()
         .map(|(name, c)| {
             let p = &c.percentiles;
             let us = [
@@ -39,10 +46,14 @@ pub(super) fn latency(docs: &[(&str, &Stored)]) -> Vec<Block> {
         .collect();
     vec![
         Block::Chart(Chart {
-            title: "Latency by percentile".to_owned(),
+            title: title.to_owned(),
             x: Axis::nines("percentile"),
             y: Axis::log("ms"),
-            lines,
+            lines: curves
+                .iter()
+                .map(|(name, c)| Line::new(name, resolved(c)))
+                .chain(marks)
+                .collect(),
             spans: Vec::new(),
         }),
         Block::Table(Table {
@@ -142,7 +153,7 @@ pub(super) fn over_time(docs: &[(&str, &Stored)]) -> Vec<Block> {
                 x: Axis::linear("second of the run"),
                 y: course.y,
                 lines,
-                spans: spans(&with_series),
+                spans: spans(&with_series, docs.len()),
             }));
         }
     }
@@ -174,19 +185,21 @@ fn points(series: &Columns, column: &str, factor: f64, rate: bool) -> Vec<(f64, 
         .collect()
 }
 
-/// The measured and quiet spans of the first series: side by side they would hide each other.
-fn spans(series: &[(&str, &Columns)]) -> Vec<Span> {
-    let Some((_, first)) = series.first() else {
+/// The measured and quiet spans of the first series, and what they are compared with: those of several series
+/// would hide each other.
+fn spans(series: &[(&str, &Columns)], docs: usize) -> Vec<Span> {
+    let Some((name, first)) = series.first() else {
         return Vec::new();
     };
     first
         .phases
         .iter()
-        .filter(|p| matches!(p.phase, Phase::Measured | Phase::Quiet))
+        .filter(|p| matches!(p.phase, Phase::Reference | Phase::Measured | Phase::Quiet))
         .map(|p| Span {
             from: p.from_s,
             to: p.to_s,
-            label: p.phase.name().to_owned(),
+            label: label(name, p.phase.name(), docs),
+            reference: p.phase == Phase::Reference,
         })
         .collect()
 }

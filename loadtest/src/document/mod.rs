@@ -1,7 +1,7 @@
 //! Documents of earlier runs, read back. They may come from anywhere, so nothing in them is believed to be
 //! there or to be small.
 
-mod charts;
+pub(crate) mod charts;
 mod context;
 pub mod page;
 

@@ -16,7 +16,7 @@ use super::socket::{Acks, Mode, acknowledge, open_narrow, outcome};
 use super::stream::Stream;
 use super::traffic::Traffic;
 use super::upgrade::{Framing, Identity, Opening, Upgrade};
-use crate::clock::Nanos;
+use crate::clock::{self, Nanos};
 use crate::error::{Error, Result};
 use crate::history::tap::Tap;
 use crate::target::Target;
@@ -73,6 +73,8 @@ pub(super) enum Walk {
 pub(super) struct Socket {
     fd: OwnedFd,
     pub(super) phase: Phase,
+    /// When the connect of a session that was accepted began.
+    session: Option<Nanos>,
     /// The start of a frame whose rest has not arrived.
     partial: Vec<u8>,
     /// Not written yet.
@@ -190,6 +192,7 @@ impl Io {
         self.sockets[member] = Some(Socket {
             fd,
             phase,
+            session: None,
             partial: Vec::new(),
             out: Vec::new(),
             fragments: None,
@@ -261,6 +264,11 @@ impl Io {
         self.live
     }
 
+    /// When the connects of the sessions that go on began.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = Nanos> + '_ {
+        self.sockets.iter().flatten().filter_map(|socket| socket.session)
+    }
+
     pub(super) fn close_all(&mut self) {
         for member in 0..self.sockets.len() {
             self.close(member);
@@ -274,8 +282,11 @@ impl Io {
     }
 
     pub(super) fn remove(&mut self, member: usize) {
-        if self.sockets.get_mut(member).and_then(Option::take).is_some() {
+        if let Some(socket) = self.sockets.get_mut(member).and_then(Option::take) {
             self.live -= 1;
+            if let Some(began) = socket.session {
+                self.traffic.sessions.record(clock::now().saturating_sub(began));
+            }
         }
     }
 
@@ -320,6 +331,7 @@ impl Io {
             if let Phase::Upgrading(upgrade) = std::mem::replace(&mut socket.phase, Phase::Open) {
                 let span = at.saturating_sub(upgrade.began);
                 self.traffic.connecting.record(span);
+                socket.session = Some(upgrade.began);
             }
             // The request is not needed again.
             socket.out = Vec::new();

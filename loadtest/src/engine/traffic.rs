@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{self, Nanos};
+use crate::clock::{self, Nanos, SECOND};
 use crate::error::Result;
 use crate::latency::Latency;
+
+/// Longest session told apart; longer ones are counted here. A day.
+const LONGEST_SESSION: Nanos = 86_400 * SECOND;
 
 /// Counts since the engine was made. Nothing here is touched per message received: a received message is a
 /// frame that is none of `other_frames`.
@@ -14,6 +17,8 @@ pub struct Traffic {
     pub began: Nanos,
     /// From the beginning of a connect to the end of its 101, each connection.
     pub connecting: Latency,
+    /// From the beginning of a connect to the end of the connection, each that was accepted and has ended.
+    pub sessions: Latency,
     /// Text messages handed to a socket.
     pub messages_sent: u64,
     /// Requests handed to a connection for HTTP, and answers that came whole.
@@ -36,6 +41,7 @@ impl Traffic {
         Ok(Traffic {
             began: clock::now(),
             connecting: Latency::new()?,
+            sessions: Latency::up_to(LONGEST_SESSION)?,
             messages_sent: 0,
             requests: 0,
             answers: 0,
@@ -56,6 +62,7 @@ impl Traffic {
         self.bytes_received += other.bytes_received;
         self.other_frames += other.other_frames;
         self.live_max += other.live_max;
+        self.sessions.pool(&other.sessions)?;
         self.connecting.pool(&other.connecting)
     }
 }

@@ -220,7 +220,7 @@ impl PollResult {
         let cores = |name, figure: Option<f64>| Metric::new(name, Unit::Ratio, figure);
         let bytes = |name, figure: Option<f64>| Metric::new(name, Unit::Bytes, figure);
         let rate = |name, figure: Option<f64>| Metric::new(name, Unit::PerSecond, figure);
-        let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
+        let us = |name: &'static str, value: f64| Metric::span(name, value);
         vec![
             cores("push_cores", median(&|p| p.push.usage.server_cores())),
             cores("poll_cores", median(&|p| p.poll.usage.server_cores())),

@@ -1,6 +1,6 @@
 //! A report as one HTML file that opens from disk: no network, no fonts, nothing outside of the file, and a
-//! content policy that says so. Charts are inline SVG; a small script reads values under the pointer, and the
-//! page is whole without it. Light and dark follow the reader's system.
+//! content policy that says so. Charts are inline SVG; a small script reads values under the pointer or by the arrow
+//! keys, and the page is whole without it. Narrow pages have drawings of their own. Light and dark follow the reader's system.
 //!
 //! A caller describes the report as plain data and gets the page as text:
 //!
@@ -207,4 +207,6 @@ pub struct Span {
     pub from: f64,
     pub to: f64,
     pub label: String,
+    /// What other spans are compared with, shaded in another way than they.
+    pub reference: bool,
 }

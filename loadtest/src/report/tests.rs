@@ -15,6 +15,7 @@ fn sample() -> ReportInput {
             from: 1.0,
             to: 2.0,
             label: hostile.to_owned(),
+            reference: true,
         }],
     };
     ReportInput {
@@ -91,7 +92,7 @@ fn the_page_is_well_formed_and_self_contained() {
         "style=\"",
     ] {
         let found: Vec<&str> = page.lines().filter(|line| line.contains(outside)).collect();
-        let comment = |line: &&&str| line.starts_with("// ");
+        let comment = |line: &&&str| line.trim_start().starts_with("// ");
         assert!(found.iter().all(|l| comment(&l)), "{outside}: {found:?}");
     }
     for attribute in [" src=", " href="] {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::variant::{CLASSES, Variant};
 use crate::error::Result;
 use crate::latency::{Latency, Percentiles};
-use crate::metric::{Metric, Unit};
+use crate::metric::Metric;
 
 /// Running counts of one group or priority; each means what it means for the whole run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -178,7 +178,5 @@ pub(super) fn named(
     ];
     let counts = counts.into_iter().zip(values).map(|(n, v)| Metric::count(n, v));
     let times = times.into_iter().zip(spans);
-    counts
-        .chain(times.map(|(n, v)| Metric::new(n, Unit::Micros, v)))
-        .collect()
+    counts.chain(times.map(|(n, v)| Metric::span(n, v))).collect()
 }

@@ -132,6 +132,8 @@ pub struct Stage<'a> {
 pub struct Outcome {
     pub result: RoomResult,
     pub latency: Latency,
+    /// Of the reference span; none when nobody stopped reading.
+    pub reference: Option<Latency>,
     /// The run second by second, when it was recorded.
     pub course: Option<Course>,
 }
@@ -191,6 +193,7 @@ pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, records: Records) -> Result<
     Ok(Outcome {
         result,
         latency: books.latency,
+        reference: plan.compared(books.reference),
         course,
     })
 }
@@ -391,6 +394,11 @@ impl RoomPlan {
     /// Length of the span before members stop reading, with which the measured one is compared.
     pub fn reference(&self) -> Nanos {
         if self.variant.stalled > 0 { self.window } else { 0 }
+    }
+
+    /// The histogram of that span, if there is one.
+    fn compared(&self, reference: Latency) -> Option<Latency> {
+        (self.variant.stalled > 0).then_some(reference)
     }
 
     /// All connections of a run.

@@ -116,6 +116,7 @@ pub fn recorded(plan: &RoomPlan, stage: &Stage<'_>, hands: Hands<'_>) -> Result<
     Ok(Outcome {
         result,
         latency: books.latency,
+        reference: plan.compared(books.reference),
         course,
     })
 }

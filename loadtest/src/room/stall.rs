@@ -150,8 +150,8 @@ impl StalledResult {
         let us = |name, seconds: Option<f64>| Metric::new(name, Unit::Micros, seconds.map(|s| s * 1e6));
         vec![
             Metric::count("stalled", self.members),
-            Metric::new("reference_p50", Unit::Micros, self.reference.p50_us),
-            Metric::new("reference_p99", Unit::Micros, self.reference.p99_us),
+            Metric::span("reference_p50", self.reference.p50_us),
+            Metric::span("reference_p99", self.reference.p99_us),
             Metric::new("p99_stall_ratio", Unit::Ratio, self.p99_stall_ratio),
             Metric::count("stalled_delivered", self.delivered),
             Metric::count("stalled_told", self.told),

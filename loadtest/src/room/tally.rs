@@ -249,7 +249,7 @@ impl RoomResult {
     fn whole(&self) -> Vec<Metric> {
         let t = &self.tally;
         let refused: u64 = t.refused.values().sum();
-        let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
+        let us = |name: &'static str, value: f64| Metric::span(name, value);
         let share = |name, value: f64| Metric::new(name, Unit::Share, value);
         let l = &self.latency;
         vec![

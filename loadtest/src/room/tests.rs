@@ -157,3 +157,14 @@ fn the_ramp_and_the_measured_span_are_marked_each_for_itself() {
         "{warnings:?}"
     );
 }
+
+#[test]
+fn a_latency_of_nothing_is_not_measured_and_passes_no_assertion() {
+    let metrics = super::RoomResult::default().metrics();
+    for name in ["p50", "p99.9", "max", "send_lag_p99"] {
+        assert_eq!(metrics.named(name).unwrap().value, None, "{name}");
+    }
+    let assertion: crate::assertion::Assertion = "p99<5ms".parse().unwrap();
+    assertion.check(&metrics).unwrap();
+    assert!(!assertion.decide(&metrics).passed);
+}

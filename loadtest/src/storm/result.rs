@@ -184,7 +184,7 @@ impl StormResult {
 
     /// All of it by name.
     pub fn metrics(&self) -> Metrics {
-        let us = |name, value: f64| Metric::new(name, Unit::Micros, value);
+        let us = |name: &'static str, value: f64| Metric::span(name, value);
         let share = |name, value: f64| Metric::new(name, Unit::Share, value);
         let rss = |name, value: Option<u64>| Metric::new(name, Unit::Bytes, value.map(|b| b as f64));
         let sum = |name, map: &BTreeMap<String, u64>| Metric::count(name, map.values().sum());
@@ -213,7 +213,11 @@ impl StormResult {
             sum("storm_refused", &self.storm_refused),
             Metric::count("storm_waited", self.waits.arrivals),
             Metric::count("storm_told_when", self.waits.told),
-            us("storm_wait_max", self.waits.longest_told as f64 / MICRO as f64),
+            Metric::new(
+                "storm_wait_max",
+                Unit::Micros,
+                self.waits.longest_told as f64 / MICRO as f64,
+            ),
             Metric::count("sent", m.sent),
             Metric::count("unsent", m.unsent),
             Metric::count("accepted", m.accepted),

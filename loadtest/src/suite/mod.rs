@@ -4,6 +4,7 @@
 //! processes, so that every row's document is kept and can be had again by its command line.
 
 pub mod about;
+pub mod curves;
 pub mod evidence;
 pub mod gateway;
 pub mod measure;
@@ -22,6 +23,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::about::About;
+use self::curves::Curves;
 use self::measure::{MEASUREMENTS, Measurement};
 use self::publish::{Report, RowResult};
 use self::rows::{ROWS, Row};
@@ -207,8 +209,16 @@ fn measure_all(runner: &Runner<'_>, rows: &[Row], report: &mut Report) -> Result
             note(&format!("        {}", result.line()));
             report.put(result);
         }
-        if let Ok(Measured { version, .. }) = &measured {
+        if let Ok(Measured {
+            version,
+            curves,
+            evidence,
+            ..
+        }) = &measured
+        {
             report.about.gateway.clone_from(version);
+            let pooled = Curves::of(measurement.name, rows, (curves, evidence));
+            report.curves.extend(pooled);
         }
         report.seconds = clock::seconds(clock::now() - began);
         report.write(runner.out)?;

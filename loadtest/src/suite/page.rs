@@ -1,5 +1,6 @@
 //! The HTML report.
 
+use super::curves;
 use super::publish::{Report, RowResult, date};
 use super::verdict::Verdict;
 use crate::report::{Axis, Block, Cell, Chart, Level, Line, Notice, ReportInput, Section, Table};
@@ -16,6 +17,7 @@ pub fn html(report: &Report) -> String {
             blocks: vec![Block::Chart(chart)],
         });
     }
+    sections.extend(curves::section(&report.curves));
     sections.push(Section {
         heading: "How each line was taken".to_owned(),
         blocks: vec![Block::Table(methods(&report.rows))],
@@ -56,13 +58,14 @@ fn level(verdict: Verdict) -> Level {
 }
 
 fn targets(rows: &[RowResult]) -> Table {
+    // The verdict stands where a narrow page shows it.
     let columns = [
         "what",
+        "verdict",
         "target (goal)",
         "figure",
         "90 % interval",
         "valid, void",
-        "verdict",
     ];
     Table {
         caption: String::new(),
@@ -72,11 +75,11 @@ fn targets(rows: &[RowResult]) -> Table {
             .map(|row| {
                 vec![
                     Cell::text(row.what),
-                    Cell::number(row.target_text()),
-                    Cell::number(row.figure_text()),
-                    Cell::number(row.interval_text()),
-                    Cell::number(format!("{}, {}", row.valid, row.void)),
                     Cell::text(row.verdict_text()).level(level(row.verdict)),
+                    Cell::text(row.target_text()),
+                    Cell::text(row.figure_text()),
+                    Cell::text(row.interval_text()),
+                    Cell::number(format!("{}, {}", row.valid, row.void)),
                 ]
             })
             .collect(),

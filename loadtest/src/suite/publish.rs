@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Setup;
 use super::about::About;
+use super::curves::Curves;
 use super::evidence::Figure;
 use super::rows::Row;
 use super::runner::Measured;
@@ -55,6 +56,9 @@ pub struct Report {
     /// Duration so far, seconds.
     pub seconds: f64,
     pub rows: Vec<RowResult>,
+    /// For the page; programs find them in the documents of the measurements.
+    #[serde(skip)]
+    pub curves: Vec<Curves>,
     pub all_met: bool,
 }
 
@@ -194,6 +198,7 @@ impl Report {
             setup,
             seconds: 0.0,
             rows: rows.iter().map(RowResult::unreached).collect(),
+            curves: Vec::new(),
             all_met: false,
         }
     }

@@ -8,12 +8,14 @@ use clap::Parser;
 use serde_json::Value;
 
 use super::Setup;
+use super::curves::pooled;
 use super::evidence::{Evidence, run_is_valid, span_is_valid};
 use super::gateway::{Gateway, Program, last_line};
 use super::measure::{How, Measurement, Server, Span};
 use super::supervised::{Start, Supervised};
 use crate::cli::Cli;
 use crate::clock::{self, from_seconds};
+use crate::document::Curve;
 use crate::error::{Error, Result};
 
 /// Runs and pairs are tried at most this many times the number wanted.
@@ -34,6 +36,8 @@ pub struct Runner<'a> {
 #[derive(Debug, Clone)]
 pub struct Measured {
     pub evidence: Evidence,
+    /// Distributions pooled over its pairs; empty when there are no pairs with histograms.
+    pub curves: Vec<Curve>,
     /// Names of the documents in the folder.
     pub documents: Vec<String>,
     /// The command that made the last of them.
@@ -53,12 +57,13 @@ struct Trail {
 impl Runner<'_> {
     /// Makes a measurement; `tick` is called about once a second.
     pub fn measure(&self, what: &Measurement, tick: &mut dyn FnMut()) -> Result<Measured> {
-        let mut trail = Trail::default();
+        let (mut trail, mut curves) = (Trail::default(), Vec::new());
         let wanted = what.wanted(self.setup);
         let evidence = match what.how {
             How::Floor | How::Rival(_) | How::Polling { .. } => {
                 let gateway = self.start(what, what.name, what.pinned, &mut trail)?;
                 let document = self.call(what, &gateway, what.name, what.pinned, (&mut trail, tick))?;
+                curves = pooled(&document);
                 Evidence::of_pairs(&document, wanted)
             }
             How::Workers => self.workers(what, wanted, (&mut trail, tick))?,
@@ -66,6 +71,7 @@ impl Runner<'_> {
         };
         Ok(Measured {
             evidence,
+            curves,
             documents: trail.documents,
             command: trail.command,
             version: trail.version,

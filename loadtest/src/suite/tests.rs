@@ -363,6 +363,7 @@ fn canned() -> Report {
     document["assertions"] = json!([]);
     let measured = Ok(Measured {
         evidence: Evidence::of_pairs(&document, 12),
+        curves: Vec::new(),
         documents: vec!["paced.json".to_owned()],
         command: "countersign-loadtest ratio --rate 50".to_owned(),
         version: "countersign 9.9.9".to_owned(),
@@ -420,6 +421,7 @@ fn all_met_is_said_when_every_row_is_settled() {
     let mut report = canned();
     let measured = Ok(Measured {
         evidence: evidence("cpu_ratio", 0.2, Some(0.01)),
+        curves: Vec::new(),
         documents: Vec::new(),
         command: String::new(),
         version: String::new(),

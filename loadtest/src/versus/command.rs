@@ -136,21 +136,27 @@ pub fn run(args: &VersusArgs) -> Result<Verdict> {
         b: told(&plain.1).or(told(&floors.1)).ok_or_else(missing)?,
         load,
     };
-    let a_base = plain_bases.0.or(floor_bases.0).ok_or_else(missing)?;
+    let mut a_base = plain_bases.0.or(floor_bases.0).ok_or_else(missing)?;
     let b_base = plain_bases.1.or(floor_bases.1).ok_or_else(missing)?;
-    compare(plan, &a_base, &b_base)
+    compare(plan, &mut a_base, &b_base)
 }
 
 /// Runs the pairs and publishes what they amount to.
-fn compare(plan: Plan, a: &Base<'_>, b: &Base<'_>) -> Result<Verdict> {
-    let result = super::run(&plan.load, plan.pairs, &a.stage(), &b.stage())?;
+fn compare(plan: Plan, a: &mut Base<'_>, b: &Base<'_>) -> Result<Verdict> {
+    let mut result = super::run(&plan.load, plan.pairs, &a.stage(), &b.stage())?;
     let seconds = plan.load.seconds() * 2.0 * plan.pairs as f64;
-    let mut notes: Vec<String> = [a, b]
+    let mut notes: Vec<String> = [&*a, b]
         .iter()
         .filter_map(|base| base.token_note(seconds))
         .collect();
     notes.extend(lines(&plan, &result));
     let metrics = result.metrics();
+    let (of_a, of_b) = result.pools.take().unzip();
+    let sides = [("a", of_a), ("b", of_b)];
+    a.trace.latencies = sides
+        .into_iter()
+        .filter_map(|(name, latency)| Some((name.to_owned(), latency?)))
+        .collect();
     a.publish(
         "versus",
         plan.load.connections(),

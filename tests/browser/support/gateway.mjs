@@ -21,7 +21,7 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(s
  * @param {string} [config] further configuration, TOML tables
  * @param {string} [top] fields that stand before all tables
  * @param {{args?: string[], origin?: string}} [more] arguments of the program; its public origin
- * @returns {Promise<{url: string, operator: string, stop(): Promise<void>, log(): string}>}
+ * @returns {Promise<{pid: number, url: string, operator: string, stop(): Promise<void>, log(): string}>}
  */
 export async function start_gateway(config = '', top = '', { args = [], origin } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-test-'));
@@ -58,6 +58,7 @@ export async function start_gateway(config = '', top = '', { args = [], origin }
   if (failed) throw new Error(`the gateway (${BINARY}) did not start: ${JSON.stringify(failed)} ${failed.error ?? ''}\n${log}`);
 
   return {
+    pid: child.pid,
     url: found.listening,
     operator: found.operator,
     log: () => log,

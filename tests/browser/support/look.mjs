@@ -28,7 +28,7 @@ export const faint = (tab) => tab.page.evaluate(() => {
     const behind = [];
     for (let up = at; up; up = up.parentElement) behind.unshift(getComputedStyle(up).backgroundColor);
     const style = getComputedStyle(at);
-    const [ink, ground] = [light(seen(...behind, style.color)), light(seen(...behind))];
+    const [ink, ground] = [light(seen(...behind, at instanceof SVGElement ? style.fill : style.color)), light(seen(...behind))];
     const contrast = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
     const large = parts(style.fontSize)[0] >= 24 || (parts(style.fontSize)[0] >= 18.66 && Number(style.fontWeight) >= 700);
     if (contrast < (large ? 3 : 4.5)) found.push(`${contrast.toFixed(2)} ${words}`);
