@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Client, History, Person, TestServer, until};
+use common::{Client, Person, TestServer, until};
 use countersign::config::Profile;
 use countersign_loadtest::history::check::Rule;
 use serde_json::{Value, json};
@@ -43,7 +43,6 @@ impl Random {
 /// What members share.
 struct Stage {
     server: TestServer,
-    history: History,
     barrier: Barrier,
     /// Messages acknowledged so far, all members together.
     acknowledged: AtomicU64,
@@ -78,8 +77,8 @@ fn counts(told: &Value) -> (u64, u64) {
 }
 
 /// A connection that takes little while nobody reads it; its sign-in is part of the record.
-async fn connect(person: &Person, history: &History) -> Client {
-    let mut client = Client::connect_narrow(person.addr).await.record(history, None);
+async fn connect(person: &Person) -> Client {
+    let mut client = Client::connect_narrow(person.addr).await;
     let token = json!({"token": person.tokens.access_token, "device": person.device});
     client.ok("auth", token).await;
     client
@@ -90,7 +89,7 @@ impl Member {
         let name = format!("m{number}");
         let person = stage.server.user(&name).await;
         Self {
-            client: connect(&person, &stage.history).await,
+            client: connect(&person).await,
             name,
             person,
             stage: Arc::clone(stage),
@@ -173,7 +172,7 @@ impl Member {
     async fn restore(&mut self) {
         while self.client.closed.is_some() || self.joined != self.wanted {
             if self.client.closed.is_some() {
-                self.client = connect(&self.person, &self.stage.history).await;
+                self.client = connect(&self.person).await;
                 self.joined.clear();
             }
             let missing: Vec<_> = self.wanted.difference(&self.joined).copied().collect();
@@ -263,7 +262,7 @@ impl Member {
             self.client.send("send", fields.clone()).await;
             self.retry = Some((room, fields));
         }
-        let fresh = connect(&self.person, &self.stage.history).await;
+        let fresh = connect(&self.person).await;
         std::mem::replace(&mut self.client, fresh).cut();
         self.joined.clear();
         self.restore().await;
@@ -330,7 +329,7 @@ impl Member {
         self.catch_up().await;
         self.stage.barrier.wait().await;
         if first {
-            self.stage.history.quiet(true);
+            self.stage.server.history.quiet(true);
         }
         self.stage.barrier.wait().await;
     }
@@ -348,7 +347,6 @@ async fn whatever_members_do_the_record_holds() {
     .await;
     let stage = Arc::new(Stage {
         server,
-        history: History::new(),
         barrier: Barrier::new(usize::try_from(MEMBERS).unwrap()),
         acknowledged: AtomicU64::new(0),
         active: AtomicU64::new(MEMBERS),
@@ -365,7 +363,7 @@ async fn whatever_members_do_the_record_holds() {
         let ended = tokio::time::timeout(PATIENCE, task).await;
         ended.expect("a member waits for ever").unwrap();
     }
-    let verdict = stage.history.clone().holds("history");
+    let verdict = stage.server.history.holds();
     let s = &verdict.summary;
     assert!(
         s.connections > MEMBERS && s.acknowledged > 200 && s.deliveries > 1_000 && s.likes > 10,
@@ -378,12 +376,11 @@ async fn whatever_members_do_the_record_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_of_something_forged_does_not_hold() {
     let server = TestServer::start(|c| c.limits_profile = Profile::Bench).await;
-    let history = History::new();
-    let mut ann = server.signed_in("ann").await.record(&history, Some("ann"));
-    let mut ben = server.signed_in("ben").await.record(&history, Some("ben"));
+    let mut ann = server.signed_in("ann").await;
+    let mut ben = server.signed_in("ben").await;
     ann.ok("join", json!({"room": "chat:a"})).await;
     let joined = ben.ok("join", json!({"room": "chat:a"})).await;
-    let tap = history.connection(None);
+    let tap = server.history.connection(None);
     tap.sent(&json!({"id": 1, "type": "join", "room": "chat:a"}).to_string());
     let reply = json!({"id": 1, "type": "ok", "room": "chat:a", "epoch": joined["epoch"], "offset": 0});
     tap.received(&reply.to_string());
@@ -391,7 +388,7 @@ async fn a_record_of_something_forged_does_not_hold() {
     let mut forged = ben.push("message").await;
     forged["from"]["id"] = json!("ben");
     tap.received(&forged.to_string());
-    let verdict = history.decide("forged");
+    let verdict = server.history.decide().unwrap();
     assert_eq!(
         verdict.violated(),
         [Rule::R1, Rule::R2],

@@ -9,7 +9,7 @@
 mod common;
 
 use common::talk::{join, offset, offsets, resume, say, send_round, unhurried};
-use common::{Client, History, TestServer, within};
+use common::{Client, TestServer, within};
 use serde_json::{Value, json};
 
 async fn read_all(mut client: Client, total: u64) -> Vec<Value> {
@@ -31,18 +31,17 @@ async fn everybody_sees_the_same_and_the_one_that_was_cut_too() {
     const PER_ROUND: u64 = 30;
     const TOTAL: u64 = 2 * ROUNDS * PER_ROUND;
     let server = TestServer::start(unhurried).await;
-    let history = History::new();
-    let mut ann = server.signed_in("ann").await.record(&history, Some("ann"));
-    let mut ben = server.signed_in("ben").await.record(&history, Some("ben"));
+    let mut ann = server.signed_in("ann").await;
+    let mut ben = server.signed_in("ben").await;
     join(&mut ann, "chat:a").await;
     join(&mut ben, "chat:a").await;
     let mut receivers = Vec::new();
     for _ in 0..10 {
-        let mut client = server.anonymous().await.record(&history, None);
+        let mut client = server.anonymous().await;
         join(&mut client, "chat:a").await;
         receivers.push(tokio::spawn(read_all(client, TOTAL)));
     }
-    let mut lossy = server.anonymous().await.record(&history, None);
+    let mut lossy = server.anonymous().await;
     let epoch = join(&mut lossy, "chat:a").await["epoch"].clone();
     let mut chain: Vec<Value> = Vec::new();
     for round in 0..ROUNDS {
@@ -52,7 +51,7 @@ async fn everybody_sees_the_same_and_the_one_that_was_cut_too() {
                 chain.push(lossy.push("message").await);
             }
             lossy.cut();
-            let mut fresh = server.anonymous().await.record(&history, None);
+            let mut fresh = server.anonymous().await;
             let last = chain.last().map_or(0, offset);
             let joined = resume(&mut fresh, "chat:a", &epoch, last).await;
             assert_eq!(joined["recovered"], true);
@@ -100,8 +99,8 @@ async fn everybody_sees_the_same_and_the_one_that_was_cut_too() {
     }
     // Who sent has not read all of it; the one that was cut has.
     drop((ann, ben));
-    history.quiet(false);
-    history.holds("rooms_order");
+    server.history.quiet(false);
+    server.history.holds();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,9 +111,8 @@ async fn what_cannot_be_recovered_whole_is_not_called_recovered() {
         c.rooms.history_bytes = 512 * 1024;
     })
     .await;
-    let history = History::new();
-    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
-    let mut viewer = server.anonymous().await.record(&history, None);
+    let mut alice = server.signed_in("alice").await;
+    let mut viewer = server.anonymous().await;
     let epoch = join(&mut alice, "chat:a").await["epoch"].clone();
     send_round(&mut alice, "alice", 0, 100).await;
 
@@ -197,8 +195,8 @@ async fn what_cannot_be_recovered_whole_is_not_called_recovered() {
     let joined = resume(&mut viewer, "chat:a", &epoch, oldest - 2).await;
     assert_eq!(joined["recovered"], false);
     drop((alice, viewer));
-    history.quiet(false);
-    history.holds("rooms_order_whole");
+    server.history.quiet(false);
+    server.history.holds();
     server.stop().await;
 }
 
@@ -210,9 +208,8 @@ async fn a_trimmed_or_forgotten_room_says_so() {
         c.rooms.idle_ms = 50;
     })
     .await;
-    let history = History::new();
-    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
-    let mut viewer = server.anonymous().await.record(&history, None);
+    let mut alice = server.signed_in("alice").await;
+    let mut viewer = server.anonymous().await;
     let epoch = join(&mut alice, "chat:a").await["epoch"].clone();
     send_round(&mut alice, "alice", 0, 12).await;
     let joined = resume(&mut viewer, "chat:a", &epoch, 2).await;
@@ -262,8 +259,8 @@ async fn a_trimmed_or_forgotten_room_says_so() {
     );
     assert_eq!(say(&mut alice, "chat:a", &json!("again")).await, 1);
     drop((alice, viewer));
-    history.quiet(false);
-    history.holds("rooms_order_forgotten");
+    server.history.quiet(false);
+    server.history.holds();
     server.stop().await;
 }
 
@@ -281,14 +278,13 @@ async fn a_slow_member_is_told_what_it_missed() {
         c.rooms.history_messages = 5_000;
     })
     .await;
-    let history = History::new();
-    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
+    let mut alice = server.signed_in("alice").await;
     join(&mut alice, "chat:a").await;
-    let mut slow = Client::connect_narrow(server.addr).await.record(&history, None);
+    let mut slow = Client::connect_narrow(server.addr).await;
     join(&mut slow, "chat:a").await;
     let mut receivers = Vec::new();
     for _ in 0..3 {
-        let mut client = server.anonymous().await.record(&history, None);
+        let mut client = server.anonymous().await;
         join(&mut client, "chat:a").await;
         receivers.push(tokio::spawn(read_all(client, TOTAL)));
     }
@@ -327,8 +323,8 @@ async fn a_slow_member_is_told_what_it_missed() {
     assert_eq!(say(&mut alice, "chat:a", &json!("after")).await, TOTAL + 1);
     assert_eq!(offset(&slow.push("message").await), TOTAL + 1);
     drop(alice);
-    history.quiet(false);
-    let verdict = history.holds("rooms_order_slow");
+    server.history.quiet(false);
+    let verdict = server.history.holds();
     assert_eq!(verdict.summary.gaps, gaps, "{:?}", verdict.summary);
     server.stop().await;
 }
@@ -344,12 +340,11 @@ async fn a_member_that_never_reads_is_closed_and_may_come_back() {
         c.rooms.history_messages = 5_000;
     })
     .await;
-    let history = History::new();
-    let mut alice = server.signed_in("alice").await.record(&history, Some("alice"));
+    let mut alice = server.signed_in("alice").await;
     let epoch = join(&mut alice, "chat:a").await["epoch"].clone();
-    let mut slow = Client::connect_narrow(server.addr).await.record(&history, None);
+    let mut slow = Client::connect_narrow(server.addr).await;
     join(&mut slow, "chat:a").await;
-    let mut witness = server.anonymous().await.record(&history, None);
+    let mut witness = server.anonymous().await;
     join(&mut witness, "chat:a").await;
     let text = "x".repeat(16_000);
     let mut sent = 0;
@@ -373,14 +368,14 @@ async fn a_member_that_never_reads_is_closed_and_may_come_back() {
     let closed = slow.closed.take().unwrap();
     assert_eq!((closed.code, closed.reason.as_str()), (4008, "slow_consumer"));
     assert!(last < sent);
-    let mut back = server.anonymous().await.record(&history, None);
+    let mut back = server.anonymous().await;
     let joined = resume(&mut back, "chat:a", &epoch, sent - 2).await;
     assert_eq!(
         (&joined["recovered"], offsets(&joined["messages"])),
         (&json!(true), vec![sent - 1, sent])
     );
     drop(alice);
-    history.quiet(false);
-    history.holds("rooms_order_closed");
+    server.history.quiet(false);
+    server.history.holds();
     server.stop().await;
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
-use super::history::{History, Tap};
+use super::history::{History, Tap, user_of};
 use super::within;
 
 /// How a connection ended.
@@ -51,7 +51,7 @@ impl Client {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (socket, _) = within("the upgrade", connect_async(request)).await?;
-        Ok(Self::greeted(socket).await)
+        Ok(Self::greeted(socket, user_of(headers)).await)
     }
 
     /// Connects with a small receive buffer: while nobody reads, little is on its way.
@@ -63,10 +63,16 @@ impl Client {
         let (socket, _) = within("the upgrade", upgrade)
             .await
             .expect("the upgrade is accepted");
-        Self::greeted(socket).await
+        Self::greeted(socket, None).await
     }
 
-    async fn greeted(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+    /// Reads `hello`. From here on, what the connection does and is told is in the gateway's record.
+    async fn greeted(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, user: Option<String>) -> Self {
+        let peer = match socket.get_ref() {
+            MaybeTlsStream::Plain(stream) => stream.peer_addr().ok(),
+            _ => None,
+        };
+        let history = peer.and_then(History::of);
         let mut client = Self {
             socket,
             next_id: 1,
@@ -74,16 +80,10 @@ impl Client {
             replies: VecDeque::new(),
             closed: None,
             hello: Value::Null,
-            tap: None,
+            tap: history.map(|history| history.connection(user.as_deref())),
         };
         client.hello = client.push("hello").await;
         client
-    }
-
-    /// From now on, what this connection does is recorded; `user` is who it is signed in as already.
-    pub fn record(mut self, history: &History, user: Option<&str>) -> Self {
-        self.tap = Some(history.connection(user));
-        self
     }
 
     /// Sends a command and answers its id.
@@ -268,7 +268,14 @@ impl Client {
         let mark = format!(r#""type":"{kind}""#);
         loop {
             match within("a frame", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) if text.contains(&mark) => return text.to_string(),
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(tap) = &self.tap {
+                        tap.received(&text);
+                    }
+                    if text.contains(&mark) {
+                        return text.to_string();
+                    }
+                }
                 Some(Ok(_)) => {}
                 other => panic!("no {kind}: {other:?}"),
             }

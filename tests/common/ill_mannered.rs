@@ -36,8 +36,10 @@ const BEHIND_MAX: usize = 4;
 pub struct Manners {
     /// The same seed draws the same numbers; which task draws which is the scheduler's.
     pub seed: u64,
-    /// Events that are not delivered, percent; a suspicion follows.
+    /// Events that are not delivered, percent.
     pub dropped_percent: u64,
+    /// Whether a suspicion follows what is not delivered. An engine that leaves it out breaks its contract.
+    pub suspects: bool,
     /// Events that are delivered twice, percent.
     pub repeated_percent: u64,
     /// Longest wait before or after a verb and before an event. Most are far shorter.
@@ -50,6 +52,7 @@ impl Manners {
         Self {
             seed,
             dropped_percent: 5,
+            suspects: true,
             repeated_percent: 5,
             pause_ms_max: 3,
         }
@@ -192,7 +195,9 @@ async fn carry(line: Arc<Line>, topic: Topic) {
         let Some(event) = next else { continue };
         if line.loses(&event) {
             line.count(|t| t.dropped += 1);
-            owed = owed.or(Some(line.draw(3)));
+            if line.manners.suspects {
+                owed = owed.or(Some(line.draw(3)));
+            }
             continue;
         }
         let event = by_wire(&event);

@@ -48,6 +48,8 @@ pub struct TestServer {
     pub addr: SocketAddr,
     pub operator: SocketAddr,
     pub node: Arc<Node>,
+    /// What its [`Client`]s do and are told; it must hold when the gateway is stopped or dropped.
+    pub history: History,
     /// What its addresses begin with.
     origin: String,
     shutdown: Option<oneshot::Sender<()>>,
@@ -62,8 +64,16 @@ impl TestServer {
 
     /// Starts a gateway on an engine with the manners of a network, which it answers too.
     pub async fn ill_mannered(change: impl FnOnce(&mut Config)) -> (Self, Arc<IllMannered>) {
+        Self::with_manners(change, Manners::from_environment()).await
+    }
+
+    /// Starts a gateway on an engine with these manners, which it answers too.
+    pub async fn with_manners(
+        change: impl FnOnce(&mut Config),
+        manners: Manners,
+    ) -> (Self, Arc<IllMannered>) {
         let config = config(change);
-        let engine = IllMannered::new(memory_engine(&config), Manners::from_environment());
+        let engine = IllMannered::new(memory_engine(&config), manners);
         let server = Self::start_with(config, ill_mannered(Arc::clone(&engine))).await;
         (server, engine)
     }
@@ -72,6 +82,7 @@ impl TestServer {
     pub async fn start_with(mut config: Config, engine: EngineFactory) -> Self {
         config.listen.set_port(0);
         config.operator_listen.set_port(0);
+        let cid_ms = config.rooms.cid_ms;
         let app = App::bind_with(config, engine).unwrap();
         let addresses = app.addresses();
         let node = Arc::clone(app.node());
@@ -83,10 +94,17 @@ impl TestServer {
             addr: addresses.public,
             operator: addresses.operator,
             node,
+            history: History::open(addresses.public, cid_ms),
             origin: format!("http://{}", addresses.public),
             shutdown: Some(shutdown),
             running: Some(running),
         }
+    }
+
+    /// No record is made, for a reason: a test that talks below the frames, for instance, or too much to be kept.
+    pub fn unrecorded(self, reason: &str) -> Self {
+        self.history.forgo(reason);
+        self
     }
 
     /// Asks the gateway to end, as SIGTERM does.
@@ -101,6 +119,7 @@ impl TestServer {
         if let Some(running) = self.running.take() {
             within("the gateway ends", running).await.unwrap();
         }
+        self.history.judge();
     }
 
     /// Ends the gateway and waits until it has.
@@ -109,6 +128,7 @@ impl TestServer {
         if let Some(running) = self.running.take() {
             within("the gateway ends", running).await.unwrap();
         }
+        self.history.judge();
     }
 
     /// The address of a path.
@@ -176,6 +196,10 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.begin_stop();
+        // What failed first is told.
+        if !std::thread::panicking() {
+            self.history.judge();
+        }
     }
 }
 

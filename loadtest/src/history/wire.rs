@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
@@ -54,7 +54,7 @@ struct Command<'a> {
     kind: Text<'a>,
     #[serde(default)]
     room: Option<Text<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     body: Option<&'a RawValue>,
     #[serde(default)]
     cid: Option<Text<'a>>,
@@ -75,20 +75,72 @@ struct Command<'a> {
     ticket: Option<Text<'a>>,
 }
 
+/// `null` is a body like any other.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
 #[derive(Deserialize)]
 struct Position {
     epoch: String,
     offset: u64,
 }
 
-/// The invocation in a command's frame; a line of kind `other` when it is none.
+/// The invocation in a command's frame; a line of kind `other` when nothing can be answered to it by its id. A command
+/// that lacks what its kind needs, or has it in another form, is one that nothing is known about: it can only be refused.
 pub(super) fn invocation(conn: u64, at: Nanos, text: &[u8]) -> Line<'_> {
-    let Ok(command) = serde_json::from_slice::<Command<'_>>(text) else {
-        return Line {
-            what: Some("a frame that is no command".into()),
+    match serde_json::from_slice::<Command<'_>>(text) {
+        Ok(command) => {
+            let mut line = command_line(conn, at, command);
+            if let Some(lacking) = lacking(&line) {
+                line.op = Some(lacking.into());
+            }
+            line
+        }
+        Err(_) => broken(conn, at, text),
+    }
+}
+
+/// A frame that is no command as it should be. Of a key that stands there twice the last counts, as for the gateway.
+fn broken(conn: u64, at: Nanos, text: &[u8]) -> Line<'_> {
+    const WHAT: &str = "a frame that is no command";
+    let frame: Value = serde_json::from_slice(text).unwrap_or_default();
+    match frame.get("id").and_then(Value::as_u64) {
+        Some(id) => Line {
+            id: Some(id),
+            op: Some(WHAT.into()),
+            ..Line::on("invoke", at, conn)
+        },
+        None => Line {
+            what: Some(WHAT.into()),
             ..Line::on("other", at, conn)
-        };
-    };
+        },
+    }
+}
+
+/// What a command is called that lacks something it needs.
+fn lacking(line: &Line<'_>) -> Option<&'static str> {
+    match line.op.as_deref()? {
+        "send" if line.room.is_none() || line.body.is_none() => Some("send without room or body"),
+        "like" if line.room.is_none() || line.n.is_none() => Some("like without room or n"),
+        "join" | "leave" | "history" if line.room.is_none() => Some("a command without its room"),
+        "qr.watch" | "qr.answer" | "qr.cancel" | "qr.redeem" if line.qr.is_none() => {
+            Some("a command without its qr_id")
+        }
+        _ => None,
+    }
+}
+
+/// A room as the gateway names it: without a namespace it is in `default`.
+fn spelled(room: Text<'_>) -> Text<'_> {
+    if room.contains(':') {
+        room
+    } else {
+        format!("default:{room}").into()
+    }
+}
+
+fn command_line(conn: u64, at: Nanos, command: Command<'_>) -> Line<'_> {
     let body = command.body.map(Body::of);
     let position = command
         .after
@@ -102,7 +154,7 @@ pub(super) fn invocation(conn: u64, at: Nanos, text: &[u8]) -> Line<'_> {
     Line {
         id: Some(command.id),
         op: Some(command.kind),
-        room: command.room,
+        room: command.room.map(spelled),
         body,
         msg,
         cid: command.cid,
@@ -141,7 +193,7 @@ pub(super) struct Frame<'a> {
     source: Option<Text<'a>>,
     #[serde(default)]
     cid: Option<Text<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     body: Option<&'a RawValue>,
     #[serde(default)]
     recovered: Option<bool>,
@@ -377,6 +429,39 @@ mod tests {
         );
         assert!(line.body.is_some());
         assert_eq!(invocation(1, 5, b"[]").e, "other");
+    }
+
+    #[test]
+    fn rooms_have_one_spelling_and_null_is_a_body() {
+        let line = invocation(1, 5, br#"{"id":1,"type":"send","room":"lobby","body":null}"#);
+        assert_eq!(line.op.as_deref(), Some("send"));
+        assert_eq!(line.room.as_deref(), Some("default:lobby"));
+        let push = br#"{"type":"message","room":"default:lobby","offset":1,"from":{"id":"u"},"body":null}"#;
+        let push = outcome(1, 5, push);
+        assert_eq!((push.e.as_ref(), push.body), ("message", line.body));
+    }
+
+    #[test]
+    fn what_can_only_be_refused_still_has_an_answer() {
+        for text in [
+            r#"{"id":7,"type":"send","room":"a:b"}"#,
+            r#"{"id":7,"type":"send","body":1}"#,
+            r#"{"id":7,"type":"like","room":"a:b"}"#,
+            r#"{"id":7,"type":"join"}"#,
+            r#"{"id":7,"type":"join","room":7}"#,
+            r#"{"id":7,"type":"qr.watch","claim":"c"}"#,
+            r#"{"id":7,"type":"send","room":"a:b","body":1,"body":2}"#,
+            r#"{"id":6,"type":"send","room":"a:b","body":1,"\u0069d":7}"#,
+            r#"{"id":7}"#,
+        ] {
+            let line = invocation(1, 5, text.as_bytes());
+            let known = ["send", "like", "join", "qr.watch"].contains(&line.op.as_deref().unwrap());
+            assert_eq!(
+                (line.e.as_ref(), line.id, known),
+                ("invoke", Some(7), false),
+                "{text}"
+            );
+        }
     }
 
     #[test]
