@@ -71,8 +71,10 @@ async fn serve_with_logs(arguments: Arguments) -> Result<ExitCode, String> {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
-    // First of all: until somebody listens to it, the signal ends the process.
-    let hangups = Hangups::listen().map_err(|e| format!("signals cannot be listened to: {e}"))?;
+    // First of all: until somebody listens to it, a signal ends the process.
+    let deaf = |e| format!("signals cannot be listened to: {e}");
+    let hangups = Hangups::listen().map_err(deaf)?;
+    let signal = shutdown_signal().map_err(deaf)?;
     let code = shows_code(arguments.terminal_code);
     let loaded = commands::check::load(arguments.sources()?);
     if !loaded.problems.is_empty() {
@@ -88,7 +90,6 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
     let read = move || reread(&arguments);
     hangups.reload(Arc::clone(app.node()), read);
     greet(&app, code);
-    let signal = shutdown_signal().map_err(|e| format!("signals cannot be listened to: {e}"))?;
     app.run(signal).await;
     Ok(())
 }

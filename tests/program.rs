@@ -64,3 +64,46 @@ async fn a_log_that_nobody_reads_does_not_stop_the_gateway() {
     client.ok("join", json!({"room": "chat:lobby"})).await;
     client.ok("ping", json!({})).await;
 }
+
+/// From the moment somebody can connect, SIGTERM is a drain: also while the greeting finds nobody to read it.
+#[test]
+fn a_signal_that_comes_before_the_greeting_was_read_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, config) = (
+        folder.path().join("gateway.sock"),
+        folder.path().join("gateway.toml"),
+    );
+    let text = format!("[unix]\npath = {path:?}\n[drain]\ngrace_ms = 0\nspread_ms = 0\n");
+    std::fs::write(&config, text).unwrap();
+    let (stdout, mut reader) = stopped_reader();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .env_clear()
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--operator-listen",
+            "127.0.0.1:0",
+            "--config",
+        ])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while UnixStream::connect(&path).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    // The socket is bound, and the greeting waits for this.
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -151,7 +151,7 @@ async fn deny_cancel_and_supersede_end_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codes_rotate_and_old_ones_die() {
-    let server = TestServer::start(|c| (c.qr.lifetime_ms, c.qr.rotate_ms) = (6_000, 400)).await;
+    let server = TestServer::start(|c| (c.qr.lifetime_ms, c.qr.rotate_ms) = (24_000, 2_000)).await;
     let phone = server.user("alice").await;
     let mut pc = Pc::open(&server).await;
     let first = pc.qr_id.clone();

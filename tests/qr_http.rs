@@ -464,7 +464,7 @@ async fn what_the_pc_says_of_itself_is_shown() {
 /// A node that leaves ends its streams, so that their readers go elsewhere, and waits for none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_ends_streams() {
-    let mut server = TestServer::start(|c| c.drain.grace_ms = 200).await;
+    let mut server = TestServer::start(|c| c.drain.grace_ms = 3_000).await;
     let mut pc = Screen::open(&server, Over::Events).await;
     server.begin_stop();
     until("it drains", || server.node.is_draining()).await;

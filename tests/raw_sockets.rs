@@ -40,7 +40,12 @@ async fn answered(server: &TestServer, bytes: &[u8]) -> u16 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_broken_rule_has_its_code_and_the_sender_sees_it() {
-    let server = TestServer::start(|_| {}).await;
+    // None of the codes is that of a deadline which a slow machine would meet.
+    let server = TestServer::start(|c| {
+        c.limits.fragments_ms = 600_000;
+        c.limits.unauthenticated_ms = 600_000;
+    })
+    .await;
     let flip = |mut frame: Vec<u8>, first: u8| {
         frame[0] ^= first;
         frame
@@ -104,17 +109,11 @@ async fn each_broken_rule_has_its_code_and_the_sender_sees_it() {
         ("no JSON", text("hello"), 4501),
         ("empty text", text(""), 4501),
     ] {
-        let began = Instant::now();
         let mut raw = Raw::open(server.addr).await;
         // What came before the broken rule is answered, wherever the packets were cut.
         raw.send(&[text(PING), bytes].concat()).await;
         assert_eq!(raw.json().await, json!({"id": 7, "type": "ok"}), "{what}");
         assert_eq!(raw.close_code().await, code, "{what}");
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "{what}: {:?}",
-            began.elapsed()
-        );
     }
     common::until("nobody is left", || server.node.hub.connection_count() == 0).await;
 }
@@ -238,8 +237,8 @@ async fn the_peers_close_is_answered_in_kind() {
 async fn a_message_must_come_to_its_end() {
     let server = TestServer::start(|c| c.limits.fragments_ms = 200).await;
     let mut raw = Raw::open(server.addr).await;
-    raw.send(&fragment(Opcode::Text, b"{")).await;
     let began = Instant::now();
+    raw.send(&fragment(Opcode::Text, b"{")).await;
     assert_eq!(raw.close_code().await, 1008);
     assert!(began.elapsed() >= Duration::from_millis(150));
 }
@@ -248,7 +247,7 @@ async fn a_message_must_come_to_its_end() {
 async fn a_peer_that_answers_no_ping_is_gone() {
     let server = TestServer::start(|c| {
         c.limits.ping_interval_ms = 40;
-        c.limits.pong_ms = 1_000;
+        c.limits.pong_ms = 4_000;
     })
     .await;
     let mut mute = Raw::open(server.addr).await;
@@ -256,18 +255,22 @@ async fn a_peer_that_answers_no_ping_is_gone() {
     let mut lively = Raw::open(server.addr).await;
     // Bytes are no pong: a peer that has stopped in the middle of a frame sends none either.
     half.send(&text(PING)[..9]).await;
-    let mut pings = 0;
-    while pings < 30 {
-        match within("a ping", lively.frame()).await {
-            Some((Opcode::Ping, payload)) => {
-                pings += 1;
-                lively.send(&frame(Opcode::Pong, &payload)).await;
-            }
-            other => panic!("{other:?}"),
+    // As long as the others take to be given up, and beyond.
+    let mut ended = std::pin::pin!(async { (mute.close_code().await, half.close_code().await) });
+    let (mut codes, mut pings) = (None, 0);
+    while codes.is_none() || pings < 30 {
+        tokio::select! {
+            both = &mut ended, if codes.is_none() => codes = Some(both),
+            next = lively.frame() => match next {
+                Some((Opcode::Ping, payload)) => {
+                    pings += 1;
+                    lively.send(&frame(Opcode::Pong, &payload)).await;
+                }
+                other => panic!("{other:?}"),
+            },
         }
     }
-    assert_eq!(mute.close_code().await, 4012);
-    assert_eq!(half.close_code().await, 4012);
+    assert_eq!(codes, Some((4012, 4012)));
     lively.send(&text(PING)).await;
     assert_eq!(lively.json().await["id"], 7);
 }
@@ -314,7 +317,7 @@ async fn a_peer_that_reads_nothing_is_told_when_it_reads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_shows_what_it_is_for() {
-    let server = TestServer::start(|c| c.limits.unauthenticated_ms = 700).await;
+    let server = TestServer::start(|c| c.limits.unauthenticated_ms = 3_000).await;
     let began = Instant::now();
     let mut idle = Raw::open(server.addr).await;
     let mut chatty = Raw::open(server.addr).await;
@@ -326,7 +329,7 @@ async fn a_connection_shows_what_it_is_for() {
     chatty.send(&text(PING)).await;
     assert_eq!(idle.close_code().await, 4502);
     assert_eq!(chatty.close_code().await, 4502);
-    assert!(began.elapsed() >= Duration::from_millis(600));
+    assert!(began.elapsed() >= Duration::from_millis(2_900));
     viewer.send(&text(PING)).await;
     // Counts may come first.
     while viewer.json().await["id"] != 7 {}
@@ -335,6 +338,8 @@ async fn a_connection_shows_what_it_is_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_over_the_rate_are_refused_and_then_end_it() {
     let server = TestServer::start(|c| {
+        // None comes back while the frames are read, however slowly.
+        (c.limits.command_rate.count, c.limits.command_rate.period_ms) = (1, 600_000);
         c.limits.command_rate.burst = 5;
         c.limits.command_refusals_max = 3;
     })
@@ -370,15 +375,15 @@ async fn the_third_bad_token_ends_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_runs_out_is_told_and_closed() {
     let server = TestServer::start(|c| {
-        c.tokens.access_ms = 1_000;
-        c.tokens.expiring_ms = 600;
+        c.tokens.access_ms = 5_000;
+        c.tokens.expiring_ms = 3_000;
     })
     .await;
     let mut client = server.signed_in("alice").await;
     let warned = client.push("session").await;
     assert_eq!(warned["state"], "expiring");
     assert!(
-        (1..=600).contains(&warned["after_ms"].as_u64().unwrap()),
+        (1..=3_000).contains(&warned["after_ms"].as_u64().unwrap()),
         "{warned}"
     );
     assert_eq!(client.push("session").await["state"], "expired");
@@ -388,7 +393,7 @@ async fn a_session_that_runs_out_is_told_and_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_tells_everybody_and_ends() {
     let mut server = TestServer::start(|c| {
-        c.drain.grace_ms = 1_500;
+        c.drain.grace_ms = 3_000;
         c.drain.spread_ms = 1_500;
     })
     .await;

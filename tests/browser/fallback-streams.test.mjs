@@ -5,7 +5,8 @@ import { fresh } from './support/browser.mjs';
 import { eventually, shows } from './support/eventually.mjs';
 import { another, scan, stage } from './support/stage.mjs';
 
-const on = stage();
+/** A code that stays, for each new one fetches a picture: how long the ways are tried is the machine's affair. */
+const on = stage('[qr]\nrotate_ms = 300_000\n');
 
 describe('event streams do not get through either', () => {
   for (const [how, events] of [['held back', 'hold'], ['answered with 502', 502]]) {

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::ill_mannered::{IllMannered, Manners};
 
 /// A condition that does not come true within this has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the tests' time begins, Unix milliseconds.
 pub const T0: u64 = 1_000_000;
 

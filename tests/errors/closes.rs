@@ -235,7 +235,7 @@ async fn slow_consumer() {
 async fn no_pong() {
     let dull = TestServer::start(|c| {
         c.limits.ping_interval_ms = 300;
-        c.limits.pong_ms = 600;
+        c.limits.pong_ms = 3_000;
     })
     .await;
     let mut silent = dull.anonymous().await;

@@ -289,7 +289,7 @@ async fn account_locked() {
 async fn timeout() {
     let mut stage = Stage::set(|c| {
         Stage::unhurried(c);
-        c.limits.request_ms = 1_000;
+        c.limits.request_ms = 3_000;
     })
     .await;
     let mut stream = TcpStream::connect(stage.server.addr).await.unwrap();

@@ -213,7 +213,8 @@ async fn a_real_prometheus_reads_all_of_it() {
                 .collect();
             assert_eq!(found, names);
             if rules.iter().all(|rule| rule["health"] == "ok") {
-                assert!(rules.iter().all(|rule| rule["state"] == "inactive"), "{groups}");
+                // On a machine that is busy elsewhere a latency may be pending for a moment.
+                assert!(rules.iter().all(|rule| rule["state"] != "firing"), "{groups}");
                 break;
             }
             assert!(rules.iter().all(|rule| rule["health"] != "err"), "{groups}");

@@ -131,7 +131,8 @@ pub(crate) async fn cancellation(over: Over) {
 pub(crate) async fn expiry(over: Over) {
     let server = TestServer::start(|c| {
         eager(c);
-        c.qr.scanned_ms = 300;
+        // Longer than a slow machine takes between two polls.
+        c.qr.scanned_ms = 3_000;
     })
     .await;
     let phone = server.user("alice").await;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-export const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 30_000;
 const LOOK_MS = 50;
 
 /**
