@@ -296,13 +296,21 @@ mod tests {
         struct Value {
             text: String,
         }
-        for text in [0, 60, 80, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 120, 70_000] {
-            let value = Value { text: "x".repeat(text) };
+        for text in [
+            0, 60, 80, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 120, 70_000,
+        ] {
+            let value = Value {
+                text: "x".repeat(text),
+            };
             for id in [0, 7, u64::MAX] {
                 assert_eq!(ok_frame(id, &value), json_frame(&ok_json(id, &value)), "{text}");
             }
         }
-        assert_eq!(ok_frame(3, &()), json_frame(br#"{"id":3,"type":"ok"}"#), "what has no fields");
+        assert_eq!(
+            ok_frame(3, &()),
+            json_frame(br#"{"id":3,"type":"ok"}"#),
+            "what has no fields"
+        );
     }
 
     #[test]
