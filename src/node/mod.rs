@@ -431,8 +431,10 @@ impl Node {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let (bytes_max, now) = (self.limits().outbox_bytes_max, self.clock.now());
         let connection = Connection::new(id, address, wire, bytes_max, now);
-        connection.push(greeting(&connection));
+        // Queued first and written last: who has been greeted is found, and is told nothing before.
+        connection.queue(greeting(&connection));
         self.hub.register(&connection);
+        connection.write_queued();
         connection
     }
 
