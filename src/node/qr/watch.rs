@@ -14,9 +14,14 @@ use crate::node::{Node, Refusal, connection_name, sink};
 
 impl Node {
     pub(super) fn tell_watcher(&self, attempt: &Arc<Attempt>) {
-        self.hub.tell_watcher(attempt, |attempt, told, format| {
+        let told = self.hub.tell_watcher(attempt, |attempt, told, format| {
             sink::frames(attempt, told, format, self.clock.now(), self.origins.public())
         });
+        if told {
+            // Its event has not come, or not yet.
+            let took = self.clock.now().saturating_sub(attempt.newest_at());
+            self.metrics.qr.pushed(took);
+        }
     }
 
     pub(super) fn release_watch(&self, connection: &Arc<Connection>, attempt: &Arc<Attempt>, told: u32) {
