@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { is_own_name } from '../../web/page/reach.js';
-import { somebody, start_browser } from './support/browser.mjs';
+import { fresh, somebody, start_browser } from './support/browser.mjs';
 import { shows } from './support/eventually.mjs';
 import { start_gateway } from './support/gateway.mjs';
-import { code_of, stage } from './support/stage.mjs';
+import { code_of, number_of, scan, stage, type_number } from './support/stage.mjs';
 
 const on = stage();
 const NARROW = { width: 360, height: 740 };
@@ -21,7 +21,7 @@ function codes_in(picture) {
   const file = join(folder, 'screen.png');
   writeFileSync(file, picture);
   try {
-    return execFileSync('zbarimg', ['--quiet', '--raw', file], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim().split('\n');
+    return execFileSync('zbarimg', ['--quiet', '--raw', '-Sdisable', '-Sqrcode.enable', file], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim().split('\n');
   } catch (error) {
     // It says 4 of a picture without a code.
     if (error.status === 4) return [];
@@ -88,8 +88,11 @@ test('names that a computer has for itself', () => {
   }
 });
 
-/** A gateway as started for a phone. The page is opened under the name that the code has. */
-test('with an origin that others reach nobody is told anything', async () => {
+/**
+ * A gateway as started for a phone. The page is opened under the name that the code has, over plain HTTP: for browsers that
+ * is no secure context, and much of their cryptography is not there.
+ */
+test('with an origin that others reach nobody is told anything, and a phone signs the PC in without TLS', async () => {
   const shop = 'http://gateway.test';
   const gateway = await start_gateway('', `public_origin = "${shop}"\n`);
   const browser = await start_browser([`--host-resolver-rules=MAP gateway.test:80 ${new URL(gateway.url).host}`]);
@@ -100,10 +103,15 @@ test('with an origin that others reach nobody is told anything', async () => {
     assert.ok(url.startsWith(`${shop}/q/`), url);
     assert.deepEqual(codes_in(await pc.page.screenshot()), [url]);
     assert.equal(await pc.at('reach').isVisible(), false);
-    const phone = await person.tab(url);
+    const holder = await somebody(browser);
+    const phone = await holder.tab(url);
     assert.equal(phone.answer.status(), 200);
-    await phone.at('account-form').waitFor();
-    assert.deepEqual(person.faults, []);
+    for (const { page } of [pc, phone]) assert.equal(await page.evaluate(() => isSecureContext), false);
+    await scan(phone, fresh('lan'), 'Lan');
+    await type_number(phone, await number_of(pc));
+    await shows(phone.at('result-title'), /^Signed in on /);
+    await pc.at('room').waitFor();
+    assert.deepEqual([...person.faults, ...holder.faults], []);
   } finally {
     await browser.close();
     await gateway.stop();

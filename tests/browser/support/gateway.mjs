@@ -46,7 +46,7 @@ export async function start_gateway(config = '', top = '', { args = [], origin }
   const ready = new Promise((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       log += `${line}\n`;
-      const told = /\b(listening|operator) on (http:\/\/[^\s]+)/.exec(line);
+      const told = /\b(listening|operator) on (https?:\/\/[^\s]+)/.exec(line);
       if (told) found[told[1]] = told[2];
       if (found.listening && found.operator) resolve(null);
     });

@@ -35,6 +35,9 @@ export function stage(config, top) {
     get url() {
       return on.gateway.url;
     },
+    get pid() {
+      return on.gateway.pid;
+    },
     /** The operator's port. */
     get operator() {
       return on.gateway.operator;
