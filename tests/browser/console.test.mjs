@@ -100,7 +100,7 @@ describe('a gateway with an operator', () => {
     const top = tab.at('slow').getByTestId('row').first();
     await eventually(async () => assert.match(await top.innerText({ timeout: 1_000 }), /not signed in[^]*127\.0\.0\.1[^]*\d KiB\s+[1-9]/));
     await eventually(async () => assert.match(await tab.at('tile-outbox').innerText(), /KiB/));
-    await row_of(tab, ROOMS, room).filter({ hasText: '40' }).waitFor();
+    await row_of(tab, ROOMS, room).filter({ has: tab.page.getByText('40', { exact: true }) }).waitFor();
   });
 
   test('a login goes through the funnel, and its push is measured', async () => {
