@@ -47,18 +47,29 @@ impl Second {
     }
 }
 
+/// How things stood at the end of a second of one process.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    missing: u64,
+    connections: u64,
+}
+
 /// A second that not all have reported.
 #[derive(Debug)]
 struct Open {
-    reported: usize,
+    /// Of each process that has reported it.
+    levels: Vec<Option<Level>>,
+    /// Of each process, seconds: more than one only in the last row there is place for.
+    lengths: Vec<f64>,
     row: Row,
     latencies: Histogram<u64>,
 }
 
 impl Open {
-    fn new() -> Result<Open> {
+    fn new(processes: usize) -> Result<Open> {
         Ok(Open {
-            reported: 0,
+            levels: vec![None; processes],
+            lengths: vec![0.0; processes],
             row: Row {
                 at_s: 0.0,
                 seconds: 0.0,
@@ -77,21 +88,35 @@ impl Open {
         })
     }
 
-    fn add(&mut self, second: &Second) {
-        self.reported += 1;
+    fn add(&mut self, process: usize, second: &Second) {
+        if let (Some(level), Some(length)) = (self.levels.get_mut(process), self.lengths.get_mut(process)) {
+            *level = Some(Level {
+                missing: second.missing,
+                connections: second.connections,
+            });
+            *length += second.seconds;
+        }
         let row = &mut self.row;
-        row.seconds = row.seconds.max(second.seconds);
         row.sent += second.sent;
         row.received += second.received;
-        row.missing += second.missing;
-        row.connections += second.connections;
         row.tester_share = row.tester_share.max(second.tester_share);
         for (span, count) in &second.latencies {
             self.latencies.saturating_record_n(*span, *count);
         }
     }
 
-    fn close(mut self) -> Row {
+    fn is_whole(&self) -> bool {
+        self.levels.iter().all(Option::is_some)
+    }
+
+    /// `levels` are those of the second before: who has not reported this one has ended, and stands as it did.
+    fn close(mut self, levels: &mut [Level]) -> Row {
+        for (before, now) in levels.iter_mut().zip(&self.levels) {
+            *before = now.unwrap_or(*before);
+        }
+        self.row.missing = levels.iter().map(|level| level.missing).sum();
+        self.row.connections = levels.iter().map(|level| level.connections).sum();
+        self.row.seconds = self.lengths.iter().copied().fold(0.0, f64::max);
         [self.row.p50_ms, self.row.p99_ms, self.row.max_ms] = quantiles(&self.latencies);
         self.row
     }
@@ -101,7 +126,8 @@ impl Open {
 #[derive(Debug)]
 pub struct Joint {
     own: Series,
-    processes: usize,
+    /// Of each process, at the end of the last second that is closed.
+    levels: Vec<Level>,
     open: BTreeMap<usize, Open>,
     /// The seconds that all have reported, without gaps: each process reports its own in their order.
     closed: Vec<Row>,
@@ -112,7 +138,7 @@ impl Joint {
     pub fn new(server: Option<Server<'_>>, processes: usize) -> Result<Joint> {
         Ok(Joint {
             own: Series::new(server)?,
-            processes,
+            levels: vec![Level::default(); processes],
             open: BTreeMap::new(),
             closed: Vec::new(),
         })
@@ -138,8 +164,8 @@ impl Joint {
         self.own.phase(phase);
     }
 
-    /// A process has ended a second. An error when others are too far behind.
-    pub fn add(&mut self, second: &Second) -> Result<()> {
+    /// A process, numbered from 0, has ended a second. An error when others are too far behind.
+    pub fn add(&mut self, process: usize, second: &Second) -> Result<()> {
         // Parts begin their seconds at whole ones. Negative and not a number are 0 by the conversion.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let index = second.at_s.round() as usize;
@@ -150,25 +176,26 @@ impl Joint {
                     "a worker's course is {OPEN_MAX} s behind that of another; the run is void"
                 )));
             }
-            self.open.insert(index.min(last), Open::new()?);
+            self.open.insert(index.min(last), Open::new(self.levels.len())?);
         }
         if let Some(open) = self.open.get_mut(&index.min(last)) {
-            open.add(second);
+            open.add(process, second);
         }
         // What comes after the last row is all in it.
         while let Some(first) = self.open.first_entry() {
-            if first.get().reported < self.processes || *first.key() >= last {
+            if !first.get().is_whole() || *first.key() >= last {
                 break;
             }
-            self.closed.push(first.remove().close());
+            self.closed.push(first.remove().close(&mut self.levels));
         }
         Ok(())
     }
 
     /// Ends the run, when all processes have reported their last second.
     pub fn finish(mut self) -> Course {
-        let open = std::mem::take(&mut self.open);
-        self.closed.extend(open.into_values().map(Open::close));
+        for open in std::mem::take(&mut self.open).into_values() {
+            self.closed.push(open.close(&mut self.levels));
+        }
         // What the server did while the processes closed their connections is not of the run.
         let mut course = self.own.finish(0);
         course.rows.truncate(self.closed.len());
@@ -211,17 +238,17 @@ mod tests {
         let mut joint = Joint::new(None, 2).unwrap();
         joint.phase(Phase::Measured);
         let slow = [(10 * MILLI, 1)];
-        joint.add(&second(0, 1, 0, &[(MILLI, 99)])).unwrap();
-        joint.add(&second(1, 2, 4, &[])).unwrap();
+        joint.add(0, &second(0, 1, 0, &[(MILLI, 99)])).unwrap();
+        joint.add(0, &second(1, 2, 4, &[])).unwrap();
         assert!(joint.closed.is_empty(), "the other has not reported");
-        joint.add(&second(0, 3, 1, &slow)).unwrap();
-        joint.add(&second(1, 1, 2, &slow)).unwrap();
+        joint.add(1, &second(0, 3, 1, &slow)).unwrap();
+        joint.add(1, &second(1, 1, 2, &slow)).unwrap();
         // The last second of one is shorter, and the other has one more.
         let last = Second {
             seconds: 0.25,
             ..second(2, 1, 3, &[])
         };
-        joint.add(&last).unwrap();
+        joint.add(0, &last).unwrap();
         assert_eq!((joint.closed.len(), joint.open.len()), (2, 1));
         joint.tick(joint.began() + 4 * crate::clock::SECOND);
         let course = joint.finish();
@@ -243,16 +270,33 @@ mod tests {
         assert_eq!((next.sent, next.received, next.missing), (3, 1, 6));
         assert!((next.at_s - 1.0).abs() < 1e-9 && (last.seconds - 0.25).abs() < 1e-9);
         assert!(last.p50_ms.is_none());
+        assert_eq!(
+            (last.missing, last.connections),
+            (3 + 2, 10),
+            "who has ended stands as it did"
+        );
         assert!(course.phases[0].to_s <= 2.25 + 1e-9);
+    }
+
+    #[test]
+    fn what_comes_after_the_last_row_is_in_it_and_levels_are_not_added_up() {
+        let mut joint = Joint::new(None, 1).unwrap();
+        for at in [ROWS_MAX - 1, ROWS_MAX, ROWS_MAX + 1] {
+            joint.add(0, &second(at, 2, 3, &[])).unwrap();
+        }
+        let (_, open) = joint.open.pop_first().unwrap();
+        let row = open.close(&mut joint.levels);
+        assert_eq!((row.sent, row.missing, row.connections), (6, 3, 5));
+        assert!((row.seconds - 3.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_process_that_is_far_behind_voids_the_run() {
         let mut joint = Joint::new(None, 2).unwrap();
         for at in 0..OPEN_MAX {
-            joint.add(&second(at, 1, 0, &[])).unwrap();
+            joint.add(0, &second(at, 1, 0, &[])).unwrap();
         }
-        let error = joint.add(&second(OPEN_MAX, 1, 0, &[])).unwrap_err();
+        let error = joint.add(0, &second(OPEN_MAX, 1, 0, &[])).unwrap_err();
         assert!(error.to_string().contains("behind"), "{error}");
     }
 }

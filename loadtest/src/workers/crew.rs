@@ -258,7 +258,9 @@ impl Crew {
             Ok(Report::Alive) => Ok(None),
             Ok(Report::Second(second)) => {
                 let course = self.course.as_mut();
-                course.map_or(Ok(()), |course| course.add(&second)).map(|()| None)
+                course
+                    .map_or(Ok(()), |course| course.add(index, &second))
+                    .map(|()| None)
             }
             Ok(Report::Failed(why)) => Err(Error::Process(format!("worker {index}: {why}"))),
             Ok(report) => {
