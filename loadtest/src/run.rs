@@ -130,16 +130,16 @@ impl<'a> Base<'a> {
         connections: usize,
         signing_in: usize,
     ) -> Result<Self> {
-        Self::prepare_split(common, known, connections, signing_in, 1)
+        Self::prepare_split(common, known, connections, signing_in, connections)
     }
 
-    /// The same when `processes` share the connections.
+    /// The same when processes share the connections, of which none has more than `most`.
     pub(crate) fn prepare_split(
         common: &'a Common,
         known: &Metrics,
         connections: usize,
         signing_in: usize,
-        processes: usize,
+        most: usize,
     ) -> Result<Self> {
         for assertion in &common.assertions {
             assertion.check(known)?;
@@ -156,7 +156,7 @@ impl<'a> Base<'a> {
             Remote::Refused
         };
         let target = Target::parse(&common.target, remote)?;
-        limits::allow(connections.div_ceil(processes.max(1)))?;
+        limits::allow(most)?;
         // Its thread is not pinned with the tester's.
         let watched = Watched::start(common, remote)?;
         if let Some(cpu) = common.pin_tester {
@@ -308,7 +308,9 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
     let signing_in = if common.anonymous { 0 } else { total };
     let workers = args.workers.count()?;
     let known = IdleResult::default().metrics();
-    let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
+    // Shared by whole rooms.
+    let most = total.div_ceil(plan.per_room).div_ceil(workers) * plan.per_room;
+    let mut base = Base::prepare_split(common, &known, total, signing_in, most.min(total))?;
     let mut result = match workers {
         1 => idle::run(&plan, &base.stage())?,
         _ => idle::split::run(&plan, &base.stage(), workers, &this_program()?)?,
@@ -339,7 +341,7 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
     if let Some(path) = &args.history {
         with_history(&mut plan, common, path, workers)?;
     }
-    let mut base = Base::prepare_split(common, &known, total, signing_in, workers)?;
+    let mut base = Base::prepare_split(common, &known, total, signing_in, total.div_ceil(workers))?;
     let outcome = if workers == 1 {
         let tap = args.history.as_deref().map(Tap::create).transpose()?;
         let records = Records {

@@ -102,6 +102,7 @@ pub fn command(args: &ChurnArgs) -> Result<Verdict> {
     let program = this_program()?;
     let hands = Hands::of(&program, workers);
     let total = hands.shares().map(|share| plan.connections_of(share)).sum();
+    let most = hands.shares().map(|share| plan.connections_of(share)).max();
     // Twice the users for visitors: one that dropped its socket counts until the server has noticed.
     let visitors = if plan.anonymous_visitors {
         0
@@ -109,7 +110,7 @@ pub fn command(args: &ChurnArgs) -> Result<Verdict> {
         2 * plan.visits.slots()
     };
     let signing_in = plan.members() + visitors;
-    let mut base = Base::prepare_split(&args.common, &known, total, signing_in, workers)?;
+    let mut base = Base::prepare_split(&args.common, &known, total, signing_in, most.unwrap_or(total))?;
     let mut result = match workers {
         1 => super::run(&plan, &base.stage())?,
         _ => super::split::run(&plan, &base.stage(), hands)?,

@@ -90,7 +90,8 @@ pub fn command(args: &CountsArgs) -> Result<Verdict> {
     let program = this_program()?;
     let hands = Hands::of(&program, workers);
     let total = hands.shares().map(|share| plan.connections_of(share)).sum();
-    let mut base = Base::prepare_split(&args.common, &known, total, plan.members(), workers)?;
+    let most = hands.shares().map(|share| plan.connections_of(share)).max();
+    let mut base = Base::prepare_split(&args.common, &known, total, plan.members(), most.unwrap_or(total))?;
     let mut result = match workers {
         1 => super::run(&plan, &base.stage())?,
         _ => super::split::run(&plan, &base.stage(), hands)?,

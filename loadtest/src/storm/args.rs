@@ -101,7 +101,9 @@ pub fn command(args: &StormArgs) -> Result<Verdict> {
         2 * total
     };
     let workers = args.workers.count_by_rooms("storm", plan.rooms)?;
-    let mut base = Base::prepare_split(&args.common, &known, total, signing_in, workers)?;
+    // Shared by whole rooms.
+    let most = plan.rooms.div_ceil(workers) * total.div_ceil(plan.rooms.max(1));
+    let mut base = Base::prepare_split(&args.common, &known, total, signing_in, most.min(total))?;
     let mut result = match workers {
         1 => super::run(&plan, &base.stage())?,
         _ => super::split::run(&plan, &base.stage(), Hands::of(&this_program()?, workers))?,
