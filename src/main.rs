@@ -169,22 +169,27 @@ fn say_error(text: &str) {
     eprintln!("countersign: {text}");
 }
 
-/// Ready at SIGTERM or SIGINT. A second one ends the process at once, as signals do.
+/// Ready at SIGTERM or SIGINT, which are listened to from here on. A second one ends the process at once, as signals do,
+/// whatever it is busy with.
 fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tokio::spawn(async move {
+    let (first, came) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            std::process::exit(130);
-        });
+        };
+        next().await;
+        // Nobody waits for it when the start has failed.
+        let _ = first.send(());
+        next().await;
+        std::process::exit(130);
+    });
+    Ok(async move {
+        let _ = came.await;
     })
 }

@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::Client;
+use common::{Client, PATIENCE};
 use serde_json::json;
 
 /// A gateway of its own, ended with this value.
@@ -65,9 +66,8 @@ async fn a_log_that_nobody_reads_does_not_stop_the_gateway() {
     client.ok("ping", json!({})).await;
 }
 
-/// From the moment somebody can connect, SIGTERM is a drain: also while the greeting finds nobody to read it.
-#[test]
-fn a_signal_that_comes_before_the_greeting_was_read_is_heard() {
+/// A gateway that listens, and whose greeting waits for somebody to read it.
+fn unread() -> (tempfile::TempDir, Child, UnixStream) {
     let folder = tempfile::tempdir().unwrap();
     let (path, config) = (
         folder.path().join("gateway.sock"),
@@ -75,7 +75,8 @@ fn a_signal_that_comes_before_the_greeting_was_read_is_heard() {
     );
     let text = format!("[unix]\npath = {path:?}\n[drain]\ngrace_ms = 0\nspread_ms = 0\n");
     std::fs::write(&config, text).unwrap();
-    let (stdout, mut reader) = stopped_reader();
+    let (stdout, reader) = stopped_reader();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
         .env_clear()
         .args([
@@ -91,19 +92,57 @@ fn a_signal_that_comes_before_the_greeting_was_read_is_heard() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while UnixStream::connect(&path).is_err() {
+    let listens = eventually(|| {
         assert!(child.try_wait().unwrap().is_none(), "it has ended");
-        std::thread::yield_now();
+        UnixStream::connect(&path).is_ok()
+    });
+    if !listens {
+        child.kill().unwrap();
     }
+    assert!(listens, "it listens");
+    (folder, child, reader)
+}
+
+fn tell(child: &Child, signal: &str) {
     let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let told = Command::new("kill").args([signal, &pid]).status().unwrap();
+    assert!(told.success());
+}
+
+fn code_of(mut child: Child) -> Option<i32> {
+    if !eventually(|| child.try_wait().unwrap().is_some()) {
+        child.kill().unwrap();
+    }
+    child.wait().unwrap().code()
+}
+
+/// From the moment somebody can connect, SIGTERM is a drain: also while the greeting finds nobody to read it.
+#[test]
+fn a_signal_that_comes_before_the_greeting_was_read_is_heard() {
+    let (_folder, child, mut reader) = unread();
+    tell(&child, "-TERM");
     // The socket is bound, and the greeting waits for this.
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(code_of(child), Some(0));
+}
+
+/// Also then a second one ends the process at once.
+#[test]
+fn a_second_signal_ends_a_gateway_whose_greeting_nobody_reads() {
+    let (_folder, child, _reader) = unread();
+    tell(&child, "-TERM");
+    tell(&child, "-INT");
+    assert_eq!(code_of(child), Some(130));
+}
+
+/// Whether something comes true with patience.
+fn eventually(mut holds: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if holds() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
 }
