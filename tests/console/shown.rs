@@ -153,7 +153,7 @@ async fn a_page_of_connections_is_bounded_sorted_and_goes_on() {
         .collect();
     let newest: Vec<String> = ids.iter().rev().cloned().collect();
 
-    // The last one may just have been greeted, and the counts of the join be on their way out.
+    // The counts of the join may be on their way out.
     let written = |page: &Value| {
         let mut all = page["connections"].as_array().unwrap().iter();
         page["total"] == 7 && all.all(|one| one["outbox_bytes"] == 0)
