@@ -308,9 +308,8 @@ fn idle(args: &IdleArgs) -> Result<Verdict> {
     let signing_in = if common.anonymous { 0 } else { total };
     let workers = args.workers.count()?;
     let known = IdleResult::default().metrics();
-    // Shared by whole rooms.
-    let most = total.div_ceil(plan.per_room).div_ceil(workers) * plan.per_room;
-    let mut base = Base::prepare_split(common, &known, total, signing_in, most.min(total))?;
+    let by_rooms = total.div_ceil(plan.per_room).div_ceil(workers) * plan.per_room;
+    let mut base = Base::prepare_split(common, &known, total, signing_in, by_rooms.min(total))?;
     let mut result = match workers {
         1 => idle::run(&plan, &base.stage())?,
         _ => idle::split::run(&plan, &base.stage(), workers, &this_program()?)?,

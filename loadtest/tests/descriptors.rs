@@ -109,3 +109,25 @@ fn processes_together_have_more_connections_than_each_has_descriptors() {
         );
     }
 }
+
+/// Three rooms of 110 are 220 and 110 for two processes: within bounds on average, and not for the first.
+#[test]
+fn the_largest_share_is_refused_before_anything_is_done() {
+    let fake = Fake::start(Fault::None);
+    let target = format!("ws://{}", fake.addr);
+    for scenario in [
+        &["storm", "--rooms", "3", "--members", "110"][..],
+        &["counts", "--rooms", "3", "--members", "110"],
+        &["idle", "--connections", "330", "--members-per-room", "110"],
+    ] {
+        let shared = ["--target", &target, "--profile", "bench", "--workers", "2"];
+        let output = limited(&[scenario, &shared[..]].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(
+            stderr.contains("220 connections need 284 descriptors, this process may have 256"),
+            "{scenario:?}: {stderr}"
+        );
+        assert_eq!(fake.logins(), 0, "{scenario:?}");
+    }
+}

@@ -26,7 +26,7 @@ pub fn allow(connections: usize) -> Result<()> {
     match raise()? {
         Some(hard) if hard < wanted => Err(Error::Usage(format!(
             "{connections} connections need {wanted} descriptors, this process may have {hard}: raise ulimit -Hn, or \
-             let idle and room share them among processes (--workers)"
+             let more processes share them (--workers)"
         ))),
         _ => Ok(()),
     }
