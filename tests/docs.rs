@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use countersign::config::{Config, Namespace, fields as settings, reference};
+use countersign::config::{Client, Config, Namespace, fields as settings, reference};
 use countersign::node::{Effect, SETTINGS};
 use countersign::ops::metrics::catalog;
 use countersign_protocol::client::Command;
@@ -85,6 +85,7 @@ fn every_field_of_the_configuration_is_described() {
         "namespaces.*.",
         &mut there,
     );
+    paths(&format!("{:?}", Client::default()), "clients.*.", &mut there);
     let described: BTreeSet<String> = settings::all()
         .into_iter()
         .map(|field| field.path)
@@ -135,7 +136,7 @@ fn every_setting_says_what_a_reload_makes_of_it() {
         .into_iter()
         .filter_map(|field| match field.path.split_once('.') {
             // Tables that there are any number of change as a whole.
-            Some(("namespaces", _)) => None,
+            Some(("namespaces" | "clients", _)) => None,
             Some(("accounts", below)) if below.starts_with("users.") => None,
             Some(("tls", _)) => Some("tls".to_owned()),
             _ => Some(field.path),

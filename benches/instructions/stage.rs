@@ -150,7 +150,7 @@ impl Stage {
         config.limits.room_rate.count = 0;
         let tokens = KeySet::new(
             SigningKey::from_bytes(KEY.as_bytes()).unwrap(),
-            config.tokens.issuer.clone(),
+            "http://127.0.0.1:8080".to_owned(),
             config.tokens.audience.clone(),
         );
         let clock = Clock::manual(NOW);

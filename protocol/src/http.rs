@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::client::{DeviceKind, null_is_default};
-use crate::server::{Profile, PublicDevice, QrMatch, QrState};
+use crate::server::{Profile, PublicDevice, QrMatch, QrState, is_false};
 
 /// Header that names the device a token is used on.
 pub const DEVICE_HEADER: &str = "countersign-device";
@@ -83,9 +83,19 @@ pub struct RedeemBody {
     pub ticket: String,
 }
 
+/// POST `/v1/qr/scan`: a login that an app opened by OAuth, by the code its device shows.
+#[derive(Serialize, Deserialize)]
+pub struct ScanByCode {
+    /// As it was typed: case, spaces and hyphens do not matter.
+    pub user_code: String,
+}
+
 /// Answer to a scan.
 #[derive(Serialize, Deserialize)]
 pub struct Scanned {
+    /// What the phone goes on with, where it came by a typed code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qr_id: Option<String>,
     /// Works once, for the phone that got it.
     pub scan_token: String,
     pub expires_in_ms: u64,
@@ -103,8 +113,15 @@ pub struct ScanRequest {
     pub user_agent: Option<String>,
     pub age_ms: u64,
     pub same_network: bool,
+    /// The name of the registered client that asks, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// What that client asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Whether the client would get tokens that are good for everything here, as those of the user's own devices.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub full_access: bool,
 }
 
 /// POST `…/confirm`.
@@ -162,6 +179,9 @@ pub struct SessionBody {
     pub ip: String,
     /// The session that asks.
     pub current: bool,
+    /// The name of the registered client that it was opened for, if for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 /// GET `/.well-known/jwks.json`.

@@ -11,6 +11,7 @@ pub mod error;
 pub mod http;
 pub mod id;
 pub mod limits;
+pub mod oauth;
 pub mod server;
 
 pub use close::CloseCode;

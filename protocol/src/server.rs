@@ -178,10 +178,30 @@ pub enum MatchMode {
     None,
 }
 
+/// What is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchForm {
+    /// Two digits.
+    #[default]
+    Digits,
+    /// The user code of a device authorization: eight letters, case, spaces and hyphens do not matter.
+    UserCode,
+}
+
+impl MatchForm {
+    /// Not on the wire: what a client that knows no forms expects.
+    pub fn is_digits(&self) -> bool {
+        *self == Self::Digits
+    }
+}
+
 /// The number match as one side sees it; `code` only on the side that shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QrMatch {
     pub mode: MatchMode,
+    #[serde(default, skip_serializing_if = "MatchForm::is_digits")]
+    pub form: MatchForm,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
 }
@@ -259,7 +279,7 @@ pub struct Sent {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(b: &bool) -> bool {
+pub(crate) fn is_false(b: &bool) -> bool {
     !*b
 }
 

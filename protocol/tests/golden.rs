@@ -19,13 +19,13 @@ use countersign_protocol::codec::{command_json, json, ok_json};
 use countersign_protocol::error::{ErrorReply, Problem};
 use countersign_protocol::http::{
     AccountCreated, AnswerBody, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrOutcome,
-    QrStateBody, RedeemBody, RefreshBody, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
+    QrStateBody, RedeemBody, RefreshBody, ScanByCode, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
 };
 use countersign_protocol::server::{
     Counts, CountsPush, From as Author, GapPush, Hello, HelloLimits, HistoryPage, Joined, LeftPush,
-    LeftReason, Liked, MatchMode, Me, MePush, Member, MembersPage, MessagePush, PresencePush, Profile,
-    PublicDevice, QrMatch, QrOpened, QrPush, QrRedeemed, QrScanner, QrState, QrWatching, ReconnectPush, Role,
-    RoomInfo, RoomPush, Sent, SessionPush, SessionState, SignedIn,
+    LeftReason, Liked, MatchForm, MatchMode, Me, MePush, Member, MembersPage, MessagePush, PresencePush,
+    Profile, PublicDevice, QrMatch, QrOpened, QrPush, QrRedeemed, QrScanner, QrState, QrWatching,
+    ReconnectPush, Role, RoomInfo, RoomPush, Sent, SessionPush, SessionState, SignedIn,
 };
 use countersign_protocol::{ErrorCode, RoomName, UserId};
 use serde_json::value::RawValue;
@@ -824,6 +824,7 @@ fn qr_pushes(golden: &mut Golden) {
             user: Some(scanner()),
             number: Some(QrMatch {
                 mode: MatchMode::PhoneTypes,
+                form: MatchForm::Digits,
                 code: Some("47".into())
             }),
             expires_in_ms: Some(60_000),
@@ -841,6 +842,7 @@ fn qr_pushes(golden: &mut Golden) {
             }),
             number: Some(QrMatch {
                 mode: MatchMode::None,
+                form: MatchForm::Digits,
                 code: None
             }),
             expires_in_ms: Some(60_000),
@@ -1033,6 +1035,7 @@ fn http(golden: &mut Golden) {
         }
     );
     let scanned = |number| Scanned {
+        qr_id: None,
         scan_token: SCAN_TOKEN.into(),
         expires_in_ms: 60_000,
         request: ScanRequest {
@@ -1042,6 +1045,8 @@ fn http(golden: &mut Golden) {
             age_ms: 12_480,
             same_network: false,
             client: None,
+            scopes: Vec::new(),
+            full_access: false,
         },
         number,
     };
@@ -1051,6 +1056,7 @@ fn http(golden: &mut Golden) {
         Scanned,
         scanned(QrMatch {
             mode: MatchMode::PhoneTypes,
+            form: MatchForm::Digits,
             code: None
         })
     );
@@ -1060,8 +1066,17 @@ fn http(golden: &mut Golden) {
         Scanned,
         scanned(QrMatch {
             mode: MatchMode::None,
+            form: MatchForm::Digits,
             code: None
         })
+    );
+    frame!(
+        golden,
+        "request.scan.by.code",
+        ScanByCode,
+        ScanByCode {
+            user_code: "BCDF-GHJK".into()
+        }
     );
     frame!(
         golden,
@@ -1115,6 +1130,7 @@ fn http(golden: &mut Golden) {
                 last_seen_at_ms: 1_795_305_826_000,
                 ip: "192.0.2.7".into(),
                 current: true,
+                client: None,
             }],
         }
     );

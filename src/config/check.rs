@@ -3,8 +3,8 @@
 use super::reader::bounds_told;
 use super::settings::Bound;
 use super::{
-    Config, Exposed, OperatorKey, QR_ROTATIONS_MAX, exposure, fields, namespaces, operator, origins, proxies,
-    users,
+    Config, Exposed, OperatorKey, QR_ROTATIONS_MAX, clients, exposure, fields, namespaces, operator, origins,
+    proxies, users,
 };
 use crate::greeting::leaves_this_machine;
 use crate::ops::logging;
@@ -54,6 +54,8 @@ impl Config {
             found.push(Found::new(&["qr.rotate_ms", "qr.lifetime_ms"], text));
         }
         found.extend(namespaces::problems(&self.namespaces).into_iter().map(Found::of));
+        let registered = clients::problems(&self.clients, &self.tokens.audience);
+        found.extend(registered.into_iter().map(Found::of));
         let seeded = users::problems(&self.accounts.users, self.limits.accounts_max);
         found.extend(seeded.into_iter().map(Found::of));
         let each = |path: &str, problems: Vec<String>| {
@@ -150,6 +152,9 @@ impl Config {
                     self.operator_listen
                 ),
             );
+        }
+        for (path, text) in clients::doubts(&self.clients) {
+            doubt(&path, text);
         }
         let (memory, passes) = (self.accounts.argon2_memory_kib, self.accounts.argon2_iterations);
         for (at, id) in users::of_another_cost(&self.accounts.users, memory, passes) {

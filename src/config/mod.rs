@@ -3,6 +3,7 @@
 //! example file and the documentation. Durations are milliseconds and end in `_ms`.
 
 mod check;
+mod clients;
 mod exposure;
 pub mod fields;
 pub mod limits;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 
 use settings::settings;
 
+pub use clients::{CLIENT_ID_BYTES_MAX, Client, ClientSecret, Clients, DEMO_CLIENT, is_scope};
 pub use exposure::Exposed;
 pub use limits::{Limits, Profile};
 pub use load::{Loaded, Sources, Trial};
@@ -34,7 +36,7 @@ pub use operator::OperatorKey;
 pub use origins::is_origin;
 pub use problem::{Place, Problem};
 pub use proxies::ForwardingHeader;
-pub use sections::{Accounts, Drain, Qr, Rooms, StepUp, Tokens};
+pub use sections::{Accounts, Drain, OAuth, Qr, Rooms, StepUp, Tokens};
 pub use settings::{Bound, Mark, Row};
 pub use tls::Tls;
 pub use unix::Unix;
@@ -91,12 +93,16 @@ settings! {
             "Tokens the gateway issues";
         qr: Qr = Qr::default(), "", Free,
             "QR logins";
+        oauth: OAuth = OAuth::default(), "", Free,
+            "QR logins that apps open by OAuth, as device authorizations";
         rooms: Rooms = Rooms::default(), "", Free,
             "Rooms";
         drain: Drain = Drain::default(), "", Free,
             "Leaving without losing anybody";
         namespaces: Namespaces = namespaces::built_in(), "", Form("at most 1,000 names of `A-Z a-z 0-9 _ . @ -`, not `.` or `..`"),
             "which rooms there may be: the part of a room's name before the colon. `default`, `chat` and `live` are always there";
+        clients: Clients = Clients::new(), "", Form("at most 1,000 ids of 1 to 64 of `A-Z a-z 0-9 _ . -`"),
+            "apps that may open QR logins in their own name. While the demo page is served there is `demo`, a public one";
         limits: Limits = Limits::default(), "", Free,
             "Limits";
     }

@@ -11,6 +11,7 @@ const INTRODUCTION: &str = include_str!("reference/introduction.md");
 /// Before the settings of namespaces and seeded accounts, by their tables.
 const NOTES: &[(&str, &str)] = &[
     ("namespaces", include_str!("reference/namespaces.md")),
+    ("clients", include_str!("reference/clients.md")),
     ("accounts", include_str!("reference/accounts.md")),
     ("limits", include_str!("reference/limits.md")),
 ];
@@ -43,11 +44,11 @@ fn tables() -> Vec<(String, Vec<Field>)> {
     let mut tables: Vec<(String, Vec<Field>)> = Vec::new();
     for field in fields::all() {
         let table = field.path.split_once('.').map_or("", |(table, _)| table);
-        // `namespaces` is a setting itself, and its table's name.
-        let table = if field.path == "namespaces" {
-            "namespaces"
-        } else {
-            table
+        // These are settings themselves, and the names of their tables.
+        let table = match field.path.as_str() {
+            "namespaces" => "namespaces",
+            "clients" => "clients",
+            _ => table,
         };
         match tables.iter_mut().find(|(name, _)| name == table) {
             Some((_, fields)) => fields.push(field),
@@ -112,6 +113,7 @@ fn heading(field: &Field) -> String {
     match field.table() {
         "" => String::new(),
         "accounts.users.*" => "[[accounts.users]]".to_owned(),
+        "clients.*" => "[clients.reader]".to_owned(),
         table => format!("[{}]", table.replace('*', "default")),
     }
 }

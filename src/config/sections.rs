@@ -31,8 +31,9 @@ settings! {
     /// Tokens the gateway issues.
     #[derive(Debug, Clone)]
     pub struct Tokens {
-        issuer: String = "countersign".into(), "", Free,
-            "claim `iss`";
+        issuer: Option<String> = None, "", Form("an https address; http on loopback"),
+            "claim `iss`; without it `public_origin`. What reads `/.well-known/oauth-authorization-server` expects it to be the address it was read from"
+            like "\"https://login.example\"";
         audience: String = "countersign".into(), "", Free,
             "claim `aud`";
         access_ms: u64 = 15 * 60_000, "ms", Within(1_000, DAY),
@@ -71,6 +72,19 @@ settings! {
 }
 
 settings! {
+    /// QR logins that apps open by OAuth, as device authorizations.
+    #[derive(Debug, Clone)]
+    pub struct OAuth {
+        lifetime_ms: u64 = 300_000, "ms", Within(1_000, DAY),
+            "life of a device code and its user code until somebody scans or types";
+        interval_ms: u64 = 5_000, "ms", Within(1_000, 60_000),
+            "a device that waits asks for its tokens at most this often (RFC 8628 §3.2)";
+        confirmed_ms: u64 = 120_000, "ms", Within(1_000, DAY),
+            "time to fetch the tokens after the confirmation";
+    }
+}
+
+settings! {
     /// Rooms.
     #[derive(Debug, Clone)]
     pub struct Rooms {
@@ -104,7 +118,7 @@ settings! {
     }
 }
 
-tables!(Accounts, Tokens, Qr, Rooms, Drain);
+tables!(Accounts, Tokens, Qr, OAuth, Rooms, Drain);
 
 /// When a phone that is signed in has to show once more who holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

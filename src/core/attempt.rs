@@ -26,13 +26,17 @@
 //! The list of events is never cut, it is bounded by construction: at most [`IDS_MAX`] waiting events, one
 //! for each id, then at most one each of scanned, matched, confirmed and an end.
 
+mod client;
+mod code;
 mod command;
 mod decide;
 mod event;
 mod network;
+mod phone;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod told;
 mod transition;
 mod value;
 
@@ -40,16 +44,18 @@ use std::net::IpAddr;
 
 use countersign_protocol::client::DeviceKind;
 use countersign_protocol::limits::DEVICE_NAME_CHARS_MAX;
-use countersign_protocol::server::{MatchMode, Profile, QrPush, QrState};
+use countersign_protocol::server::{MatchMode, Profile, QrState};
 use serde::{Deserialize, Serialize};
 
+pub use client::{Client, Grant};
+pub use code::{Code, Digits, UserCode};
 pub use command::{Again, CancelReason, Command, Opening, Outcome, Phone, Reason, Refusal, Scanned, Step};
 pub use decide::decide;
 pub use event::{Event, EventKind, url};
 pub use network::same_network;
 pub use policy::{IDS_MAX, Policy};
 pub use transition::{Actor, Transition};
-pub use value::{AttemptKey, Digest, Digits, P256Key, QrId, Sealed, Secret};
+pub use value::{AttemptKey, Digest, P256Key, QrId, Sealed, Secret};
 
 /// Longest user agent kept, bytes; the rest is cut off.
 pub const USER_AGENT_BYTES_MAX: usize = 256;
@@ -57,11 +63,18 @@ pub const USER_AGENT_BYTES_MAX: usize = 256;
 /// The device that asks to be signed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// SHA-256 of its id.
-    pub digest: Digest,
+    /// SHA-256 of its id. A device authorization may have come without one.
+    pub digest: Option<Digest>,
     /// Normalised by the caller, cut to [`DEVICE_NAME_CHARS_MAX`].
     pub name: Option<Box<str>>,
     pub kind: DeviceKind,
+}
+
+impl Device {
+    /// Whether the device with this digest may speak for the attempt. Where none was named, the claim is enough.
+    fn is(&self, device: Digest) -> bool {
+        self.digest.is_none_or(|digest| digest == device)
+    }
 }
 
 /// The phone that scanned first, and what it holds.
@@ -74,7 +87,8 @@ pub struct Scanner {
     device: Digest,
     /// The one scan token that works; `None` once it confirmed.
     token: Option<Digest>,
-    digits: Option<Digits>,
+    /// What is shown on one side and typed on the other; `None`: nothing is (any more).
+    code: Option<Code>,
 }
 
 impl Scanner {
@@ -149,7 +163,7 @@ pub struct Attempt {
     device: Device,
     ip: IpAddr,
     user_agent: Option<Box<str>>,
-    client: Option<Box<str>>,
+    client: Option<Box<Client>>,
     public_key: Option<Box<P256Key>>,
     dpop_jkt: Option<Box<str>>,
     mode: MatchMode,
@@ -178,6 +192,14 @@ fn cut(text: Box<str>, bytes_max: usize, chars_max: usize) -> Box<str> {
 
 /// Opens an attempt at `now`: waiting, with its first event (`seq` 1) raised.
 pub fn open(opening: Opening, now: u64, policy: &Policy) -> Attempt {
+    let is_grant = opening
+        .client
+        .as_ref()
+        .is_some_and(|client| client.grant.is_some());
+    let (lifetime_ms, rotate_every_ms) = match is_grant {
+        true => (policy.grant_lifetime_ms, policy.grant_lifetime_ms),
+        false => (policy.lifetime_ms, policy.rotate_every_ms()),
+    };
     let mut device = opening.device;
     device.name = device
         .name
@@ -188,8 +210,8 @@ pub fn open(opening: Opening, now: u64, policy: &Policy) -> Attempt {
         state: QrState::Waiting,
         reason: None,
         opened_at: now,
-        waiting_until: now.saturating_add(policy.lifetime_ms),
-        rotate_every_ms: policy.rotate_every_ms(),
+        waiting_until: now.saturating_add(lifetime_ms),
+        rotate_every_ms,
         ids: vec![Minted {
             id: opening.qr_id,
             at: now,
@@ -201,10 +223,14 @@ pub fn open(opening: Opening, now: u64, policy: &Policy) -> Attempt {
         user_agent: opening
             .user_agent
             .map(|text| cut(text, USER_AGENT_BYTES_MAX, usize::MAX)),
-        client: opening.client,
+        client: opening.client.map(Box::new),
         public_key: opening.public_key.map(Box::new),
         dpop_jkt: opening.dpop_jkt,
-        mode: opening.mode,
+        mode: if is_grant {
+            MatchMode::PhoneTypes
+        } else {
+            opening.mode
+        },
         tries: 0,
         watcher: opening
             .connection
@@ -297,9 +323,27 @@ impl Attempt {
         self.dpop_jkt.as_deref()
     }
 
-    /// Who types the digits.
+    /// The registered client that asks, if one does.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_deref()
+    }
+
+    /// The device authorization that it is, if it is one.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.client()?.grant.as_ref()
+    }
+
+    /// Digest of the claim; of a device authorization, of the device code.
+    pub fn claim(&self) -> Digest {
+        self.claim
+    }
+
+    /// Who types what the other side shows; `None` once scanned when nothing has to be typed.
     pub fn mode(&self) -> MatchMode {
-        self.mode
+        match &self.scanner {
+            Some(scanner) if scanner.code.is_none() => MatchMode::None,
+            _ => self.mode,
+        }
     }
 
     /// Who scanned: the user the PC will be signed in as.
@@ -318,30 +362,6 @@ impl Attempt {
             Watcher::Connection(connection) => Some(connection),
             Watcher::Nobody { .. } => None,
         }
-    }
-
-    /// Every event after `after_seq`, oldest first; with `None`, the newest only.
-    pub fn events_after(&self, after_seq: Option<u32>) -> Vec<Event> {
-        let after = after_seq.unwrap_or(self.seq().saturating_sub(1));
-        (after..self.seq())
-            .filter_map(|seq| self.event(seq.saturating_add(1)))
-            .collect()
-    }
-
-    /// The newest event.
-    pub fn newest(&self) -> Event {
-        self.event(self.seq())
-            .unwrap_or_else(|| self.waiting_event(self.seq(), self.current()))
-    }
-
-    /// When the newest event happened, Unix milliseconds.
-    pub fn newest_at(&self) -> u64 {
-        self.log.last().map_or(self.current().at, |entry| entry.at)
-    }
-
-    /// Renders one of this attempt's events for its PC: [`Event::push`].
-    pub fn push(&self, event: &Event, now: u64, public_origin: &str) -> QrPush {
-        event.push(now, public_origin)
     }
 
     /// When the next [`Command::Tick`] is needed, Unix milliseconds; may lie in the past. Once final this is
@@ -372,9 +392,19 @@ impl Attempt {
     /// Whether a redeem with these would succeed now: what it takes to make tokens is worth doing only then.
     /// Looks at all of them, whichever fails.
     pub fn would_redeem(&self, claim: Digest, device: Digest, ticket: &str, now: u64) -> bool {
-        let holder = (self.claim == claim) & (self.device.digest == device);
+        let holder = (self.claim == claim) & self.device.is(device);
         let ticket = self.ticket.as_ref().is_some_and(|t| t.is(ticket));
         (self.state == QrState::Confirmed) & holder & ticket & (now < self.expires_at())
+    }
+
+    /// Whether an exchange of the device code by this client would succeed now; as [`Attempt::would_redeem`].
+    pub fn would_exchange(&self, claim: Digest, client: &str, now: u64) -> bool {
+        (self.state == QrState::Confirmed) & self.is_grant_of(claim, client) & (now < self.expires_at())
+    }
+
+    fn is_grant_of(&self, claim: Digest, client: &str) -> bool {
+        let asker = self.client().filter(|asker| asker.grant.is_some());
+        (self.claim == claim) & asker.is_some_and(|asker| *asker.id == *client)
     }
 
     fn current(&self) -> Minted {
@@ -404,6 +434,8 @@ impl Attempt {
 
     fn idle_at(&self, policy: &Policy) -> Option<u64> {
         match &self.watcher {
+            // A device that shows a user code need not ask before somebody says that it was typed.
+            _ if self.grant().is_some() => None,
             Watcher::Connection(_) => None,
             Watcher::Nobody { since } => Some(since.saturating_add(policy.idle_ms)),
         }
@@ -418,56 +450,5 @@ impl Attempt {
 
     fn matched(&self) -> bool {
         self.log.iter().any(|entry| entry.change == Change::Matched)
-    }
-
-    fn event(&self, seq: u32) -> Option<Event> {
-        let index = usize::try_from(seq).ok()?.checked_sub(1)?;
-        if let Some(minted) = self.ids.get(index) {
-            return Some(self.waiting_event(seq, *minted));
-        }
-        let entry = self.log.get(index - self.ids.len())?;
-        let expires_at = entry.until;
-        let kind = match entry.change {
-            Change::Scanned | Change::Matched => {
-                let scanner = self.scanner.as_deref()?;
-                EventKind::Scanned {
-                    name: scanner.user.name.clone(),
-                    avatar: scanner.user.avatar.clone(),
-                    mode: self.mode,
-                    code: scanner.digits.filter(|_| self.mode == MatchMode::PhoneTypes),
-                    matched: entry.change == Change::Matched,
-                    expires_at,
-                }
-            }
-            Change::Confirmed => EventKind::Confirmed {
-                ticket: self.ticket.clone()?,
-                expires_at,
-            },
-            Change::Redeemed => EventKind::Redeemed,
-            Change::Ended => EventKind::Final {
-                state: self.state,
-                reason: self.reason,
-            },
-        };
-        Some(Event {
-            seq,
-            at: entry.at,
-            qr_id: self.qr_id(),
-            kind,
-        })
-    }
-
-    fn waiting_event(&self, seq: u32, minted: Minted) -> Event {
-        let rotate_at = self.rotate_at_of(minted);
-        let kind = EventKind::Waiting {
-            rotate_at,
-            expires_at: self.waiting_until,
-        };
-        Event {
-            seq,
-            at: minted.at,
-            qr_id: minted.id,
-            kind,
-        }
     }
 }

@@ -22,7 +22,7 @@ pub use memory::Memory;
 pub use record::{Account, EngineError, Identity, OnceKey, Present, RefreshState, Replaced, SessionRecord};
 pub use tallies::Tallies;
 
-use crate::core::attempt::{Attempt, AttemptKey, QrId, Step};
+use crate::core::attempt::{Attempt, AttemptKey, Digest, QrId, Step, UserCode};
 use crate::core::stream::{Draft, Publication};
 use crate::tally::parts::Operations;
 
@@ -73,11 +73,15 @@ pub enum Create {
     Refused,
 }
 
-/// Names an attempt: by an id of its code, or by itself.
+/// Names an attempt: by an id of its code, by itself, or, where it is a device authorization, by its codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttemptRef {
     Id(QrId),
     Key(AttemptKey),
+    /// What a phone types.
+    UserCode(UserCode),
+    /// Digest of the device code, which is the claim.
+    DeviceCode(Digest),
 }
 
 /// What became of an attempt: the decision, and the record after it.
@@ -206,7 +210,7 @@ verbs! {
     add(room: RoomName, counter: String, n: u64, now: u64) -> u64;
     /// Publishes counts that are due, and drops the room when it has been empty for long enough.
     settle(room: RoomName, now: u64) -> ();
-    /// Keeps a new attempt.
+    /// Keeps a new attempt. [`EngineError::Exists`] when its user code is taken: draw another.
     open_attempt(attempt: Attempt) -> ();
     /// One compare-and-set on an attempt. `None`: there is none by that name.
     update_attempt(which: AttemptRef, decide: DecideAttempt<'a>, now: u64) -> Option<Decided>;

@@ -157,6 +157,8 @@ fn qr_policy(config: &Config) -> Policy {
         idle_ms: config.qr.idle_ms,
         scanned_ms: config.qr.scanned_ms,
         confirmed_ms: config.qr.confirmed_ms,
+        grant_lifetime_ms: config.oauth.lifetime_ms,
+        grant_confirmed_ms: config.oauth.confirmed_ms,
         tries_max: config.limits.qr_tries_max,
         ..Policy::default()
     }
@@ -197,7 +199,11 @@ impl Node {
         };
         let keys = jwt::KeySet::new(
             signing,
-            config.tokens.issuer.clone(),
+            config
+                .tokens
+                .issuer
+                .clone()
+                .unwrap_or_else(|| public_origin.clone()),
             config.tokens.audience.clone(),
         );
         let hasher = Hasher::new(Cost {

@@ -102,6 +102,9 @@ settings! {
     Restart qr.confirmed_ms;
     New qr.match_mode;
     Now qr.step_up;
+    Restart oauth.lifetime_ms;
+    Restart oauth.interval_ms;
+    Restart oauth.confirmed_ms;
     Restart rooms.counts_interval_ms;
     Restart rooms.idle_ms;
     Restart rooms.history_messages;
@@ -113,6 +116,7 @@ settings! {
     Now drain.spread_ms;
     Now drain.hard_ms;
     Now namespaces;
+    Now clients;
     New limits.tls_handshake_ms;
     New limits.proxy_header_ms;
     New limits.head_ms;

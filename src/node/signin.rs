@@ -196,6 +196,7 @@ impl Node {
         let user = caller.user_id().clone();
         let records = self.engine.sessions_of(user, self.clock.now()).await?;
         let body = |record: &Arc<SessionRecord>| SessionBody {
+            client: None,
             id: record.identity.id.clone(),
             device: record.identity.public_device.clone(),
             created_at_ms: record.created_at,

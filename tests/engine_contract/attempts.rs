@@ -24,7 +24,7 @@ pub fn opened(n: u8, ip: &str) -> Attempt {
         qr_id: QrId([n; 16]),
         claim: CLAIM,
         device: Device {
-            digest: DEVICE,
+            digest: Some(DEVICE),
             name: Some("a PC".into()),
             kind: DeviceKind::Web,
         },
@@ -58,6 +58,7 @@ pub fn scan(n: u8, phone: &Phone) -> Command<'_> {
         phone,
         token: Digest([3; 32]),
         digits: Digits::new(42).unwrap(),
+        typed: None,
     }
 }
 

@@ -9,8 +9,9 @@ use countersign_protocol::http::ScanRequest;
 use countersign_protocol::server::{Profile, QrMatch, QrState};
 use serde::{Deserialize, Serialize};
 
+use super::code::{Digits, UserCode};
 use super::event::Event;
-use super::value::{Digest, Digits, QrId, Sealed, Secret};
+use super::value::{Digest, QrId, Sealed, Secret};
 use super::{Attempt, Device};
 
 /// A signed-in phone that speaks about an attempt. All of it comes from its session, none from its request.
@@ -53,12 +54,14 @@ pub enum Command<'a> {
     Unwatch { connection: &'a str },
     /// The PC asks for the state, which also counts as a sign of life.
     Poll { claim: Digest, device: Digest },
-    /// A phone scanned the code. `token` is the new scan token's, `digits` are used by the first scan only.
+    /// A phone scanned the code. `token` is the new scan token's, `digits` are used by the first scan only. `typed` is
+    /// the user code by which the phone found the attempt, where it did not scan: then there is nothing left to type.
     Scan {
         qr_id: QrId,
         phone: &'a Phone,
         token: Digest,
         digits: Digits,
+        typed: Option<UserCode>,
     },
     /// The PC's person typed what the phone shows (`pc_types`).
     Answer {
@@ -97,6 +100,14 @@ pub enum Command<'a> {
         session: &'a str,
         result: &'a Sealed,
     },
+    /// A client exchanges its device code, the claim of the attempt, for tokens: the `session` and `result` as of a
+    /// redemption. Refused `conflict` until confirmed, `not_found` to any other client.
+    Exchange {
+        claim: Digest,
+        client: &'a str,
+        session: &'a str,
+        result: &'a Sealed,
+    },
     /// A session was revoked; matters when it is the scanner's.
     ScannerRevoked { session: &'a str },
     /// An account was locked; matters when it is the scanner's.
@@ -118,6 +129,7 @@ impl Command<'_> {
             Command::AskOutcome { .. } => "ask_outcome",
             Command::Cancel { .. } => "cancel",
             Command::Redeem { .. } => "redeem",
+            Command::Exchange { .. } => "exchange",
             Command::ScannerRevoked { .. } => "scanner_revoked",
             Command::ScannerLocked { .. } => "scanner_locked",
         }
@@ -293,8 +305,8 @@ pub struct Opening {
     pub ip: IpAddr,
     /// Cut to [`USER_AGENT_BYTES_MAX`](super::USER_AGENT_BYTES_MAX).
     pub user_agent: Option<Box<str>>,
-    /// The display name of the client that opened it, when a client did.
-    pub client: Option<Box<str>>,
+    /// The registered client that opened it, when one did.
+    pub client: Option<super::Client>,
     /// The key the tokens shall be sealed to.
     pub public_key: Option<super::P256Key>,
     /// The RFC 7638 thumbprint the access token shall be bound to; the caller has checked its form.

@@ -1,21 +1,19 @@
-//! The transition table of a QR login, one function for each kind of command.
+//! The transition table of a QR login, one function for each kind of command; the phone's are in `phone.rs`.
 
 use std::borrow::Cow;
 
 use countersign_protocol::ErrorCode;
-use countersign_protocol::http::ScanRequest;
-use countersign_protocol::server::{MatchMode, PublicDevice, QrMatch, QrState};
+use countersign_protocol::server::{MatchMode, QrState};
 
-use super::command::{Again, CancelReason, Command, Outcome, Phone, Reason, Refusal, Scanned, Step};
+use super::command::{CancelReason, Command, Outcome, Reason, Refusal, Step};
 use super::event::Event;
-use super::network::same_network;
 use super::policy::Policy;
-use super::value::{Digest, Digits, QrId, Sealed, Secret};
+use super::value::{Digest, QrId, Sealed};
 use super::{Attempt, Change, Entry, Minted, Redeemed, Scanner, Watcher};
 
-type Decision = Result<Outcome, Refusal>;
+pub(super) type Decision = Result<Outcome, Refusal>;
 
-const NOT_FOUND: Refusal = Refusal::new(ErrorCode::NotFound);
+pub(super) const NOT_FOUND: Refusal = Refusal::new(ErrorCode::NotFound);
 
 /// Answers `command` at `now` (Unix milliseconds). Has no effects: store `next` if nobody else changed the
 /// attempt meanwhile, otherwise load it again and decide again; then publish `events` and answer `outcome`.
@@ -46,11 +44,11 @@ pub fn decide(attempt: &Attempt, command: &Command<'_>, now: u64, policy: &Polic
 }
 
 /// A decision in the making: the attempt is copied at the first change, and not before.
-struct Draft<'a> {
-    attempt: Cow<'a, Attempt>,
+pub(super) struct Draft<'a> {
+    pub(super) attempt: Cow<'a, Attempt>,
     events: Vec<Event>,
-    now: u64,
-    policy: &'a Policy,
+    pub(super) now: u64,
+    pub(super) policy: &'a Policy,
 }
 
 impl Draft<'_> {
@@ -69,7 +67,8 @@ impl Draft<'_> {
                 phone,
                 token,
                 digits,
-            } => self.scan(qr_id, phone, token, digits),
+                typed,
+            } => self.scan(qr_id, phone, token, digits, typed),
             Command::Answer { claim, device, code } => self.answer(claim, device, code),
             Command::Confirm {
                 qr_id,
@@ -95,6 +94,12 @@ impl Draft<'_> {
                 self.check_claim(claim, device)?;
                 self.redeem(ticket, session, result)
             }
+            Command::Exchange {
+                claim,
+                client,
+                session,
+                result,
+            } => self.exchange(claim, client, session, result),
             Command::ScannerRevoked { session } => self.revoke(|scanner| *scanner.session == *session),
             Command::ScannerLocked { user } => self.revoke(|scanner| scanner.user.id == *user),
         }
@@ -117,12 +122,12 @@ impl Draft<'_> {
 
     // Changes.
 
-    fn change(&mut self) -> &mut Attempt {
+    pub(super) fn change(&mut self) -> &mut Attempt {
         self.attempt.to_mut()
     }
 
     /// Enters `state`, which lasts until `until`, with the event that says so.
-    fn enter(&mut self, state: QrState, change: Change, until: u64) {
+    pub(super) fn enter(&mut self, state: QrState, change: Change, until: u64) {
         let at = self.now;
         let attempt = self.change();
         attempt.state = state;
@@ -130,7 +135,7 @@ impl Draft<'_> {
         self.raise();
     }
 
-    fn end(&mut self, state: QrState, reason: Reason) {
+    pub(super) fn end(&mut self, state: QrState, reason: Reason) {
         self.change().reason = Some(reason);
         self.enter(state, Change::Ended, self.now);
     }
@@ -177,11 +182,11 @@ impl Draft<'_> {
 
     fn check_claim(&self, claim: Digest, device: Digest) -> Result<(), Refusal> {
         // `&`: both are looked at, so that time does not tell which was wrong.
-        let holder = (self.attempt.claim == claim) & (self.attempt.device.digest == device);
+        let holder = (self.attempt.claim == claim) & self.attempt.device.is(device);
         if holder { Ok(()) } else { Err(NOT_FOUND) }
     }
 
-    fn check_live(&self) -> Result<(), Refusal> {
+    pub(super) fn check_live(&self) -> Result<(), Refusal> {
         if self.attempt.state.is_final() {
             return Err(Refusal::already_final(&self.attempt));
         }
@@ -251,7 +256,22 @@ impl Draft<'_> {
     }
 
     fn redeem(&mut self, ticket: &str, session: &str, result: &Sealed) -> Decision {
+        if self.attempt.grant().is_some() && !self.attempt.state.is_final() {
+            return Err(Refusal::new(ErrorCode::Conflict));
+        }
         let right = self.attempt.ticket.as_ref().is_some_and(|kept| kept.is(ticket));
+        self.hand_out(right, session, result)
+    }
+
+    /// The device code is all it takes, and it takes the client that asked.
+    fn exchange(&mut self, claim: Digest, client: &str, session: &str, result: &Sealed) -> Decision {
+        if !self.attempt.is_grant_of(claim, client) {
+            return Err(NOT_FOUND);
+        }
+        self.hand_out(true, session, result)
+    }
+
+    fn hand_out(&mut self, right: bool, session: &str, result: &Sealed) -> Decision {
         match self.attempt.state {
             QrState::Waiting | QrState::Scanned => Err(Refusal::new(ErrorCode::Conflict)),
             QrState::Confirmed if !right => Err(NOT_FOUND),
@@ -276,177 +296,6 @@ impl Draft<'_> {
             }
             _ => Err(Refusal::already_final(&self.attempt)),
         }
-    }
-
-    // The phone's side.
-
-    fn check_id(&self, qr_id: QrId) -> Result<(), Refusal> {
-        if self.attempt.knows(qr_id, self.now) {
-            Ok(())
-        } else {
-            Err(NOT_FOUND)
-        }
-    }
-
-    fn scan(&mut self, qr_id: QrId, phone: &Phone, token: Digest, digits: Digits) -> Decision {
-        self.check_id(qr_id)?;
-        self.check_live()?;
-        let again = match &self.attempt.scanner {
-            None => Again::First,
-            Some(scanner) if self.attempt.state == QrState::Confirmed => {
-                let same = scanner.same_account_and_device(phone);
-                let code = if same {
-                    ErrorCode::AlreadyConfirmed
-                } else {
-                    ErrorCode::AlreadyScanned
-                };
-                return Err(Refusal::new(code));
-            }
-            Some(scanner) if scanner.same_phone(phone) => Again::Rescan,
-            Some(_) => return Err(Refusal::new(ErrorCode::AlreadyScanned)),
-        };
-        match again {
-            Again::First => {
-                let digits = (self.attempt.mode != MatchMode::None).then_some(digits);
-                let scanner = Scanner {
-                    user: phone.user.clone(),
-                    session: phone.session.clone(),
-                    device: phone.device,
-                    token: Some(token),
-                    digits,
-                };
-                self.change().scanner = Some(Box::new(scanner));
-                let until = self.now.saturating_add(self.policy.scanned_ms);
-                self.enter(QrState::Scanned, Change::Scanned, until);
-            }
-            Again::Rescan => {
-                if let Some(scanner) = &mut self.change().scanner {
-                    scanner.token = Some(token);
-                }
-            }
-        }
-        Ok(Outcome::Scanned(Box::new(self.shown_to(phone, again))))
-    }
-
-    fn shown_to(&self, phone: &Phone, again: Again) -> Scanned {
-        let attempt = &self.attempt;
-        let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-        let digits = attempt.scanner.as_ref().and_then(|scanner| scanner.digits);
-        let code = digits
-            .filter(|_| attempt.mode == MatchMode::PcTypes)
-            .map(Digits::text);
-        Scanned {
-            expires_at: attempt.expires_at(),
-            request: ScanRequest {
-                device: PublicDevice {
-                    name: owned(&attempt.device.name),
-                    kind: attempt.device.kind,
-                },
-                ip: attempt.ip.to_canonical().to_string(),
-                user_agent: owned(&attempt.user_agent),
-                age_ms: self.now.saturating_sub(attempt.opened_at),
-                same_network: same_network(attempt.ip, phone.ip),
-                client: owned(&attempt.client),
-            },
-            number: QrMatch {
-                mode: attempt.mode,
-                code,
-            },
-            again,
-        }
-    }
-
-    /// While scanned: the one working token, in the hand of the phone that got it.
-    fn check_token(&self, phone: &Phone, token: Digest) -> Result<(), Refusal> {
-        let holds = |scanner: &Scanner| scanner.same_phone(phone) & (scanner.token == Some(token));
-        let held = self.attempt.scanner.as_deref().is_some_and(holds);
-        if held {
-            Ok(())
-        } else {
-            Err(Refusal::new(ErrorCode::ScanTokenInvalid))
-        }
-    }
-
-    fn scanned_by(&self, phone: &Phone) -> bool {
-        let scanner = self.attempt.scanner.as_deref();
-        scanner.is_some_and(|scanner| scanner.same_account_and_device(phone))
-    }
-
-    /// A code that was typed, on either side. The last wrong one ends the attempt.
-    fn check_code(&mut self, typed: Option<&str>) -> Result<(), Refusal> {
-        let Some(typed) = typed.filter(|typed| !typed.is_empty()) else {
-            return Err(Refusal::new(ErrorCode::MatchRequired));
-        };
-        let digits = self.attempt.scanner.as_ref().and_then(|scanner| scanner.digits);
-        if digits.is_some_and(|digits| digits.is(typed)) {
-            return Ok(());
-        }
-        let tries = self.attempt.tries.saturating_add(1);
-        self.change().tries = tries;
-        let tries_left = self.policy.tries_max.saturating_sub(tries);
-        let mut refusal = Refusal {
-            tries_left: Some(tries_left),
-            ..Refusal::new(ErrorCode::MatchFailed)
-        };
-        if tries_left == 0 {
-            self.end(QrState::Denied, Reason::MatchFailed);
-            (refusal.state, refusal.reason) = (Some(self.attempt.state), self.attempt.reason);
-        }
-        Err(refusal)
-    }
-
-    fn confirm(
-        &mut self,
-        qr_id: QrId,
-        phone: &Phone,
-        token: Digest,
-        code: Option<&str>,
-        ticket: &Secret,
-    ) -> Decision {
-        self.check_id(qr_id)?;
-        self.check_live()?;
-        if self.attempt.state == QrState::Confirmed && self.scanned_by(phone) {
-            return Err(Refusal::new(ErrorCode::AlreadyConfirmed));
-        }
-        self.check_token(phone, token)?;
-        match self.attempt.mode {
-            MatchMode::None => {}
-            MatchMode::PhoneTypes => self.check_code(code)?,
-            MatchMode::PcTypes if self.attempt.matched() => {}
-            MatchMode::PcTypes => return Err(Refusal::new(ErrorCode::MatchRequired)),
-        }
-        let expires_at = self.now.saturating_add(self.policy.confirmed_ms);
-        let attempt = self.change();
-        attempt.ticket = Some(ticket.clone());
-        if let Some(scanner) = &mut attempt.scanner {
-            scanner.token = None;
-        }
-        self.enter(QrState::Confirmed, Change::Confirmed, expires_at);
-        Ok(Outcome::Confirmed { expires_at })
-    }
-
-    /// Once confirmed the token is used up: account and device are what remains to show.
-    fn deny(&mut self, qr_id: QrId, phone: &Phone, token: Digest) -> Decision {
-        self.check_id(qr_id)?;
-        self.check_live()?;
-        if self.attempt.state != QrState::Confirmed || !self.scanned_by(phone) {
-            self.check_token(phone, token)?;
-        }
-        self.end(QrState::Denied, Reason::User);
-        Ok(Outcome::Denied)
-    }
-
-    fn ask_outcome(&mut self, qr_id: QrId, phone: &Phone) -> Decision {
-        self.check_id(qr_id)?;
-        if !self.scanned_by(phone) {
-            return Err(NOT_FOUND);
-        }
-        let session = self.attempt.session().map(Box::from);
-        Ok(Outcome::Asked {
-            state: self.attempt.state,
-            reason: self.attempt.reason,
-            session,
-        })
     }
 
     /// The scanner's standing is gone.

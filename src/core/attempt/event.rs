@@ -3,8 +3,9 @@
 use countersign_protocol::server::{MatchMode, QrMatch, QrPush, QrScanner, QrState};
 use serde::{Deserialize, Serialize};
 
+use super::code::Code;
 use super::command::Reason;
-use super::value::{Digits, QrId, Secret};
+use super::value::{QrId, Secret};
 
 /// One change of an attempt, complete in itself: it can be published and rendered without the attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +35,12 @@ pub enum EventKind {
         avatar: Option<String>,
         mode: MatchMode,
         /// With `phone_types` only: the PC shows it.
-        code: Option<Digits>,
+        code: Option<Code>,
         matched: bool,
         expires_at: u64,
     },
-    /// The phone confirmed: the ticket is for the PC alone.
-    Confirmed { ticket: Secret, expires_at: u64 },
+    /// The phone confirmed: the ticket is for the PC alone. A device authorization has none: its device code is enough.
+    Confirmed { ticket: Option<Secret>, expires_at: u64 },
     /// The PC has its tokens.
     Redeemed,
     /// Denied, cancelled or expired.
@@ -99,12 +100,13 @@ impl Event {
                 });
                 push.number = Some(QrMatch {
                     mode: *mode,
-                    code: code.map(Digits::text),
+                    form: code.map(Code::form).unwrap_or_default(),
+                    code: code.map(Code::text),
                 });
                 push.expires_in_ms = left(*expires_at);
             }
             EventKind::Confirmed { ticket, expires_at } => {
-                push.ticket = Some(ticket.expose().to_owned());
+                push.ticket = ticket.as_ref().map(|ticket| ticket.expose().to_owned());
                 push.expires_in_ms = left(*expires_at);
             }
             EventKind::Redeemed => {}

@@ -19,6 +19,11 @@ pub struct Policy {
     pub scanned_ms: u64,
     /// From the confirmation to the redemption, milliseconds. Default 30,000.
     pub confirmed_ms: u64,
+    /// [`lifetime_ms`](Self::lifetime_ms) of a device authorization, milliseconds. Default 300,000.
+    pub grant_lifetime_ms: u64,
+    /// [`confirmed_ms`](Self::confirmed_ms) of a device authorization, milliseconds: its device may ask only every few
+    /// seconds. Default 120,000.
+    pub grant_confirmed_ms: u64,
     /// The same redeem gives the same result for this long after the first, milliseconds. Default 30,000.
     pub redeem_grace_ms: u64,
     /// A final state stays readable for this long, milliseconds. Default 60,000.
@@ -35,6 +40,8 @@ impl Default for Policy {
             idle_ms: 60_000,
             scanned_ms: 60_000,
             confirmed_ms: 30_000,
+            grant_lifetime_ms: 300_000,
+            grant_confirmed_ms: 120_000,
             redeem_grace_ms: 30_000,
             final_ms: 60_000,
             tries_max: 3,

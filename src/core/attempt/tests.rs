@@ -73,7 +73,7 @@ fn opening(mode: MatchMode) -> Opening {
         qr_id: id(0),
         claim: CLAIM,
         device: Device {
-            digest: PC,
+            digest: Some(PC),
             name: Some("Desk".into()),
             kind: DeviceKind::Web,
         },
@@ -118,6 +118,7 @@ fn scanned(mode: MatchMode) -> Attempt {
         phone: &phone,
         token: digest(token),
         digits: digits(),
+        typed: None,
     };
     let attempt = run(&waiting(mode), &scan(20), T0 + 91 * S);
     run(&attempt, &scan(21), T0 + 91 * S)

@@ -173,48 +173,6 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// The two digits of the number match, 00 to 99.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
-pub struct Digits(u8);
-
-impl Digits {
-    /// `None` above 99. The caller draws the value evenly from 0 to 99.
-    pub fn new(value: u8) -> Option<Self> {
-        (value <= 99).then_some(Self(value))
-    }
-
-    /// As shown: always two characters.
-    pub fn text(self) -> String {
-        format!("{:02}", self.0)
-    }
-
-    /// Whether exactly these two characters were typed; constant time for two characters.
-    pub fn is(self, typed: &str) -> bool {
-        let shown = [b'0' + self.0 / 10, b'0' + self.0 % 10];
-        shown.as_slice().ct_eq(typed.as_bytes()).into()
-    }
-}
-
-impl TryFrom<u8> for Digits {
-    type Error = &'static str;
-    fn try_from(value: u8) -> Result<Self, Self::Error> {
-        Self::new(value).ok_or("two digits are 0 to 99")
-    }
-}
-
-impl From<Digits> for u8 {
-    fn from(digits: Digits) -> Self {
-        digits.0
-    }
-}
-
-impl fmt::Debug for Digits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digits(…)")
-    }
-}
-
 /// The P-256 public key the PC's tokens are sealed to, as its two coordinates of 32 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct P256Key {

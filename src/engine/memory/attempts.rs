@@ -38,6 +38,13 @@ impl Memory {
         let Entry::Vacant(free) = self.attempts.entry(key) else {
             return Err(EngineError::Exists);
         };
+        if let Some(grant) = attempt.grant() {
+            let Entry::Vacant(free) = self.user_codes.entry(grant.user_code) else {
+                return Err(EngineError::Exists);
+            };
+            free.insert(key);
+            self.device_codes.insert(attempt.claim().0, key);
+        }
         // Before anybody can find it: whoever changes it moves this entry.
         self.due
             .attempt(key, None, Some(attempt.due_at(&self.limits.attempt)));
@@ -82,11 +89,13 @@ impl Memory {
         now: u64,
     ) -> Result<Option<Redeemed>, EngineError> {
         let key = match which {
-            AttemptRef::Key(key) => key,
-            AttemptRef::Id(id) => match self.attempt_ids.get(&id) {
-                Some(key) => *key,
-                None => return Ok(None),
-            },
+            AttemptRef::Key(key) => Some(key),
+            AttemptRef::Id(id) => self.attempt_ids.get(&id).map(|key| *key),
+            AttemptRef::UserCode(code) => self.user_codes.get(&code).map(|key| *key),
+            AttemptRef::DeviceCode(code) => self.device_codes.get(&code.0).map(|key| *key),
+        };
+        let Some(key) = key else {
+            return Ok(None);
         };
         let Some(cell) = self.attempts.get(&key).map(|c| Arc::clone(c.value())) else {
             return Ok(None);
@@ -171,6 +180,10 @@ impl Memory {
         attempt.ids().for_each(|id| {
             self.attempt_ids.remove(&id);
         });
+        if let Some(grant) = attempt.grant() {
+            self.user_codes.remove(&grant.user_code);
+            self.device_codes.remove(&attempt.claim().0);
+        }
         if let Some(scanner) = attempt.scanner() {
             self.forget_scan(&scanner.session, key);
         }
@@ -187,6 +200,12 @@ impl Memory {
         }
         if roomy(self.attempt_ids.len(), self.attempt_ids.capacity()) {
             self.attempt_ids.shrink_to_fit();
+        }
+        if roomy(self.user_codes.len(), self.user_codes.capacity()) {
+            self.user_codes.shrink_to_fit();
+        }
+        if roomy(self.device_codes.len(), self.device_codes.capacity()) {
+            self.device_codes.shrink_to_fit();
         }
         if roomy(self.scanned_by.len(), self.scanned_by.capacity()) {
             self.scanned_by.shrink_to_fit();

@@ -25,7 +25,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Tallies;
 use super::event::{Event, Sink, Topic};
 use super::record::{Account, EngineError, OnceKey, SessionRecord};
-use crate::core::attempt::{AttemptKey, Policy, QrId};
+use crate::core::attempt::{AttemptKey, Policy, QrId, UserCode};
 use crate::core::rate::Rate;
 use crate::core::stream::{CidKey, StreamLimits};
 use places::Places;
@@ -67,6 +67,9 @@ pub struct Memory {
     attempts: DashMap<AttemptKey, Arc<attempts::AttemptCell>>,
     attempt_places: Places,
     attempt_ids: DashMap<QrId, AttemptKey>,
+    /// Device authorizations by what a phone types, and by the digest of what their device has.
+    user_codes: DashMap<UserCode, AttemptKey>,
+    device_codes: DashMap<[u8; 32], AttemptKey>,
     scanned_by: DashMap<String, Vec<AttemptKey>>,
     /// By network: a host with IPv6 has more addresses than it can count.
     waiting: DashMap<IpAddr, usize>,
@@ -117,6 +120,8 @@ impl Memory {
             trimming: Mutex::new(()),
             attempts: DashMap::new(),
             attempt_ids: DashMap::new(),
+            user_codes: DashMap::new(),
+            device_codes: DashMap::new(),
             scanned_by: DashMap::new(),
             waiting: DashMap::new(),
             accounts: DashMap::new(),

@@ -137,7 +137,7 @@ fn attempts_leave_no_trace() {
             qr_id: QrId([n; 16]),
             claim: Digest([1; 32]),
             device: Device {
-                digest: Digest([2; 32]),
+                digest: Some(Digest([2; 32])),
                 name: None,
                 kind: DeviceKind::Web,
             },
@@ -156,6 +156,7 @@ fn attempts_leave_no_trace() {
                 phone: &phone,
                 token: Digest([3; 32]),
                 digits: Digits::new(7).unwrap(),
+                typed: None,
             };
             let mut decide = |a: &attempt::Attempt| attempt::decide(a, &scan, T0, &policy);
             let decided = memory

@@ -15,7 +15,7 @@ fn opened() -> Attempt {
         qr_id: QrId([0; 16]),
         claim: Digest([1; 32]),
         device: Device {
-            digest: Digest([2; 32]),
+            digest: Some(Digest([2; 32])),
             name: None,
             kind: DeviceKind::Web,
         },

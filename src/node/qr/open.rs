@@ -180,7 +180,7 @@ impl Node {
         let watched = Watched {
             key: opening.key,
             claim: opening.claim,
-            device: opening.device.digest,
+            device: device_digest(&request.device),
         };
         Ok(Drawn {
             attempt: attempt::open(opening, now, &self.policy()),
@@ -206,7 +206,7 @@ impl Node {
             qr_id: QrId(random()?),
             claim: secret::digest(claim).into(),
             device: Device {
-                digest: device_digest(&request.device),
+                digest: Some(device_digest(&request.device)),
                 name: request
                     .device_name
                     .as_deref()

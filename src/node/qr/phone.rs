@@ -35,6 +35,7 @@ impl Node {
             phone: &phone,
             token,
             digits,
+            typed: None,
         };
         let decided = self.update(AttemptRef::Id(id), now, &scan).await?;
         let Outcome::Scanned(mut scanned) = decided.step.outcome? else {
@@ -44,6 +45,7 @@ impl Node {
         scanned.request.same_network &= !self.proxies.may_be_one(caller.address, now);
         self.end_if_signed_out(session).await?;
         Ok(Scanned {
+            qr_id: None,
             scan_token,
             expires_in_ms: scanned.expires_at.saturating_sub(now),
             request: scanned.request,

@@ -20,6 +20,7 @@ fn scan_of(qr_id: QrId, phone: &Phone) -> Command<'_> {
         phone,
         token: digest(20),
         digits: digits(),
+        typed: None,
     }
 }
 
@@ -195,6 +196,7 @@ fn a_rescan_keeps_tries_digits_and_time() {
         phone: &phone,
         token: digest(30),
         digits: other,
+        typed: None,
     };
     let step = decide(&step.next.unwrap(), &again, T0 + 120 * S);
     let Ok(Outcome::Scanned(seen)) = &step.outcome else {

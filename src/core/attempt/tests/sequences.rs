@@ -182,6 +182,7 @@ impl World {
                     phone,
                     token: digest(fresh),
                     digits: digits(),
+                    typed: None,
                 }
             }
             Op::Answer { code: n, right_claim } => Command::Answer {

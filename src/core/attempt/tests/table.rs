@@ -250,6 +250,7 @@ fn command<'a>(kind: &str, fault: &str, b: &'a Borrowed) -> Command<'a> {
             phone,
             token: digest(22),
             digits: Digits::new(55).unwrap(),
+            typed: None,
         },
         "answer" => Command::Answer { claim, device, code },
         "confirm" => {

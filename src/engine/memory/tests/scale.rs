@@ -70,7 +70,7 @@ fn open(memory: &Memory, n: u32) {
         qr_id: id(n, 0),
         claim: CLAIM,
         device: Device {
-            digest: PC,
+            digest: Some(PC),
             name: None,
             kind: DeviceKind::Web,
         },
@@ -115,6 +115,7 @@ fn live(memory: &Memory, n: u32, now: u64) {
         phone: &phone,
         token,
         digits: Digits::new(7).unwrap(),
+        typed: None,
     };
     run(memory, n, &scan, now);
     if fate == Fate::Unconfirmed {

@@ -155,7 +155,7 @@ impl Twin {
             qr_id: self.fresh(),
             claim: Digest([1; 32]),
             device: Device {
-                digest: Digest([2; 32]),
+                digest: Some(Digest([2; 32])),
                 name: None,
                 kind: DeviceKind::Web,
             },
@@ -199,6 +199,7 @@ impl Twin {
                         phone: &phone,
                         token,
                         digits,
+                        typed: None,
                     },
                 );
             }
