@@ -16,8 +16,7 @@ use serde::de::DeserializeOwned;
 use super::ClientAddress;
 use super::error::HttpError;
 use crate::auth::sessions::{Proof, Session};
-use crate::hub::Requester;
-use crate::node::{Caller, Forwarding, Node, Refusal, no_attempt, unauthenticated};
+use crate::node::{Caller, Forwarding, Node, Refusal, Requester, no_attempt, unauthenticated};
 
 /// As much of a `User-Agent` as is kept.
 const USER_AGENT_BYTES_MAX: usize = 256;

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
 
+pub use crate::hub::Requester;
 pub use crate::ops::ids::connection_name;
 use crate::refusal;
 pub use crate::refusal::Refusal;
