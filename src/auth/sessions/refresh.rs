@@ -12,7 +12,7 @@ const REFRESH_AAD: &[u8] = b"countersign refresh v1";
 
 /// Replaced refresh tokens remembered with their answers, newest first, each for the grace. An earlier one counts
 /// as reused.
-const REPLACED_MAX: usize = 4;
+pub(super) const REPLACED_MAX: usize = 4;
 
 /// Who shows a refresh token.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 use countersign_protocol::client::DeviceKind;
 
+use super::refresh::REPLACED_MAX;
 use super::*;
 use crate::auth::key::SigningKey;
 use crate::config::Config;

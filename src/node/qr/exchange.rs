@@ -155,12 +155,12 @@ impl Node {
             },
             ip: attempt.ip().to_string(),
             jkt: attempt.dpop_jkt().map(str::to_owned),
-            client: self.asking_client(attempt, device.is_some())?,
+            client: self.session_client(attempt, device.is_some())?,
         })
     }
 
     /// The client of an attempt, as it is registered by now.
-    fn asking_client(&self, attempt: &Attempt, on_a_device: bool) -> Result<Option<NewClient>, Refusal> {
+    fn session_client(&self, attempt: &Attempt, on_a_device: bool) -> Result<Option<NewClient>, Refusal> {
         let Some(client) = attempt.client() else {
             return Ok(None);
         };
