@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use countersign_protocol::client::Command;
+use countersign_protocol::oauth::{
+    DEVICE_CODE_GRANT, OAuthErrorCode, REFRESH_TOKEN_GRANT, USER_CODE_CHARS, USER_CODE_LETTERS,
+};
 use countersign_protocol::{ErrorCode, limits};
 use serde_json::{Value, json};
 
@@ -72,6 +75,45 @@ fn schemas_have_every_code_and_command() {
         })
         .collect();
     assert_eq!(commands, Command::NAMES.iter().copied().collect());
+}
+
+/// Which refusal comes with which status, and what may be said in a form.
+#[test]
+fn the_oauth_face_has_every_code_and_its_status() {
+    let schema = document("schema");
+    let codes: Vec<_> = OAuthErrorCode::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(schema["$defs"]["OAuthErrorCode"]["enum"], json!(codes));
+    let mut answered = BTreeSet::new();
+    for (name, answer) in document("openapi")["components"]["responses"]
+        .as_object()
+        .unwrap()
+    {
+        let status = &name[1..4];
+        let refused = &answer["content"]["application/json"]["schema"]["properties"]["error"]["enum"];
+        for code in refused.as_array().into_iter().flatten() {
+            answered.insert((code.as_str().unwrap().to_owned(), status.to_owned()));
+        }
+    }
+    let mut known: BTreeSet<_> = OAuthErrorCode::ALL
+        .iter()
+        .map(|code| (code.name().to_owned(), code.status().to_string()))
+        .collect();
+    // What is limited by a rate is told as such.
+    known.insert(("temporarily_unavailable".to_owned(), "429".to_owned()));
+    assert_eq!(answered, known);
+
+    let forms = &schema["$defs"]["TokenForm"]["oneOf"];
+    let grants = [0, 1].map(|at: usize| &forms[at]["properties"]["grant_type"]["const"]);
+    assert_eq!(grants, [&json!(DEVICE_CODE_GRANT), &json!(REFRESH_TOKEN_GRANT)]);
+    let half = format!(
+        "[{}]{{{}}}",
+        std::str::from_utf8(USER_CODE_LETTERS).unwrap(),
+        USER_CODE_CHARS / 2
+    );
+    assert_eq!(
+        schema["$defs"]["UserCode"]["pattern"],
+        json!(format!("^{half}-{half}$"))
+    );
 }
 
 #[test]
