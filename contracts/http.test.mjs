@@ -155,7 +155,8 @@ describe('a gateway as it comes', () => {
   test('what changes something is refused to pages from elsewhere', async () => {
     for (const { path, method, operation } of operations.filter(({ method: m }) => m !== 'get')) {
       const { status, body } = await on.ask(method, example(path), { headers: { Origin: 'https://evil.example' }, ...fields_for(operation) });
-      assert.deepEqual([status, body.code], [403, 'origin_rejected'], operation.operationId);
+      const told = operation.tags[0] === 'oauth' ? 'unauthorized_client' : 'origin_rejected';
+      assert.deepEqual([status, body.error ?? body.code], [403, told], operation.operationId);
     }
   });
 
@@ -188,7 +189,8 @@ describe('a gateway as it comes', () => {
         const allowed = (response.headers.get('allow') ?? '').split(/, ?/).filter((name) => name !== 'HEAD');
         assert.equal(response.status, 405, what);
         assert.deepEqual(allowed.sort(), [...siblings].sort(), what);
-        assert.equal((await response.json()).code, 'method_not_allowed');
+        const { code, error } = await response.json();
+        assert.equal(error ?? code, path.startsWith('/oauth/') ? 'invalid_request' : 'method_not_allowed', what);
       }
     }
   });
@@ -323,6 +325,11 @@ describe('a gateway with registered clients', () => {
     const { scan_token } = await typed(dave, denied);
     await dave.gets(200, 'POST', `/v1/qr/${denied.qr_id}/deny`, { body: { scan_token } });
     await tv.refused('access_denied', 'token', tv.exchange);
+    const asked_for_nothing = on.app({ id: 'tv' });
+    await asked_for_nothing.open();
+    await confirm(dave, asked_for_nothing.opened, { scan_token: (await typed(dave, asked_for_nothing.opened)).scan_token });
+    const { access_token } = await asked_for_nothing.gets(200, 'token', asked_for_nothing.exchange);
+    assert.equal((await tv.userinfo(access_token)).status, 403, 'without a scope it tells nothing');
     const opened = await app.open();
     await tv.refused('invalid_grant', 'token', { ...app.exchange });
     await app.refused('invalid_grant', 'token', { ...app.exchange, device_code: denied.device_code });

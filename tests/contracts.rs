@@ -22,10 +22,12 @@ fn document(name: &str) -> Value {
 
 /// `get /v1/me`, for each route of the public port, as the source has them.
 fn routes() -> BTreeSet<String> {
-    let source = file("src/http/mod.rs");
-    let public = source.split("pub fn router(").nth(1).unwrap();
+    let sources = [
+        file("src/http/mod.rs").split("pub fn router(").nth(1).unwrap().to_owned(),
+        file("src/http/oauth.rs").split("fn routes(").nth(1).unwrap().to_owned(),
+    ];
     let mut found = BTreeSet::new();
-    for route in public.split(".route(").skip(1) {
+    for route in sources.iter().flat_map(|public| public.split(".route(").skip(1)) {
         let route = route.split(".fallback").next().unwrap();
         let path = route.split('"').nth(1).unwrap().replace("{*", "{");
         for method in ["get", "post", "put", "patch", "delete"] {
@@ -98,8 +100,15 @@ fn the_oauth_face_has_every_code_and_its_status() {
         .iter()
         .map(|code| (code.name().to_owned(), code.status().to_string()))
         .collect();
-    // What is limited by a rate is told as such.
-    known.insert(("temporarily_unavailable".to_owned(), "429".to_owned()));
+    // Where HTTP has a status of its own for it.
+    for (code, status) in [
+        ("temporarily_unavailable", "429"),
+        ("invalid_request", "413"),
+        ("unauthorized_client", "403"),
+        ("invalid_scope", "403"),
+    ] {
+        known.insert((code.to_owned(), status.to_owned()));
+    }
     assert_eq!(answered, known);
 
     let forms = &schema["$defs"]["TokenForm"]["oneOf"];

@@ -26,7 +26,7 @@ const codes = {
 
 /** How a client says who it is, when not by HTTP Basic. */
 const client = {
-  client_id: string('As registered. A confidential client may send it by HTTP Basic in its place, with its secret.', { maxLength: 64 }),
+  client_id: string('As registered. Not needed where the client authenticates by HTTP Basic.', { maxLength: 64 }),
   client_secret: string('Of a confidential client that does not authenticate by HTTP Basic; never both.', { maxLength: 256 }),
 };
 const any_token = {
@@ -72,7 +72,7 @@ export const oauth = {
   }, {}, 'RFC 8628 §3.2.'),
   OAuthTokens: object({
     access_token: ref('AccessToken'),
-    token_type: { const: 'Bearer' },
+    token_type: { ...ref('TokenType'), description: '`DPoP` where the session was opened with `dpop_jkt`.' },
     expires_in: seconds('Life of the access token'),
     refresh_token: ref('RefreshToken'),
     scope: string(`What was granted. ${SCOPES}`),
@@ -80,7 +80,7 @@ export const oauth = {
   Introspection: object({ active: flag('Whether the token works, and is one of this client\'s.') }, {
     scope: string(SCOPES),
     client_id: string('Whom it was issued to.'),
-    token_type: { const: 'Bearer', description: 'Absent for a refresh token.' },
+    token_type: { ...ref('TokenType'), description: 'Absent for a refresh token.' },
     exp: instant('Its end'),
     iat: instant('When it was issued'),
     sub: ref('UserId'),
@@ -113,14 +113,16 @@ export const oauth = {
 };
 
 const CLIENT = ['invalid_request', 'invalid_client', 'unauthorized_client'];
+/** What is refused for its connection or the head of its request, and never came to a route. */
+const EARLY = ['bad_request', 'rate_limited', 'unavailable'];
 const endpoint = (path, id, summary, more) => ({
   method: 'post', path: `/oauth/${path}`, id: `oauth_${id}`, tag: 'oauth', summary, auth: 'client', ...more,
-  errors: ['bad_request', 'rate_limited', 'internal', 'unavailable', 'timeout', 'too_large'],
-  oauth_errors: ['temporarily_unavailable', 'server_error', ...CLIENT, ...(more.oauth_errors ?? [])],
+  errors: EARLY,
+  oauth_errors: ['temporarily_unavailable', 'server_error', ...CLIENT, 'unauthorized_client@403', 'invalid_request@413', ...(more.oauth_errors ?? [])],
 });
-const kept_by_nobody = (schema) => ({ 200: { schema, cache: 'no-store' } });
+const kept_by_nobody = (schema) => ({ 200: { schema, cache: 'no-store', old_caches: true } });
 
-/** Routes below `/oauth/`. Their own refusals are `oauth_errors`; `errors` come before a route is asked. */
+/** Routes below `/oauth/`. Their own refusals are `oauth_errors`; `errors` come before a route is asked. A page of a foreign origin is `unauthorized_client@403`. */
 export const oauth_routes = [
   endpoint('device_authorization', 'device_authorization', 'Opens a QR login for an app (RFC 8628): a code to type, and one to scan.', {
     auth: 'client_device', form: 'DeviceAuthorizationForm', answers: kept_by_nobody('DeviceAuthorization'), oauth_errors: ['invalid_scope'],
@@ -130,7 +132,7 @@ export const oauth_routes = [
     oauth_errors: ['invalid_grant', 'unsupported_grant_type', 'invalid_scope', 'authorization_pending', 'slow_down', 'access_denied', 'expired_token'],
   }),
   endpoint('revoke', 'revoke', 'Ends the session of a token (RFC 7009). The same answer for a token that is none of this client\'s.', {
-    form: 'RevokeForm', answers: { 200: { cache: 'no-store', nothing: true } },
+    form: 'RevokeForm', answers: { 200: { cache: 'no-store', old_caches: true, nothing: true } },
   }),
   endpoint('introspect', 'introspect', 'What a token is (RFC 7662), for confidential clients.', {
     form: 'IntrospectForm', answers: kept_by_nobody('Introspection'),
@@ -139,8 +141,8 @@ export const oauth_routes = [
     method: 'get', path: '/oauth/userinfo', id: 'oauth_userinfo', tag: 'oauth', auth: 'userinfo',
     summary: 'Who signed in (OpenID Connect Core §5.3): with a client\'s token that has scope `openid` or `profile`, or a token of our own.',
     answers: kept_by_nobody('UserInfo'),
-    errors: ['bad_request', 'rate_limited', 'internal', 'unavailable', 'timeout'],
-    oauth_errors: ['invalid_request', 'invalid_token', 'temporarily_unavailable', 'server_error'],
+    errors: EARLY,
+    oauth_errors: ['invalid_request', 'invalid_token', 'access_denied', 'invalid_scope@403', 'temporarily_unavailable', 'server_error'],
   },
 ];
 

@@ -38,6 +38,8 @@ const text = (description, schema = {}) => ({ description, schema: { type: 'stri
 const HEADERS = {
   RetryAfter: { description: 'Seconds.', required: true, schema: { type: 'integer', minimum: 1 } },
   Challenge: { description: 'What is asked for.', required: true, schema: { type: 'string', enum: ['Bearer', 'Bearer error="invalid_token"'] } },
+  ScopeChallenge: { ...text('What would do.', { const: 'Bearer error="insufficient_scope", scope="openid"' }), required: true },
+  NoCache: { ...text('For caches of HTTP/1.0 (RFC 6749 §5.1).', { const: 'no-cache' }) },
   ClientChallenge: text('Where the client authenticated by HTTP Basic.', { pattern: '^Basic ' }),
   NoStore: { ...text('Keep no copy.', { const: 'no-store' }), required: true },
 };
@@ -89,7 +91,12 @@ function problems({ errors, oauth_errors = [] }, components) {
     const name = `E${status}-${[...codes, ...(refused.length > 0 ? ['oauth', ...refused] : [])].join('-')}`;
     components[name] = {
       description: `${STATUS_CODES[status]}: ${[...new Set([...refused, ...codes])].map((code) => `\`${code}\``).join(', ')}.`,
-      headers: { 'Cache-Control': header('NoStore'), ...(of_client ? { 'WWW-Authenticate': header('ClientChallenge') } : MORE[status]) },
+      headers: {
+        'Cache-Control': header('NoStore'),
+        ...(refused.length > 0 && { Pragma: header('NoCache') }),
+        ...(of_client ? { 'WWW-Authenticate': header('ClientChallenge') } : MORE[status]),
+        ...(status === 403 && refused.includes('invalid_scope') && { 'WWW-Authenticate': header('ScopeChallenge') }),
+      },
       content: {
         ...(refused.length > 0 && { 'application/json': refusal('OAuthError', {}, 'error', refused) }),
         ...(codes.length > 0 && { 'application/problem+json': refusal('Problem', { status: { const: status } }, 'code', codes) }),
@@ -100,9 +107,10 @@ function problems({ errors, oauth_errors = [] }, components) {
   return answers;
 }
 
-function answer(status, { schema, event, type = 'application/json', types, cache, csp, anybody, buffering, anything, nothing, says }) {
+function answer(status, { schema, old_caches, event, type = 'application/json', types, cache, csp, anybody, buffering, anything, nothing, says }) {
   const headers = {
     ...(cache && { 'Cache-Control': cache === 'no-store' ? header('NoStore') : { ...text('How long to keep it.', { const: cache }), required: true } }),
+    ...(old_caches && { Pragma: header('NoCache') }),
     ...(csp && {
       'Content-Security-Policy': { ...text('Our own scripts only.'), required: true },
       'Referrer-Policy': { ...text('Addresses are told to nobody.', { const: 'no-referrer' }), required: true },

@@ -1,7 +1,7 @@
 import { oauth_routes } from './oauth.mjs';
 
 /** What changes something is refused to pages of a foreign origin. */
-const changes = (route) => (route.method === 'get' ? route : { ...route, errors: [...route.errors, 'origin_rejected'] });
+const changes = (route) => (route.method === 'get' || route.oauth_errors ? route : { ...route, errors: [...route.errors, 'origin_rejected'] });
 
 /** Any route may answer with these. */
 const ALWAYS = ['bad_request', 'rate_limited', 'internal', 'unavailable'];

@@ -85,7 +85,7 @@ export type AccessToken = string;
 export type RefreshToken = string;
 export type TokenType = 'Bearer' | 'DPoP';
 /**
- * `bad_request`: malformed (426 at the handshake where Upgrade is missing); `unknown_command`: no such command; `unauthenticated`: sign in first; `invalid_token`: token, proof, password or refresh token does not work; `device_mismatch`: another device than the token or the connection is bound to; `not_allowed`: signed in, and not permitted; `not_found`: no such thing, or none this caller may know of; `not_joined`: join the room first; `already_joined`: joined already; `muted`: not used in this version; `banned`: not used in this version; `slow_mode`: not used in this version; `rate_limited`: too many; after_ms says when; `too_large`: above the announced bound (431 for a header); `limit_reached`: a count of the caller's own is at its bound; `conflict`: contradicts what is so already; `unavailable`: not at the moment: draining, or a bound of the node; `internal`: the gateway failed; `already_scanned`: another phone was first; `already_confirmed`: this phone has confirmed; `already_final`: the attempt has ended (410 when expired); `scan_token_invalid`: used, replaced, or another phone's; `match_required`: give the number; `match_failed`: the number was wrong; `step_up_required`: ask for the account's password and send it as password; `policy_denied`: not used in this version; `account_locked`: the operator locked this account; told only to who proved to be its owner (section 3.3); `user_exists`: HTTP only; `registration_closed`: HTTP only; `origin_rejected`: handshake, and HTTP requests that change something; `method_not_allowed`: HTTP only; `timeout`: HTTP only
+ * `bad_request`: malformed (426 at the handshake where Upgrade is missing); `unknown_command`: no such command; `unauthenticated`: sign in first; `invalid_token`: token, proof, password or refresh token does not work; `device_mismatch`: another device than the token or the connection is bound to; `not_allowed`: signed in, and not permitted; `not_found`: no such thing, or none this caller may know of; `not_joined`: join the room first; `already_joined`: joined already; `muted`: not used in this version; `banned`: not used in this version; `slow_mode`: not used in this version; `rate_limited`: too many; after_ms says when; `too_large`: above the announced bound (431 for a header); `limit_reached`: a count of the caller's own is at its bound; `conflict`: contradicts what is so already; `unavailable`: not at the moment: draining, or a bound of the node; `internal`: the gateway failed; `already_scanned`: another phone was first; `already_confirmed`: this phone has confirmed; `already_final`: the attempt has ended (410 when expired); `scan_token_invalid`: used, replaced, or another phone's; `match_required`: give the number; `match_failed`: the number was wrong; `step_up_required`: ask for the account's password and send it as password; `policy_denied`: this account may not sign in to the client that asks; `account_locked`: the operator locked this account; told only to who proved to be its owner (section 3.3); `user_exists`: HTTP only; `registration_closed`: HTTP only; `origin_rejected`: handshake, and HTTP requests that change something; `method_not_allowed`: HTTP only; `timeout`: HTTP only
  */
 export type ErrorCode =
   | 'bad_request'
@@ -285,7 +285,7 @@ export type TokenForm =
       grant_type: 'urn:ietf:params:oauth:grant-type:device_code';
       device_code: Secret;
       /**
-       * As registered. A confidential client may send it by HTTP Basic in its place, with its secret.
+       * As registered. Not needed where the client authenticates by HTTP Basic.
        */
       client_id?: string;
       /**
@@ -297,7 +297,7 @@ export type TokenForm =
       grant_type: 'refresh_token';
       refresh_token: RefreshToken;
       /**
-       * As registered. A confidential client may send it by HTTP Basic in its place, with its secret.
+       * As registered. Not needed where the client authenticates by HTTP Basic.
        */
       client_id?: string;
       /**
@@ -640,7 +640,10 @@ export interface DeviceAuthorization {
  */
 export interface OAuthTokens {
   access_token: AccessToken;
-  token_type: 'Bearer';
+  /**
+   * `DPoP` where the session was opened with `dpop_jkt`.
+   */
+  token_type: 'Bearer' | 'DPoP';
   /**
    * Life of the access token, seconds
    */
@@ -674,7 +677,7 @@ export interface Introspection {
   /**
    * Absent for a refresh token.
    */
-  token_type?: 'Bearer';
+  token_type?: 'Bearer' | 'DPoP';
   /**
    * Its end, seconds since 1970
    */
@@ -1478,7 +1481,7 @@ export interface QrScanByCodeRequest {
  */
 export interface DeviceAuthorizationForm {
   /**
-   * As registered. A confidential client may send it by HTTP Basic in its place, with its secret.
+   * As registered. Not needed where the client authenticates by HTTP Basic.
    */
   client_id?: string;
   /**
@@ -1507,7 +1510,7 @@ export interface RevokeForm {
    */
   token: string;
   /**
-   * As registered. A confidential client may send it by HTTP Basic in its place, with its secret.
+   * As registered. Not needed where the client authenticates by HTTP Basic.
    */
   client_id?: string;
   /**
@@ -1528,7 +1531,7 @@ export interface IntrospectForm {
    */
   token: string;
   /**
-   * As registered. A confidential client may send it by HTTP Basic in its place, with its secret.
+   * As registered. Not needed where the client authenticates by HTTP Basic.
    */
   client_id?: string;
   /**

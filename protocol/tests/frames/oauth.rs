@@ -182,7 +182,7 @@ fn metadata(golden: &mut Golden) {
             scopes_supported: all(&["openid", "profile"]),
             subject_types_supported: all(&["public"]),
             id_token_signing_alg_values_supported: all(&["EdDSA"]),
-            claims_supported: all(&["sub", "iss", "aud", "exp", "iat", "auth_time", "name", "picture"]),
+            claims_supported: all(&["iss", "sub", "aud", "exp", "iat", "auth_time", "name", "picture"]),
         }
     );
 }
