@@ -23,8 +23,16 @@ fn document(name: &str) -> Value {
 /// `get /v1/me`, for each route of the public port, as the source has them.
 fn routes() -> BTreeSet<String> {
     let sources = [
-        file("src/http/mod.rs").split("pub fn router(").nth(1).unwrap().to_owned(),
-        file("src/http/oauth.rs").split("fn routes(").nth(1).unwrap().to_owned(),
+        file("src/http/mod.rs")
+            .split("pub fn router(")
+            .nth(1)
+            .unwrap()
+            .to_owned(),
+        file("src/http/oauth.rs")
+            .split("fn routes(")
+            .nth(1)
+            .unwrap()
+            .to_owned(),
     ];
     let mut found = BTreeSet::new();
     for route in sources.iter().flat_map(|public| public.split(".route(").skip(1)) {

@@ -134,7 +134,7 @@ impl World {
             .answers
             .push(step.outcome.map(drop).map_err(|refusal| refusal.code));
         if let Some(next) = step.next {
-            self.stored = Box::new(next);
+            *self.stored = next;
         }
     }
 
