@@ -13,15 +13,20 @@ use crate::stage::{GUEST, READER, Screen, TV, ask, by_code, clients, refresh, re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_asks_too_often_is_told_to_slow_down() {
-    let server = server().await;
+    let server = TestServer::start(|config| {
+        clients(config);
+        config.oauth.interval_ms = 60_000;
+    })
+    .await;
     let screen = Screen::open(&server, READER, "").await;
+    assert_eq!(screen.opened["interval"], 60);
     let mut told = Vec::new();
     for _ in 0..4 {
         let answer = screen.exchange().await;
         assert_eq!(answer.status, 400);
         told.push(text(&answer.json()["error"]));
     }
-    // Two at once are borne: they come so when the network held one back. Those after depend on how long this took.
+    // Two at once are borne: they come so when the network held one back.
     assert_eq!(told[..2], ["authorization_pending", "authorization_pending"]);
     assert!(told[2..].contains(&"slow_down".to_owned()), "{told:?}");
     // It is nobody else's rate.
@@ -31,13 +36,8 @@ async fn whoever_asks_too_often_is_told_to_slow_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn denied_revoked_locked_and_expired_are_told() {
-    let server = TestServer::start(|config| {
-        clients(config);
-        config.oauth.lifetime_ms = 1_000;
-        config.operator_key = None;
-    })
-    .await;
+async fn denied_revoked_and_locked_are_told() {
+    let server = server().await;
     let phone = server.user("alice").await;
     let denied = Screen::open(&server, READER, "").await;
     let token = text(&scan(&phone, &denied.qr_id).await.json()["scan_token"]);
@@ -65,7 +65,16 @@ async fn denied_revoked_locked_and_expired_are_told() {
     let info = with_token(&server, "/oauth/userinfo", &tokens["access_token"], None).await;
     refused(&info, 401, "invalid_token");
     refused(&before.exchange().await, 400, "access_denied");
+    server.stop().await;
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_is_told() {
+    let server = TestServer::start(|config| {
+        clients(config);
+        config.oauth.lifetime_ms = 1_000;
+    })
+    .await;
     let expired = Screen::open(&server, READER, "").await;
     assert_eq!(expired.opened["expires_in"], 1);
     let mut last = String::new();

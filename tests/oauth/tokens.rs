@@ -29,7 +29,11 @@ async fn info(server: &TestServer, tokens: &Value) -> u16 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_token_works_once_and_tells_of_a_copy() {
-    let server = server().await;
+    let server = TestServer::start(|config| {
+        crate::stage::clients(config);
+        config.tokens.refresh_grace_ms = 60_000;
+    })
+    .await;
     let phone = server.user("alice").await;
     let screen = Screen::open(&server, TV, "openid watch").await;
     let first = screen.tokens(&phone).await;
