@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "secrets/grants.rs"]
+mod grants;
 #[path = "secrets/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of attempts")]
 mod process;
@@ -261,7 +263,7 @@ async fn failures(addr: SocketAddr, secrets: &mut Secrets, person: &Person) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_ever_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::start(&settings(&folder, ""));
+    let process = Process::start(&settings(&folder, grants::CLIENT));
     let addr = process.addr;
     let mut secrets = Secrets::default();
     let alice = person(addr, &mut secrets, "alice").await;
@@ -297,6 +299,7 @@ async fn no_secret_is_ever_printed() {
     pc.ok("refresh", json!({"token": fresh["access_token"]})).await;
 
     failures(addr, &mut secrets, &alice).await;
+    grants::device_grant(addr, &mut secrets, &alice).await;
     // The wrong device takes a refresh token: the session ends, and with it its socket.
     let stolen = request(addr, "POST", "/v1/refresh").header("countersign-device", &bob.device);
     assert_eq!(
@@ -359,6 +362,8 @@ async fn no_secret_is_ever_printed() {
         "listening",
         "audit: qr",
         "redeemed",
+        "client=\"tv\"",
+        "client refused: wrong secret",
         "sign-in refused",
         "account locked",
         "a wrong operator key was refused",
@@ -370,7 +375,7 @@ async fn no_secret_is_ever_printed() {
     assert!(!printed.contains("panicked"), "{printed}");
     assert_eq!(secrets.found_in(&printed), None);
     let kinds: BTreeSet<_> = secrets.0.iter().map(|(what, _)| *what).collect();
-    assert_eq!(kinds.len(), 11, "{kinds:?}");
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
     // The search finds what it looks for.
     for (what, secret) in &secrets.0 {
         let bytes = format!("read {:?}", secret.as_bytes());
