@@ -94,6 +94,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whose pages may connect, beside those of `public_origin`: `allowed_origins` and those of clients.
+    pub fn page_origins(&self) -> Vec<String> {
+        let clients = self.clients.values().flat_map(|client| &client.origins);
+        self.allowed_origins.iter().chain(clients).cloned().collect()
+    }
+}
+
 /// The secret of a client. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientSecret(String);

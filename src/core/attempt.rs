@@ -87,8 +87,10 @@ pub struct Scanner {
     device: Digest,
     /// The one scan token that works; `None` once it confirmed.
     token: Option<Digest>,
-    /// What is shown on one side and typed on the other; `None`: nothing is (any more).
+    /// What is shown on one side and typed on the other; `None`: nothing is.
     code: Option<Code>,
+    /// The phone has come by typing the user code: there is nothing left to type.
+    typed: bool,
 }
 
 impl Scanner {
@@ -338,10 +340,10 @@ impl Attempt {
         self.claim
     }
 
-    /// Who types what the other side shows; `None` once scanned when nothing has to be typed.
+    /// Who types what the other side shows; `None` once scanned when nothing has to be typed (any more).
     pub fn mode(&self) -> MatchMode {
         match &self.scanner {
-            Some(scanner) if scanner.code.is_none() => MatchMode::None,
+            Some(scanner) if scanner.typed || scanner.code.is_none() => MatchMode::None,
             _ => self.mode,
         }
     }

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::ClientAddress;
 use super::error::HttpError;
 use crate::auth::sessions::{Proof, Session};
+use crate::hub::Requester;
 use crate::node::{Caller, Forwarding, Node, Refusal, no_attempt, unauthenticated};
 
 /// As much of a `User-Agent` as is kept.
@@ -172,8 +173,19 @@ fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     }
 }
 
+/// What a request says about who asks. Its origin is one of those allowed, or it would not have come this far.
+pub fn requester(headers: &HeaderMap) -> Requester {
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|origin| origin.to_str().ok());
+    Requester {
+        user_agent: user_agent(headers),
+        origin: origin.map(Into::into),
+    }
+}
+
 /// The `User-Agent` of a request, cut to what is shown of it.
-pub fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     // Visible ASCII, so every byte is a character.
     Some(text.get(..USER_AGENT_BYTES_MAX).unwrap_or(text).into())

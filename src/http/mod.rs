@@ -22,7 +22,7 @@ use axum::routing::{delete, get, post};
 use countersign_protocol::limits::HTTP_BODY_BYTES_MAX;
 
 pub use error::HttpError;
-pub use extract::{bearer, device, forwarding, user_agent};
+pub use extract::{bearer, device, forwarding, requester};
 pub use layers::Page;
 pub use operator::operator_router;
 
@@ -88,6 +88,10 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/v1/qr/{qr_id}/events", get(qr_pc::events))
         .route("/v1/qr/{qr_id}/answer", post(qr_pc::answer))
         .route("/v1/qr/{qr_id}/redeem", post(qr_pc::redeem))
+        .route(
+            "/v1/qr/scan",
+            post(qr::scan_by_code).fallback(error::method_not_allowed),
+        )
         .route("/v1/qr/{qr_id}/scan", post(qr::scan))
         .route("/v1/qr/{qr_id}/confirm", post(qr::confirm))
         .route("/v1/qr/{qr_id}/deny", post(qr::deny))

@@ -8,15 +8,25 @@ use crate::node::Node;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use countersign_protocol::http::{Confirm, Deny};
+use countersign_protocol::http::{Confirm, Deny, ScanByCode};
 
 const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
 pub(super) async fn scan(
     State(node): State<Arc<Node>>,
     Segment(qr_id): Segment,
     User(caller, _): User,
 ) -> Result<Response, HttpError> {
     let scanned = node.scan_qr(&caller, &qr_id).await?;
+    Ok(([NO_STORE], axum::Json(scanned)).into_response())
+}
+
+pub(super) async fn scan_by_code(
+    State(node): State<Arc<Node>>,
+    User(caller, _): User,
+    Json(body): Json<ScanByCode>,
+) -> Result<Response, HttpError> {
+    let scanned = node.scan_user_code(&caller, &body.user_code).await?;
     Ok(([NO_STORE], axum::Json(scanned)).into_response())
 }
 

@@ -17,7 +17,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 
 use super::error::{HttpError, method_not_allowed};
-use super::extract::{Anyone, Claimant, Json, JsonBytes, Segment, address, device, user_agent};
+use super::extract::{Anyone, Claimant, Json, JsonBytes, Segment, address, device, requester};
 use super::qr_code::{Size, picture};
 use super::{Place, Streams};
 use crate::node::{Admission, Claim, Node, QrRequest, Refusal};
@@ -50,7 +50,7 @@ pub(super) async fn open(
         return Err(Refusal::new(ErrorCode::DeviceMismatch, message).into());
     }
     let opened = node
-        .open_qr_unwatched(caller.address, user_agent(&headers), &request)
+        .open_qr_unwatched(caller.address, requester(&headers), &request)
         .await?;
     Ok((StatusCode::CREATED, [NO_STORE], axum::Json(opened)).into_response())
 }

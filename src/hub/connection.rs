@@ -50,8 +50,8 @@ struct Local {
     rooms: Vec<Arc<Subscription>>,
     /// Boxed: most connections watch none.
     attempt: Option<Box<Watched>>,
-    /// Kept until sign-in: a QR login shows it to the phone.
-    user_agent: Option<Box<str>>,
+    /// Boxed, as it is kept until sign-in only.
+    requester: Option<Box<Requester>>,
     rates: [Gcra; 3],
     /// It is being taken out of everything: nothing is added any more.
     departed: bool,
@@ -63,6 +63,15 @@ pub enum Charge {
     Message,
     Like,
     Join,
+}
+
+/// What a request says about who asks for a QR login.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requester {
+    /// Shown to the phone.
+    pub user_agent: Option<Box<str>>,
+    /// The page's origin, which is an allowed one; no browser sends none.
+    pub origin: Option<Box<str>>,
 }
 
 /// The QR login a connection watches.
@@ -134,7 +143,7 @@ impl Connection {
     pub fn set_session(&self, session: Arc<Session>) {
         let mut local = self.local.lock();
         local.session = Some(session);
-        local.user_agent = None;
+        local.requester = None;
         drop(local);
         self.owner.wake();
     }
@@ -160,14 +169,20 @@ impl Connection {
         }
     }
 
-    /// The `User-Agent` of the upgrade; forgotten at sign-in.
-    pub fn user_agent(&self) -> Option<Box<str>> {
-        self.local.lock().user_agent.clone()
+    /// What the upgrade's request said about who asks; forgotten at sign-in.
+    pub fn requester(&self) -> Requester {
+        self.local
+            .lock()
+            .requester
+            .as_deref()
+            .cloned()
+            .unwrap_or_default()
     }
 
-    /// Keeps the `User-Agent` of the upgrade.
-    pub fn set_user_agent(&self, user_agent: Option<Box<str>>) {
-        self.local.lock().user_agent = user_agent;
+    /// Keeps that.
+    pub fn set_requester(&self, requester: Requester) {
+        let said = requester != Requester::default();
+        self.local.lock().requester = said.then(|| Box::new(requester));
     }
 
     /// Counts one of something against its rate.

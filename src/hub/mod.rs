@@ -22,7 +22,7 @@ use countersign_protocol::{CloseCode, RoomName, UserId};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Standing, Watched};
+pub use connection::{Charge, Connection, ConnectionId, End, OtherDevice, Requester, Standing, Watched};
 pub use outcome::Awaited;
 pub use room::{Appended, Room, Source};
 pub use subscription::Subscription;

@@ -15,6 +15,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{NotUntil, RateLimiter};
 use parking_lot::Mutex;
 
+use super::guesses::Guesses;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::Limits;
@@ -224,6 +225,7 @@ pub struct Limiters {
     /// By attempt, once its claim has been proved.
     pub qr_poll: Keyed<AttemptKey>,
     pub qr_picture: ByAddress,
+    pub user_code: Guesses,
     pub message: Keyed<UserId>,
     /// By account and network: whoever guesses from elsewhere does not lock the owner out.
     pub login_account: Keyed<(UserId, IpAddr)>,
@@ -263,6 +265,12 @@ impl Limiters {
                 "qr_picture_rate",
                 "pictures drawn for this address",
             ),
+            user_code: Guesses::new(
+                limits.user_code_account_rate,
+                limits.user_code_address_rate,
+                keys,
+                clock,
+            ),
             message: Keyed::new(
                 limits.message_rate_per_user,
                 keys,
@@ -289,7 +297,10 @@ impl Limiters {
 
     /// What was refused so far, by the limits' names.
     pub(super) fn limited(&self) -> Vec<(&'static str, u64)> {
+        let [accounts, addresses] = self.user_code.limited();
         vec![
+            accounts,
+            addresses,
             self.qr_open.limited(),
             self.qr_phone.limited(),
             self.qr_poll.limited(),
@@ -309,6 +320,8 @@ impl Limiters {
                 } )*
             };
         }
+        self.user_code
+            .renew(new.user_code_account_rate, new.user_code_address_rate);
         renew! {
             qr_open: qr_open_rate;
             qr_phone: qr_phone_rate;
@@ -326,6 +339,7 @@ impl Limiters {
         self.qr_phone.sweep();
         self.qr_poll.sweep();
         self.qr_picture.sweep();
+        self.user_code.sweep();
         self.message.sweep();
         self.login_account.sweep();
         self.login_address.sweep();

@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod console;
 mod follow;
+mod guesses;
 pub mod limiters;
 mod lock;
 mod presence;
@@ -220,7 +221,7 @@ impl Node {
         let origins = Origins::new(
             public_origin,
             config.public_origin.is_some(),
-            &config.allowed_origins,
+            &config.page_origins(),
         );
         let sink = Arc::new(NodeSink::new(
             Arc::clone(&hub),

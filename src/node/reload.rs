@@ -163,6 +163,8 @@ settings! {
     Now limits.qr_picture_rate;
     New limits.event_comment_ms;
     Restart limits.qr_tries_max;
+    Now limits.user_code_account_rate;
+    Now limits.user_code_address_rate;
     Now limits.login_account_rate;
     Now limits.login_address_rate;
     Restart limits.limiter_keys_max;
@@ -200,7 +202,7 @@ impl Node {
         self.door.renew(&new);
         self.limiters.renew(&old, &new);
         self.proxies.renew(&config);
-        self.origins.renew(&config.allowed_origins);
+        self.origins.renew(&config.page_origins());
         let former = self.sessions.keys().current_id().to_owned();
         if self.sessions.renew(key, config.tokens.clone(), self.clock.now()) {
             let id = self.sessions.keys().current_id().to_owned();

@@ -64,7 +64,7 @@ pub(super) async fn open(arrival: Arrival) {
         %address,
         "connection opened"
     );
-    connection.set_user_agent(welcome.user_agent);
+    connection.set_requester(welcome.requester);
     if let Some(device) = &welcome.device {
         // A new connection has none yet.
         let _ = connection.set_device(device);

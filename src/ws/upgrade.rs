@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::auth::sessions::{Proof, Session};
 use crate::http;
+use crate::hub::Requester;
 use crate::node::{Node, Refusal};
 use crate::ops::ids::{self, RequestId};
 
@@ -28,8 +29,7 @@ use crate::ops::ids::{self, RequestId};
 pub(super) struct Welcome {
     pub(super) session: Option<Arc<Session>>,
     pub(super) device: Option<DeviceId>,
-    /// Shown to the phone of a QR login.
-    pub(super) user_agent: Option<Box<str>>,
+    pub(super) requester: Requester,
     /// The request that asked for it.
     pub(super) request: Option<RequestId>,
 }
@@ -92,13 +92,13 @@ pub(super) async fn accept(node: &Node, parts: &Parts) -> Result<(Response<Body>
     if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, |offered| offered == SUBPROTOCOL) {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    let user_agent = http::user_agent(headers);
+    let requester = http::requester(headers);
     Ok((
         response,
         Welcome {
             session,
             device,
-            user_agent,
+            requester,
             request: ids::current_request(),
         },
     ))

@@ -9,7 +9,7 @@ use countersign::clock::Clock;
 use countersign::config::{Config, Profile};
 use countersign::engine::{Create, Engine, Present};
 use countersign::http::router;
-use countersign::hub::{Connection, Wire};
+use countersign::hub::{Connection, Requester, Wire};
 use countersign::node::{Node, QrRequest, memory_engine};
 use countersign::ops::metrics::Format;
 use countersign::ws;
@@ -68,7 +68,7 @@ impl Stage {
                     .unwrap();
                 watchers.push(connection);
             } else {
-                node.open_qr_unwatched(address(n), None, &request(n))
+                node.open_qr_unwatched(address(n), Requester::default(), &request(n))
                     .await
                     .unwrap();
             }

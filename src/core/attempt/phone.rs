@@ -63,6 +63,7 @@ impl Draft<'_> {
                     device: phone.device,
                     token: Some(token),
                     code,
+                    typed: typed.is_some(),
                 };
                 self.change().scanner = Some(Box::new(scanner));
                 let until = self.now.saturating_add(self.policy.scanned_ms);
@@ -71,7 +72,7 @@ impl Draft<'_> {
             Again::Rescan => {
                 if let Some(scanner) = &mut self.change().scanner {
                     scanner.token = Some(token);
-                    scanner.code = scanner.code.filter(|_| typed.is_none());
+                    scanner.typed |= typed.is_some();
                 }
             }
         }
@@ -82,6 +83,7 @@ impl Draft<'_> {
         let attempt = &self.attempt;
         let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
         let code = attempt.scanner.as_ref().and_then(|scanner| scanner.code);
+        let code = code.filter(|_| attempt.mode() != MatchMode::None);
         Scanned {
             expires_at: attempt.expires_at(),
             request: ScanRequest {

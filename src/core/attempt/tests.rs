@@ -1,5 +1,6 @@
 //! A small world of people and secrets; the tests are in the submodules.
 
+mod grants;
 mod rules;
 mod sequences;
 mod table;
@@ -84,6 +85,30 @@ fn opening(mode: MatchMode) -> Opening {
         dpop_jkt: None,
         mode,
         connection: Some("c_1".into()),
+    }
+}
+
+const USER_CODE: &str = "BCDF-GHJK";
+const CLIENT: &str = "tv";
+
+fn user_code() -> UserCode {
+    UserCode::parse(USER_CODE).unwrap()
+}
+
+/// As [`opening`], by a device authorization.
+fn granting() -> Opening {
+    let grant = Grant {
+        user_code: user_code(),
+        scopes: vec!["openid".into()],
+    };
+    Opening {
+        client: Some(Client {
+            id: CLIENT.into(),
+            name: "Living room".into(),
+            grant: Some(grant),
+        }),
+        connection: None,
+        ..opening(MatchMode::None)
     }
 }
 

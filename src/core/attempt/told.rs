@@ -43,7 +43,7 @@ impl Attempt {
                 EventKind::Scanned {
                     name: scanner.user.name.clone(),
                     avatar: scanner.user.avatar.clone(),
-                    mode: self.mode(),
+                    mode: scanner.code.map_or(MatchMode::None, |_| self.mode),
                     code: scanner.code.filter(|_| self.mode == MatchMode::PhoneTypes),
                     matched: entry.change == Change::Matched,
                     expires_at,

@@ -13,11 +13,12 @@ use super::watch::{check_device, claim_device};
 use crate::auth::jwk::{P256Point, Thumbprint};
 use crate::auth::sessions::no_entropy;
 use crate::auth::{names, secret};
+use crate::config::CLIENT_ID_BYTES_MAX;
 use crate::core::attempt::{
-    self, Attempt, AttemptKey, CancelReason, Command, Device, Opening, P256Key, QrId,
+    self, Attempt, AttemptKey, CancelReason, Client, Command, Device, Opening, P256Key, QrId,
 };
 use crate::engine::{AttemptRef, Topic};
-use crate::hub::{Connection, Watched};
+use crate::hub::{Connection, Requester, Watched};
 use crate::node::{Node, Refusal, connection_name};
 
 /// What `qr.open` asks for.
@@ -57,7 +58,7 @@ fn read_key(key: &PublicKey<'_>) -> Result<Option<P256Key>, Refusal> {
 /// Who asks.
 struct Opener {
     address: IpAddr,
-    user_agent: Option<Box<str>>,
+    requester: Requester,
     /// The wire name of the connection that watches from the start.
     connection: Option<Box<str>>,
 }
@@ -94,7 +95,7 @@ impl Node {
         check_device(connection, &request.device)?;
         let opener = Opener {
             address: connection.address,
-            user_agent: connection.user_agent(),
+            requester: connection.requester(),
             connection: Some(connection_name(connection.id).into()),
         };
         let Drawn {
@@ -137,23 +138,23 @@ impl Node {
     pub async fn open_qr_unwatched(
         &self,
         address: IpAddr,
-        user_agent: Option<Box<str>>,
+        requester: Requester,
         request: &QrRequest,
     ) -> Result<QrOpened, Refusal> {
-        self.counted(self.open_unwatched(address, user_agent, request))
+        self.counted(self.open_unwatched(address, requester, request))
             .await
     }
 
     async fn open_unwatched(
         &self,
         address: IpAddr,
-        user_agent: Option<Box<str>>,
+        requester: Requester,
         request: &QrRequest,
     ) -> Result<QrOpened, Refusal> {
         let now = self.clock.now();
         let opener = Opener {
             address,
-            user_agent,
+            requester,
             connection: None,
         };
         let Drawn { attempt, claim, .. } = self.draw(opener, request, now)?;
@@ -190,13 +191,10 @@ impl Node {
     }
 
     fn opening(&self, opener: Opener, request: &QrRequest, claim: &str) -> Result<Opening, Refusal> {
-        if let Some(client) = &request.client_id {
-            let client: String = client.chars().take(64).collect();
-            return Err(Refusal::new(
-                ErrorCode::NotAllowed,
-                format!("no client {client:?} is registered"),
-            ));
-        }
+        let client = match &request.client_id {
+            Some(id) => Some(self.asking_client(id, opener.requester.origin.as_deref())?),
+            None => None,
+        };
         if let Some(jkt) = &request.dpop_jkt {
             Thumbprint::parse(jkt).map_err(|e| Refusal::bad_request(e.to_string()))?;
         }
@@ -215,12 +213,31 @@ impl Node {
                 kind: request.device_kind,
             },
             ip: opener.address,
-            user_agent: opener.user_agent,
-            client: None,
+            user_agent: opener.requester.user_agent,
+            client,
             public_key: request.public_key.clone(),
             dpop_jkt: request.dpop_jkt.as_deref().map(Into::into),
             mode: self.config().qr.match_mode,
             connection: opener.connection,
+        })
+    }
+
+    /// The registered client that a page asks for. Anybody could name it: what shows that it is that client's page is
+    /// the origin, which no page can choose.
+    fn asking_client(&self, id: &str, origin: Option<&str>) -> Result<Client, Refusal> {
+        let config = self.config();
+        let client = config.client(id).filter(|client| {
+            client.is_public() && origin.is_some_and(|origin| client.origins.iter().any(|own| own == origin))
+        });
+        let client = client.ok_or_else(|| {
+            let id: String = id.chars().take(CLIENT_ID_BYTES_MAX).collect();
+            let told = format!("no public client {id:?} is registered with the origin of this page");
+            Refusal::new(ErrorCode::NotAllowed, told)
+        })?;
+        Ok(Client {
+            id: id.into(),
+            name: client.name.as_str().into(),
+            grant: None,
         })
     }
 

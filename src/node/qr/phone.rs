@@ -10,7 +10,7 @@ use super::{look, no_attempt, unexpected};
 use crate::auth::secret;
 use crate::auth::sessions::{Session, no_entropy};
 use crate::config::StepUp;
-use crate::core::attempt::{Attempt, Command, Digest, Digits, Outcome, Phone, QrId, Secret};
+use crate::core::attempt::{Attempt, Command, Digest, Digits, Outcome, Phone, QrId, Secret, UserCode};
 use crate::engine::AttemptRef;
 use crate::node::limiters::network_of;
 use crate::node::signin::{Caller, unauthenticated};
@@ -23,8 +23,41 @@ impl Node {
     }
 
     async fn scan(&self, caller: &Caller, qr_id: &str) -> Result<Scanned, Refusal> {
+        let (session, _) = Self::phone(caller)?;
+        let id = parsed(qr_id)?;
+        let attempt = self.look_up(session, id).await?;
+        self.check_policy(session, &attempt)?;
+        self.scanned(caller, id, None).await
+    }
+
+    /// A signed-in phone, or any signed-in browser, types the code that a device shows.
+    ///
+    /// # Errors
+    /// `not_found` where no login has this code, which counts against the account and the address; `rate_limited`
+    /// when too many had none; then as [`Node::scan_qr`].
+    pub async fn scan_user_code(&self, caller: &Caller, typed: &str) -> Result<Scanned, Refusal> {
+        self.counted(self.scan_typed(caller, typed)).await
+    }
+
+    async fn scan_typed(&self, caller: &Caller, typed: &str) -> Result<Scanned, Refusal> {
+        let (session, _) = Self::phone(caller)?;
+        let guess = self.limiters.user_code.guess(session.user_id(), caller.address)?;
+        let none = || Refusal::new(ErrorCode::NotFound, "no sign-in has this code; look at it again");
+        let code = UserCode::parse(typed).ok_or_else(none)?;
+        let found = self.find(session, AttemptRef::UserCode(code)).await?;
+        let attempt = found.ok_or_else(none)?;
+        guess.right();
+        self.check_policy(session, &attempt)?;
+        let id = attempt.qr_id();
+        let scanned = self.scanned(caller, id, Some(code)).await?;
+        Ok(Scanned {
+            qr_id: Some(id.to_string()),
+            ..scanned
+        })
+    }
+
+    async fn scanned(&self, caller: &Caller, id: QrId, typed: Option<UserCode>) -> Result<Scanned, Refusal> {
         let (session, phone) = Self::phone(caller)?;
-        let id = self.live(session, qr_id).await?;
         let now = self.clock.now();
         let scan_token = secret::token().map_err(|_| no_entropy())?;
         let token: Digest = secret::digest(&scan_token).into();
@@ -35,7 +68,7 @@ impl Node {
             phone: &phone,
             token,
             digits,
-            typed: None,
+            typed,
         };
         let decided = self.update(AttemptRef::Id(id), now, &scan).await?;
         let Outcome::Scanned(mut scanned) = decided.step.outcome? else {
@@ -69,7 +102,9 @@ impl Node {
 
     async fn confirm(&self, caller: &Caller, qr_id: &str, confirm: &Confirm) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
-        let (id, attempt) = self.look_up(session, qr_id).await?;
+        let id = parsed(qr_id)?;
+        let attempt = self.look_up(session, id).await?;
+        self.check_policy(session, &attempt)?;
         // Nobody but the phone that scanned has a password to show here; the attempt refuses the others itself.
         let holds = attempt.scanner().is_some_and(|s| s.same_phone(&phone));
         if self.config().qr.step_up == StepUp::Always && !attempt.state().is_final() {
@@ -112,7 +147,8 @@ impl Node {
 
     async fn deny(&self, caller: &Caller, qr_id: &str, scan_token: &str) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
-        let id = self.live(session, qr_id).await?;
+        let id = parsed(qr_id)?;
+        self.look_up(session, id).await?;
         let token: Digest = secret::digest(scan_token).into();
         let deny = || Command::Deny {
             qr_id: id,
@@ -182,22 +218,43 @@ impl Node {
         Ok((session, phone))
     }
 
-    async fn live(&self, session: &Session, qr_id: &str) -> Result<QrId, Refusal> {
-        self.look_up(session, qr_id).await.map(|(id, _)| id)
+    async fn look_up(&self, session: &Session, id: QrId) -> Result<Arc<Attempt>, Refusal> {
+        let attempt = self.find(session, AttemptRef::Id(id)).await?;
+        attempt.ok_or_else(no_attempt)
     }
 
     /// Counts a call that names a live attempt; one that names none, or one that has ended, costs the account
     /// nothing.
-    async fn look_up(&self, session: &Session, qr_id: &str) -> Result<(QrId, Arc<Attempt>), Refusal> {
-        let id = QrId::parse(qr_id).ok_or_else(no_attempt)?;
+    async fn find(&self, session: &Session, which: AttemptRef) -> Result<Option<Arc<Attempt>>, Refusal> {
         let found = self
             .engine
-            .update_attempt(AttemptRef::Id(id), &mut look, self.clock.now())
+            .update_attempt(which, &mut look, self.clock.now())
             .await?;
-        let attempt = found.ok_or_else(no_attempt)?.attempt;
-        if !attempt.state().is_final() {
+        let attempt = found.map(|found| found.attempt);
+        if attempt
+            .as_ref()
+            .is_some_and(|attempt| !attempt.state().is_final())
+        {
             self.limiters.qr_phone.check(session.user_id())?;
         }
-        Ok((id, attempt))
+        Ok(attempt)
     }
+
+    /// Whether this account may sign in to the client that asks.
+    fn check_policy(&self, session: &Session, attempt: &Attempt) -> Result<(), Refusal> {
+        let Some(asking) = attempt.client().filter(|_| !attempt.state().is_final()) else {
+            return Ok(());
+        };
+        let config = self.config();
+        let denied = match config.client(&asking.id) {
+            Some(client) if client.admits(session.user_id()) => return Ok(()),
+            Some(_) => "this account may not sign in there",
+            None => "this app is no longer registered",
+        };
+        Err(Refusal::new(ErrorCode::PolicyDenied, denied))
+    }
+}
+
+fn parsed(qr_id: &str) -> Result<QrId, Refusal> {
+    QrId::parse(qr_id).ok_or_else(no_attempt)
 }

@@ -9,7 +9,7 @@ use super::series::{Counts, Gauges, histograms};
 use crate::tally::parts::{BATCH_FRAMES, CLOSES, Drops, Everything, FLUSH_US, VERB_US};
 
 /// Every limit that is counted, whoever counts it.
-const LIMITED: [&str; 25] = [
+const LIMITED: [&str; 27] = [
     "accept_rate",
     "accept_rate_per_address",
     "accounts_max",
@@ -35,6 +35,8 @@ const LIMITED: [&str; 25] = [
     "room_rate",
     "rooms_max",
     "subscriptions_max",
+    "user_code_account_rate",
+    "user_code_address_rate",
 ];
 const STATES: [&str; 5] = ["http", "anonymous", "authenticated", "event_stream", "closing"];
 const OUTCOMES: [&str; 3] = ["ok", "refused", "failed"];

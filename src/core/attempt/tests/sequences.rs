@@ -45,6 +45,15 @@ enum Op {
         right_ticket: bool,
         right_claim: bool,
     },
+    /// A phone types the user code.
+    Type {
+        right: bool,
+        phone: usize,
+    },
+    Exchange {
+        right_client: bool,
+        right_claim: bool,
+    },
     Revoked(bool),
     Locked(bool),
 }
@@ -71,6 +80,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop::bool::weighted(0.3).prop_map(Op::Cancel),
         4 => (mostly(), mostly())
             .prop_map(|(right_ticket, right_claim)| Op::Redeem { right_ticket, right_claim }),
+        1 => (mostly(), phone()).prop_map(|(right, phone)| Op::Type { right, phone }),
+        2 => (mostly(), mostly())
+            .prop_map(|(right_client, right_claim)| Op::Exchange { right_client, right_claim }),
         1 => prop::bool::weighted(0.2).prop_map(Op::Revoked),
         1 => prop::bool::weighted(0.2).prop_map(Op::Locked),
     ]
@@ -91,13 +103,14 @@ struct World {
     confirmations: u32,
     wrong_codes: u8,
     matched: bool,
+    typed: bool,
     redeemed: Option<(u64, Sealed)>,
 }
 
 impl World {
-    fn new(mode: MatchMode) -> Self {
+    fn new(opening: Opening) -> Self {
         let policy = Policy::default();
-        let attempt = open(opening(mode), T0, &policy);
+        let attempt = open(opening, T0, &policy);
         Self {
             told: attempt.events_after(Some(0)),
             attempt,
@@ -111,6 +124,7 @@ impl World {
             confirmations: 0,
             wrong_codes: 0,
             matched: false,
+            typed: false,
             redeemed: None,
         }
     }
@@ -149,7 +163,12 @@ impl World {
         let phones = self.phones.clone();
         let session = format!("s_pc_{fresh}");
         let stranger = phones[1].user.id.clone();
-        let code = |n: u8| ["07", "70", "99", "", "7", "007"][usize::from(n)];
+        let right = if self.attempt.grant().is_some() {
+            "bcdf ghjk"
+        } else {
+            "07"
+        };
+        let code = |n: u8| [right, "70", "99", "", "7", "BCDF-GHJL"][usize::from(n)];
         let claim = |right: bool| if right { CLAIM } else { WRONG };
         let names = ["c_1", "c_2", "c_3"];
         let device = PC;
@@ -233,6 +252,26 @@ impl World {
                     result: &sealed,
                 }
             }
+            Op::Type { right, phone } => Command::Scan {
+                qr_id: self.id(0),
+                phone: &phones[phone],
+                token: digest(fresh),
+                digits: digits(),
+                typed: if right {
+                    Some(user_code())
+                } else {
+                    UserCode::new([9; 8])
+                },
+            },
+            Op::Exchange {
+                right_client,
+                right_claim,
+            } => Command::Exchange {
+                claim: claim(right_claim),
+                client: if right_client { CLIENT } else { "reader" },
+                session: session.as_str(),
+                result: &sealed,
+            },
             Op::Revoked(right) => Command::ScannerRevoked {
                 session: if right { "s_1" } else { "s_9" },
             },
@@ -323,9 +362,19 @@ impl World {
             self.minted.entry(qr_id).or_insert(self.now);
         }
         match (&step.outcome, command, op) {
-            (Ok(Outcome::Scanned(_)), Command::Scan { qr_id, token, .. }, Op::Scan { phone, .. }) => {
+            (
+                Ok(Outcome::Scanned(_)),
+                Command::Scan {
+                    qr_id, token, typed, ..
+                },
+                Op::Scan { phone, .. } | Op::Type { phone, .. },
+            ) => {
+                let grant = self.attempt.grant();
+                assert!(typed.is_none() || *typed == grant.map(|grant| grant.user_code));
+                self.typed |= typed.is_some();
+                let life = if grant.is_some() { 300 } else { 90 };
                 if self.attempt.state() == QrState::Waiting {
-                    assert!(self.now < self.minted[qr_id] + 90 * S, "a dead id was scanned");
+                    assert!(self.now < self.minted[qr_id] + life * S, "a dead id was scanned");
                 } else {
                     assert_eq!(
                         self.tokens.last().map(|(_, phone)| phone),
@@ -344,6 +393,8 @@ impl World {
             ) => {
                 self.confirmations += 1;
                 let shown = match self.attempt.mode() {
+                    MatchMode::PhoneTypes if self.attempt.grant().is_some() => *code == Some("bcdf ghjk"),
+                    MatchMode::None if self.attempt.grant().is_some() => self.typed,
                     MatchMode::PhoneTypes => *code == Some("07"),
                     MatchMode::PcTypes => self.matched,
                     MatchMode::None => true,
@@ -363,13 +414,24 @@ impl World {
             }
             (Ok(Outcome::Redeemed(result)), ..) => {
                 assert_eq!(self.redeemed, None, "one redemption");
-                let Command::Redeem { ticket, .. } = command else {
-                    panic!("redeemed by {command:?}")
-                };
-                assert!(
-                    self.tickets.last().is_some_and(|held| held.is(ticket)),
-                    "redeemed without the ticket"
-                );
+                match command {
+                    Command::Redeem { ticket, .. } => {
+                        assert!(self.attempt.grant().is_none(), "a grant needs its client");
+                        let held = self.tickets.last();
+                        assert!(
+                            held.is_some_and(|held| held.is(ticket)),
+                            "redeemed without the ticket"
+                        );
+                    }
+                    Command::Exchange { claim, client, .. } => {
+                        let granted = self.attempt.grant().is_some() && self.confirmations == 1;
+                        assert!(
+                            granted && *claim == CLAIM && *client == CLIENT,
+                            "exchanged by {op:?}"
+                        );
+                    }
+                    _ => panic!("redeemed by {command:?}"),
+                }
                 self.redeemed = Some((self.now, result.clone()));
             }
             (Ok(Outcome::RedeemedAgain(result)), ..) => {
@@ -398,10 +460,15 @@ proptest! {
 
     #[test]
     fn whatever_happens(
-        mode in prop_oneof![Just(MatchMode::PhoneTypes), Just(MatchMode::PcTypes), Just(MatchMode::None)],
+        opening in prop_oneof![
+            Just(opening(MatchMode::PhoneTypes)),
+            Just(opening(MatchMode::PcTypes)),
+            Just(opening(MatchMode::None)),
+            Just(granting()),
+        ],
         ops in prop::collection::vec(op(), 1..60),
     ) {
-        let mut world = World::new(mode);
+        let mut world = World::new(opening);
         for op in &ops {
             world.step(op);
         }
@@ -411,6 +478,11 @@ proptest! {
 /// The generator reaches what the properties are about.
 #[test]
 fn sequences_get_everywhere() {
+    everywhere(|| opening(MatchMode::PhoneTypes));
+    everywhere(granting);
+}
+
+fn everywhere(opening: fn() -> Opening) {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
@@ -420,7 +492,7 @@ fn sequences_get_everywhere() {
             .new_tree(&mut runner)
             .unwrap()
             .current();
-        let mut world = World::new(MatchMode::PhoneTypes);
+        let mut world = World::new(opening());
         for op in &ops {
             world.step(op);
         }

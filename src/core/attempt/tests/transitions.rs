@@ -11,7 +11,10 @@ pub(super) fn check(before: &Attempt, command: &Command<'_>, step: &Step, told: 
             _ if event.state() == QrState::Expired => Actor::Timer,
             Command::Tick { .. } => Actor::Timer,
             Command::Scan { .. } | Command::Confirm { .. } | Command::Deny { .. } => Actor::Phone,
-            Command::Answer { .. } | Command::Cancel { .. } | Command::Redeem { .. } => Actor::Pc,
+            Command::Answer { .. }
+            | Command::Cancel { .. }
+            | Command::Redeem { .. }
+            | Command::Exchange { .. } => Actor::Pc,
             Command::ScannerRevoked { .. } | Command::ScannerLocked { .. } => Actor::Server,
             _ => panic!("{command:?} changed a state"),
         };
