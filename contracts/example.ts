@@ -20,7 +20,7 @@ export function told(push: Push): string {
     case 'hello': return `up to ${push.limits.frame_bytes_max} bytes`;
     case 'message': return push.room;
     case 'counts': return `${push.viewers} of ${push.members}`;
-    case 'qr': return push.state === 'confirmed' ? push.ticket : push.state;
+    case 'qr': return push.state === 'confirmed' ? push.ticket ?? 'ask for the tokens' : push.state;
     case 'session': return push.state === 'new_device' ? push.device.kind : push.state;
     case 'presence': return push.joined.map(({ id }) => id).join();
     case 'room': return push.info.title ?? push.room;

@@ -9,6 +9,14 @@ const FOLDER = new URL('../protocol/tests/golden/', import.meta.url);
 const check = checker(read('schema.json'));
 
 const BODIES = {
+  'oauth.device_authorization': 'DeviceAuthorization',
+  'oauth.error': 'OAuthError',
+  'oauth.introspect': 'Introspection',
+  'oauth.metadata': 'AuthorizationServer',
+  'oauth.token': 'OAuthTokens',
+  'oauth.userinfo': 'UserInfo',
+  'answer.scan.by.code': 'QrScanByCode',
+  'request.scan.by.code': 'QrScanByCodeRequest',
   'answer.accounts': 'AccountCreated',
   'answer.confirm': 'QrConfirmedState',
   'answer.deny': 'QrDeniedState',

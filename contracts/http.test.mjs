@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { start_gateway } from '../tests/browser/support/gateway.mjs';
-import { Recorder, events } from './support/http.mjs';
+import { App } from './support/app.mjs';
+import { Recorder, events, fields_for } from './support/http.mjs';
 import { Pc, Person } from './support/people.mjs';
 import { checker, read } from './support/validator.mjs';
 
@@ -23,6 +24,7 @@ function gateway(config, top) {
   after(async () => { await running?.stop(); });
   on.person = (name, device) => Person.come(recorder, on.url, name, device);
   on.pc = (more) => Pc.open(recorder, on.url, more);
+  on.app = (client) => new App(recorder, on.url, client);
   on.ask = (method, path, more) => recorder.ask(on.url, method, path, more);
   return on;
 }
@@ -142,17 +144,19 @@ describe('a gateway as it comes', () => {
   test('whoever comes without what a route asks for is refused as documented', async () => {
     for (const { path, method, operation } of operations) {
       const schemes = new Set((operation.security ?? []).flatMap(Object.keys));
-      const body = operation.requestBody && {};
-      if (schemes.has('bearer') && path !== '/v1/ws') assert.equal((await on.ask(method, example(path), { body })).status, 401, operation.operationId);
-      if (schemes.has('claim')) assert.equal((await on.ask(method, example(path), { body })).status, 404, operation.operationId);
+      const empty = fields_for(operation);
+      if (schemes.has('bearer') && path !== '/v1/ws') assert.equal((await on.ask(method, example(path), empty)).status, 401, operation.operationId);
+      if (schemes.has('claim')) assert.equal((await on.ask(method, example(path), empty)).status, 404, operation.operationId);
+      if (schemes.has('client')) assert.equal((await on.ask(method, example(path), fields_for(operation, { client_id: 'nobody' }))).status, 401, operation.operationId);
       if (path.includes('{qr_id}.')) assert.equal((await on.ask(method, path.replace('{qr_id}', 'x'))).status, 404, operation.operationId);
     }
   });
 
   test('what changes something is refused to pages from elsewhere', async () => {
     for (const { path, method, operation } of operations.filter(({ method: m }) => m !== 'get')) {
-      const { status, body } = await on.ask(method, example(path), { headers: { Origin: 'https://evil.example' }, body: operation.requestBody && {} });
-      assert.deepEqual([status, body.code], [403, 'origin_rejected'], operation.operationId);
+      const { status, body } = await on.ask(method, example(path), { headers: { Origin: 'https://evil.example' }, ...fields_for(operation) });
+      const told = operation.tags[0] === 'oauth' ? 'unauthorized_client' : 'origin_rejected';
+      assert.deepEqual([status, body.error ?? body.code], [403, told], operation.operationId);
     }
   });
 
@@ -165,6 +169,11 @@ describe('a gateway as it comes', () => {
         const answer = await on.ask(method, example(path), { headers, raw });
         assert.equal(answer.status, status, `${operation.operationId}: ${answer.text}`);
       };
+      if (operation.tags[0] === 'oauth') {
+        for (const raw of ['client_id=demo&client_id=demo', 'client_id=demo&token=%FF&scope=&scope=', '{"client_id":"demo"}']) await ask(raw, 400);
+        await ask(`client_id=${'x'.repeat(65_536)}`, 413);
+        continue;
+      }
       for (const raw of ['', '{', '[]', '["alice","correct horse"]', 'null', '1', '{}x']) await ask(raw, 400);
       await ask(`{"x":"${'x'.repeat(65_536)}"}`, 413);
     }
@@ -180,7 +189,8 @@ describe('a gateway as it comes', () => {
         const allowed = (response.headers.get('allow') ?? '').split(/, ?/).filter((name) => name !== 'HEAD');
         assert.equal(response.status, 405, what);
         assert.deepEqual(allowed.sort(), [...siblings].sort(), what);
-        assert.equal((await response.json()).code, 'method_not_allowed');
+        const { code, error } = await response.json();
+        assert.equal(error ?? code, path.startsWith('/oauth/') ? 'invalid_request' : 'method_not_allowed', what);
       }
     }
   });
@@ -242,10 +252,108 @@ describe('a gateway whose operator locks accounts', () => {
     const locked = await fetch(`${on.operator}/users/alice/lock`, { method: 'POST', headers: { Authorization: `Bearer ${key}` } });
     assert.equal(locked.status, 200);
     await alice.gets(403, 'POST', '/v1/login', { body: { user_id: 'alice', password: 'correct horse', device: { id: 'x' } } });
-    for (const { path, method, operation } of operations.filter(({ operation: o, path: p }) => p !== '/v1/ws' && o.security.some((one) => 'bearer' in one))) {
-      const { status, body } = await alice.ask(method, example(path), { body: operation.requestBody && {}, sound: false });
+    for (const { path, method, operation } of operations.filter(({ operation: o, path: p }) => p !== '/v1/ws' && o.tags[0] !== 'oauth' && o.security.some((one) => 'bearer' in one))) {
+      const { status, body } = await alice.ask(method, example(path), { ...fields_for(operation), sound: false });
       assert.deepEqual([status, body.code], [403, 'account_locked'], operation.operationId);
     }
+  });
+});
+
+describe('a gateway with registered clients', () => {
+  const secret = 'a+secret?=of&a%reader:and_its-friends';
+  const on = gateway(`[clients.reader]\nname = "Reader"\nsecret = "${secret}"\nthird_party = true\naudience = "https://api.reader.example"\n`
+    + '[clients.tv]\nname = "TV"\n[clients.few]\nname = "Few"\nusers = ["nobody"]\n[clients.shop]\nname = "Shop"\norigins = ["https://shop.example"]\n');
+  const reader = () => on.app({ id: 'reader', secret });
+  const typed = (phone, { user_code }, status = 200) => phone.gets(status, 'POST', '/v1/qr/scan', { body: { user_code } });
+  const confirm = (phone, { qr_id }, body) => phone.gets(200, 'POST', `/v1/qr/${qr_id}/confirm`, { body });
+
+  test('somebody else\'s app, from the typed code to the revoked token', async () => {
+    const [alice, bob] = [await on.person('alice'), await on.person('bob')];
+    const app = reader();
+    const opened = await app.open({ scope: 'openid profile', device_name: 'Desk', device_kind: 'pc' });
+    await app.refused('authorization_pending', 'token', app.exchange);
+    await app.refused('slow_down', 'token', app.exchange);
+    const { qr_id, scan_token, match, request } = await typed(alice, { user_code: opened.user_code.toLowerCase().replace('-', ' ') });
+    assert.deepEqual([qr_id, match, request.client, request.scopes, request.full_access], [opened.qr_id, { mode: 'none' }, 'Reader', ['openid', 'profile'], undefined]);
+    await typed(bob, opened, 409);
+    await typed(bob, { user_code: 'none' }, 404);
+    await confirm(alice, opened, { scan_token });
+    const tokens = await app.gets(200, 'token', app.exchange);
+    assert.deepEqual(await app.gets(200, 'token', app.exchange), tokens, 'a lost answer loses nothing');
+    assert.ok(tokens.id_token && tokens.scope === 'openid profile');
+    assert.deepEqual((await app.userinfo(tokens.access_token)).body, { sub: 'alice', name: 'ALICE', picture: 'https://img.example/a.png' });
+    await alice.gets(401, 'GET', '/v1/me', { headers: { Authorization: `Bearer ${tokens.access_token}` } });
+    const { active, aud, client_id } = await app.gets(200, 'introspect', { token: tokens.access_token });
+    assert.deepEqual([active, aud, client_id], [true, 'https://api.reader.example', 'reader']);
+    assert.equal((await app.gets(200, 'introspect', { token: tokens.refresh_token, token_type_hint: 'refresh_token' })).active, true);
+    const { sessions } = await alice.gets(200, 'GET', '/v1/sessions');
+    assert.deepEqual(sessions.map(({ client }) => client).sort(), ['Reader', undefined]);
+    const renewed = await app.gets(200, 'token', { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    await app.gets(200, 'revoke', { token: 'of nobody' });
+    await app.gets(200, 'revoke', { token: renewed.refresh_token, token_type_hint: 'refresh_token' });
+    assert.deepEqual(await app.gets(200, 'introspect', { token: renewed.access_token }), { active: false });
+    assert.equal((await app.userinfo(renewed.access_token)).status, 401);
+    await app.refused('invalid_grant', 'token', { grant_type: 'refresh_token', refresh_token: renewed.refresh_token });
+  });
+
+  test('an app of our own, from the scanned code to a token that works here', async () => {
+    const alice = await on.person('carol');
+    const app = on.app({ id: 'tv', device: 'tv-1' });
+    const opened = await app.open({ device_name: 'Living room', device_kind: 'tv' });
+    const path = `/v1/qr/${opened.qr_id}`;
+    const headers = { Authorization: `Claim ${opened.device_code}`, 'Countersign-Device': 'tv-1' };
+    const poll = async () => (await on.ask('GET', path, { headers })).body;
+    const { scan_token, match, request } = await alice.gets(200, 'POST', `${path}/scan`);
+    assert.deepEqual([match, request.full_access], [{ mode: 'phone_types', form: 'user_code' }, true]);
+    assert.equal((await poll()).match.code, opened.user_code);
+    await alice.gets(422, 'POST', `${path}/confirm`, { body: { scan_token, code: '47' } });
+    await confirm(alice, opened, { scan_token, code: opened.user_code.toLowerCase() });
+    const { state, ticket } = await poll();
+    assert.deepEqual([state, ticket], ['confirmed', undefined]);
+    assert.equal((await on.ask('POST', `${path}/redeem`, { headers, body: { ticket: opened.device_code } })).status, 409);
+    const tokens = await app.gets(200, 'token', app.exchange);
+    const own = { Authorization: `Bearer ${tokens.access_token}`, 'Countersign-Device': 'tv-1' };
+    assert.equal((await on.ask('GET', '/v1/me', { headers: own })).body.user.id, 'carol');
+    assert.equal((await app.userinfo(tokens.access_token, app.headers)).body.sub, 'carol');
+    await app.gets(200, 'token', { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+  });
+
+  test('what comes to nothing', async () => {
+    const dave = await on.person('dave');
+    const [app, tv, few] = [reader(), on.app({ id: 'tv' }), on.app({ id: 'few' })];
+    const denied = await tv.open();
+    const { scan_token } = await typed(dave, denied);
+    await dave.gets(200, 'POST', `/v1/qr/${denied.qr_id}/deny`, { body: { scan_token } });
+    await tv.refused('access_denied', 'token', tv.exchange);
+    const asked_for_nothing = on.app({ id: 'tv' });
+    await asked_for_nothing.open();
+    await confirm(dave, asked_for_nothing.opened, { scan_token: (await typed(dave, asked_for_nothing.opened)).scan_token });
+    const { access_token } = await asked_for_nothing.gets(200, 'token', asked_for_nothing.exchange);
+    assert.equal((await tv.userinfo(access_token)).status, 403, 'without a scope it tells nothing');
+    const opened = await app.open();
+    await tv.refused('invalid_grant', 'token', { ...app.exchange });
+    await app.refused('invalid_grant', 'token', { ...app.exchange, device_code: denied.device_code });
+    assert.equal((await typed(dave, await few.open(), 403)).code, 'policy_denied');
+    assert.equal((await dave.gets(403, 'POST', `/v1/qr/${few.opened.qr_id}/scan`)).code, 'policy_denied');
+    assert.equal((await typed(dave, { user_code: 'BCDF-GHJ1' }, 404)).code, 'not_found');
+    const wrong = on.app({ id: 'reader', secret: 'wrong' });
+    const { status, headers } = await wrong.refused('invalid_client', 'token', app.exchange);
+    assert.deepEqual([status, headers.get('www-authenticate')?.split(' ')[0]], [401, 'Basic']);
+    await wrong.refused('invalid_client', 'revoke', { token: 'x' });
+    await app.refused('invalid_request', 'token', { ...app.exchange, client_id: 'reader', client_secret });
+    await app.refused('unauthorized_client', 'device_authorization', {}, { headers: { 'Countersign-Device': 'tv-1' } });
+    await app.refused('invalid_scope', 'device_authorization', { scope: 'everything' });
+    await app.refused('unsupported_grant_type', 'token', { grant_type: 'password' });
+    await app.refused('invalid_request', 'token', {});
+    assert.equal((await tv.ask('introspect', { token: opened.device_code })).status, 400, 'for confidential clients');
+    assert.equal((await tv.userinfo('made up')).status, 401);
+  });
+
+  test('a client opens from the pages that are registered for it, and from no other', async () => {
+    const open = (client_id, headers) => on.ask('POST', '/v1/qr', { headers, body: { device: { id: 'pc-1' }, client_id } });
+    const at = { Origin: 'https://shop.example' };
+    assert.equal((await open('shop', at)).status, 201);
+    for (const [id, headers] of [['shop', {}], ['tv', at], ['reader', at], ['nobody', at]]) assert.equal((await open(id, headers)).status, 403, id);
   });
 });
 

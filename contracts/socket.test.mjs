@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { start_gateway } from '../tests/browser/support/gateway.mjs';
+import { App } from './support/app.mjs';
 import { Recorder } from './support/http.mjs';
 import { Person } from './support/people.mjs';
 import { Socket } from './support/socket.mjs';
@@ -122,6 +123,29 @@ test('a QR login that comes to nothing', async () => {
     await phone.gets(422, 'POST', `${denied.path}/confirm`, { body: { scan_token: denied.scan_token, code } });
   }
   assert.equal((await denied.socket.push(({ state }) => state === 'denied', 'the end')).reason, 'match_failed');
+});
+
+test('a device authorization is watched with its device code', async () => {
+  const phone = await person('frank');
+  const app = new App(recorder, url, { id: 'demo' });
+  const { qr_id, device_code: claim, user_code } = await app.open({ scope: 'profile' });
+  const socket = connect();
+  ok(await socket.call('qr.watch', { qr_id, claim, device: 'any' }));
+  const { scan_token } = await phone.gets(200, 'POST', `/v1/qr/${qr_id}/scan`);
+  const { match } = await socket.push(({ state }) => state === 'scanned', 'the scan');
+  assert.deepEqual(match, { mode: 'phone_types', form: 'user_code', code: user_code });
+  await phone.gets(200, 'POST', `/v1/qr/${qr_id}/confirm`, { body: { scan_token, code: user_code } });
+  const { ticket } = await socket.push(({ state }) => state === 'confirmed', 'the confirmation');
+  assert.equal(ticket, undefined);
+  refused(await socket.call('qr.redeem', { qr_id, claim, ticket: claim }), 'conflict');
+  await app.gets(200, 'token', app.exchange);
+  await socket.push(({ state }) => state === 'redeemed', 'the end');
+  const given_up = await app.open();
+  const other = connect();
+  ok(await other.call('qr.watch', { qr_id: given_up.qr_id, claim: given_up.device_code, device: 'any' }));
+  ok(await other.call('qr.cancel', { qr_id: given_up.qr_id, claim: given_up.device_code }));
+  await app.refused('access_denied', 'token', app.exchange);
+  refused(await connect().call('qr.open', { device: { id: 'pc-1' }, client_id: 'demo' }), 'not_allowed');
 });
 
 test('where the PC types', async () => {

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use countersign_protocol::client::Command;
+use countersign_protocol::oauth::{
+    DEVICE_CODE_GRANT, OAuthErrorCode, REFRESH_TOKEN_GRANT, USER_CODE_CHARS, USER_CODE_LETTERS,
+};
 use countersign_protocol::{ErrorCode, limits};
 use serde_json::{Value, json};
 
@@ -19,10 +22,12 @@ fn document(name: &str) -> Value {
 
 /// `get /v1/me`, for each route of the public port, as the source has them.
 fn routes() -> BTreeSet<String> {
-    let source = file("src/http/mod.rs");
-    let public = source.split("pub fn router(").nth(1).unwrap();
+    let sources = [
+        file("src/http/mod.rs").split("pub fn router(").nth(1).unwrap().to_owned(),
+        file("src/http/oauth.rs").split("fn routes(").nth(1).unwrap().to_owned(),
+    ];
     let mut found = BTreeSet::new();
-    for route in public.split(".route(").skip(1) {
+    for route in sources.iter().flat_map(|public| public.split(".route(").skip(1)) {
         let route = route.split(".fallback").next().unwrap();
         let path = route.split('"').nth(1).unwrap().replace("{*", "{");
         for method in ["get", "post", "put", "patch", "delete"] {
@@ -72,6 +77,52 @@ fn schemas_have_every_code_and_command() {
         })
         .collect();
     assert_eq!(commands, Command::NAMES.iter().copied().collect());
+}
+
+/// Which refusal comes with which status, and what may be said in a form.
+#[test]
+fn the_oauth_face_has_every_code_and_its_status() {
+    let schema = document("schema");
+    let codes: Vec<_> = OAuthErrorCode::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(schema["$defs"]["OAuthErrorCode"]["enum"], json!(codes));
+    let mut answered = BTreeSet::new();
+    for (name, answer) in document("openapi")["components"]["responses"]
+        .as_object()
+        .unwrap()
+    {
+        let status = &name[1..4];
+        let refused = &answer["content"]["application/json"]["schema"]["properties"]["error"]["enum"];
+        for code in refused.as_array().into_iter().flatten() {
+            answered.insert((code.as_str().unwrap().to_owned(), status.to_owned()));
+        }
+    }
+    let mut known: BTreeSet<_> = OAuthErrorCode::ALL
+        .iter()
+        .map(|code| (code.name().to_owned(), code.status().to_string()))
+        .collect();
+    // Where HTTP has a status of its own for it.
+    for (code, status) in [
+        ("temporarily_unavailable", "429"),
+        ("invalid_request", "413"),
+        ("unauthorized_client", "403"),
+        ("invalid_scope", "403"),
+    ] {
+        known.insert((code.to_owned(), status.to_owned()));
+    }
+    assert_eq!(answered, known);
+
+    let forms = &schema["$defs"]["TokenForm"]["oneOf"];
+    let grants = [0, 1].map(|at: usize| &forms[at]["properties"]["grant_type"]["const"]);
+    assert_eq!(grants, [&json!(DEVICE_CODE_GRANT), &json!(REFRESH_TOKEN_GRANT)]);
+    let half = format!(
+        "[{}]{{{}}}",
+        std::str::from_utf8(USER_CODE_LETTERS).unwrap(),
+        USER_CODE_CHARS / 2
+    );
+    assert_eq!(
+        schema["$defs"]["UserCode"]["pattern"],
+        json!(format!("^{half}-{half}$"))
+    );
 }
 
 #[test]

@@ -235,6 +235,7 @@ fn names_in_the_texts_exist() {
         "docs/console.md",
         "docs/configuration.md",
         "docs/metrics.md",
+        "docs/oauth.md",
         "docs/security.md",
         "docs/troubleshooting.md",
         "docs/upgrading.md",
@@ -249,7 +250,7 @@ fn names_in_the_texts_exist() {
                 || (word.ends_with("_max")
                     && !word.contains('.')
                     && word.chars().all(|c| c.is_lowercase() || c == '_'));
-            let is_field = ["tokens.", "rooms.", "drain.", "accounts.", "qr."]
+            let is_field = ["tokens.", "rooms.", "drain.", "accounts.", "qr.", "oauth."]
                 .iter()
                 .any(|p| word.starts_with(p))
                 && word.contains('_');
@@ -277,6 +278,7 @@ fn paths_in_the_texts_exist() {
         "docs/console.md",
         "docs/configuration.md",
         "docs/metrics.md",
+        "docs/oauth.md",
         "docs/qr-login.md",
         "docs/security.md",
         "docs/troubleshooting.md",
@@ -320,6 +322,7 @@ fn links_lead_somewhere() {
         "docs/console.md",
         "docs/configuration.md",
         "docs/metrics.md",
+        "docs/oauth.md",
         "docs/qr-login.md",
         "docs/security.md",
         "docs/troubleshooting.md",

@@ -84,6 +84,7 @@ contract! {
         a_silent_room_forgets_what_is_too_old;
     attempts:
         attempts_are_bounded_in_all_and_per_network,
+        a_device_authorization_is_found_by_its_codes,
         every_id_leads_to_the_attempt,
         time_takes_an_attempt_through_its_life,
         scans_of_a_session_are_known_while_live,

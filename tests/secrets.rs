@@ -9,6 +9,7 @@
 
 mod common;
 #[path = "secrets/process.rs"]
+#[allow(dead_code, reason = "shared with the tests of attempts")]
 mod process;
 
 use std::collections::BTreeSet;

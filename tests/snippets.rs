@@ -294,6 +294,8 @@ async fn shell_does_what_it_shows() {
     let path = commands(tools.path());
     let operator = operator_of(&gateway);
     let mut ran = Vec::new();
+    // What one block of a page leaves behind, a later one of that page finds.
+    let mut folders: BTreeMap<String, TempDir> = BTreeMap::new();
     for block in blocks().iter().filter(|block| block.language == "sh") {
         if block.marked("not run:").is_some() {
             continue;
@@ -302,7 +304,8 @@ async fn shell_does_what_it_shows() {
             .text
             .replace("127.0.0.1:8080", &gateway.addr.to_string())
             .replace("127.0.0.1:9090", &operator);
-        let folder = TempDir::new().unwrap();
+        let page = block.at.split(':').next().unwrap().to_owned();
+        let folder = folders.entry(page).or_insert_with(|| TempDir::new().unwrap());
         let output = bash(&["-euo", "pipefail", "-c", &text])
             .current_dir(folder.path())
             .env_clear()

@@ -205,6 +205,8 @@ impl Stage {
             expires_at: NOW + 900_000,
             device: Some(bound),
             key: None,
+            client: None,
+            audience: None,
         };
         let record = SessionRecord {
             identity: Identity::new(

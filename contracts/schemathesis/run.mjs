@@ -9,7 +9,9 @@ const PROGRAM = at('../../target/schemathesis/bin/schemathesis');
 
 // The rates would end most calls before they began.
 process.env.COUNTERSIGN_LIMITS_PROFILE = 'bench';
-const gateway = await start_gateway('[tokens]\naccess_ms = 86400000\n');
+// The client that hooks.py authenticates as.
+const CLIENT = '[clients.fuzz]\nname = "Fuzz"\nsecret = "a-secret-for-schemathesis"\n';
+const gateway = await start_gateway(`[tokens]\naccess_ms = 86400000\n${CLIENT}`);
 const args = ['--config-file', at('schemathesis.toml'), 'run', at('../openapi.json'), '--url', gateway.url, '--no-color', ...process.argv.slice(2)];
 const hooks = { SCHEMATHESIS_HOOKS: 'hooks', PYTHONPATH: at('.'), PYTHONDONTWRITEBYTECODE: '1' };
 const env = { ...process.env, ...hooks, COUNTERSIGN_URL: gateway.url, NO_PROXY: '127.0.0.1' };

@@ -1,4 +1,5 @@
 import { device_in, qr_open, qr_opened, qr_redeemed, refused } from './commands.mjs';
+import { forms } from './oauth.mjs';
 import { at_ms, count, flag, list, ms, object, one_of, or_null, ref, string } from './shapes.mjs';
 
 /** One password rule for all: counted in bytes of UTF-8, which a schema cannot. */
@@ -25,11 +26,30 @@ export const requests = {
   QrAnswerRequest: object({ code: string('The digits that the phone shows.') }),
   QrRedeemRequest: object({ ticket: ref('Secret') }),
   QrConfirmRequest: object({ scan_token: ref('Secret') }, or_null({
-    code: string('The digits that the PC shows, where the phone types.'),
+    code: string('The digits or the user code that the PC shows, where the phone types.'),
     password: string('The account\'s, where `step_up_required` asked for it.'),
   })),
   QrDenyRequest: object({ scan_token: ref('Secret') }),
+  QrScanByCodeRequest: object({ user_code: string('As it was typed: case, spaces and hyphens do not matter.') }),
+  ...forms,
 };
+
+const scan = [{
+  scan_token: ref('Secret'),
+  expires_in_ms: ms('Until the scan lapses'),
+  request: object({
+    device: ref('Device'),
+    ip: string('Where the PC asked from.'),
+    age_ms: ms('Since the PC asked'),
+    same_network: flag('Equal public IPv4 address or IPv6 /64; shown, and changes nothing.'),
+  }, {
+    user_agent: string('Of the PC.', { maxLength: 256 }),
+    client: ref('ClientName'),
+    scopes: list(string('One.'), { minItems: 1, maxItems: 100, description: 'What that client asks for; absent: nothing.' }),
+    full_access: { const: true, description: 'The client would get tokens that are as good as those of the user\'s own devices.' },
+  }, 'Who asks to be signed in.'),
+  match: ref('Match'),
+}];
 
 /** Bodies of HTTP answers. */
 export const answers = {
@@ -44,7 +64,7 @@ export const answers = {
       last_seen_at_ms: at_ms('Sign-in or last refresh'),
       ip: string('Where it signed in from.'),
       current: flag('The session that asks.'),
-    }), { description: 'Newest first.' }),
+    }, { client: ref('ClientName') }), { description: 'Newest first.' }),
   }),
   Jwks: object({
     keys: list(object({
@@ -53,17 +73,8 @@ export const answers = {
   }),
   QrOpened: object(...qr_opened),
   QrRedeemed: { oneOf: qr_redeemed.map((fields) => object(...fields)) },
-  QrScan: object({
-    scan_token: ref('Secret'),
-    expires_in_ms: ms('Until the scan lapses'),
-    request: object({
-      device: ref('Device'),
-      ip: string('Where the PC asked from.'),
-      age_ms: ms('Since the PC asked'),
-      same_network: flag('Equal public IPv4 address or IPv6 /64; shown, and changes nothing.'),
-    }, { user_agent: string('Of the PC.', { maxLength: 256 }) }, 'Who asks to be signed in.'),
-    match: ref('Match'),
-  }),
+  QrScan: object(...scan),
+  QrScanByCode: object({ ...scan[0], qr_id: { ...ref('QrId'), description: 'What the phone goes on with.' } }),
   QrConfirmedState: object({ state: { const: 'confirmed' } }),
   QrDeniedState: object({ state: { const: 'denied' } }),
   QrOutcome: object({ state: ref('QrState') }, { reason: ref('QrReason'), session: { ...ref('SessionId'), description: 'The PC\'s, once redeemed.' } }),

@@ -17,7 +17,7 @@ const coordinate = string('32 bytes in base64url.', { pattern: '^[A-Za-z0-9_-]{4
 export const qr_open = [{ device: ref('DeviceIn') }, or_null({
   public_key: object({ kty: { const: 'EC' }, crv: { const: 'P-256' }, x: coordinate, y: coordinate }, {}, 'The tokens are sealed to it.'),
   dpop_jkt: string('RFC 7638 thumbprint of the key the access token shall be bound to.', { pattern: '^[A-Za-z0-9_-]{43}$' }),
-  client_id: string('A registered client; this version has none, so it is always `not_allowed`.'),
+  client_id: string('A registered public client, from a page of an origin that is registered for it; otherwise `not_allowed`.'),
 })];
 export const qr_opened = [{
   qr_id: ref('QrId'),

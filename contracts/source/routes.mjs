@@ -1,5 +1,7 @@
+import { oauth_routes } from './oauth.mjs';
+
 /** What changes something is refused to pages of a foreign origin. */
-const changes = (route) => (route.method === 'get' ? route : { ...route, errors: [...route.errors, 'origin_rejected'] });
+const changes = (route) => (route.method === 'get' || route.oauth_errors ? route : { ...route, errors: [...route.errors, 'origin_rejected'] });
 
 /** Any route may answer with these. */
 const ALWAYS = ['bad_request', 'rate_limited', 'internal', 'unavailable'];
@@ -92,11 +94,17 @@ export const routes = [
     query: [{ name: 'size', schema: { type: 'integer', minimum: 128, maximum: 1024, default: 512 }, description: 'Width and height, pixels.' }],
   }),
   phone('post', 'scan', 'qr_scan', 'The phone saw the code.', {
-    answers: { 200: json('QrScan') }, errors: ['already_scanned', 'already_confirmed', ...ENDED],
+    answers: { 200: json('QrScan') }, errors: ['already_scanned', 'already_confirmed', 'policy_denied', ...ENDED],
   }),
+  {
+    ...phone('post', '', 'qr_scan_by_code', 'The phone\'s person typed the code of a device authorization.', {
+      body: 'QrScanByCodeRequest', answers: { 200: json('QrScanByCode') }, errors: ['too_large', 'already_scanned', 'already_confirmed', 'policy_denied', ...ENDED],
+    }),
+    path: '/v1/qr/scan', path_parameters: [],
+  },
   phone('post', 'confirm', 'qr_confirm', 'The phone says yes.', {
     body: 'QrConfirmRequest', answers: { 200: json('QrConfirmedState') },
-    errors: ['too_large', 'scan_token_invalid', 'step_up_required', 'already_confirmed', 'match_required', 'match_failed', ...ENDED],
+    errors: ['too_large', 'scan_token_invalid', 'step_up_required', 'policy_denied', 'already_confirmed', 'match_required', 'match_failed', ...ENDED],
   }),
   phone('post', 'deny', 'qr_deny', 'The phone says no.', {
     body: 'QrDenyRequest', answers: { 200: json('QrDeniedState') }, errors: ['too_large', 'scan_token_invalid', ...ENDED],
@@ -110,11 +118,15 @@ export const routes = [
     errors: [...PROMPT, 'bad_request@426', 'too_large@431', 'origin_rejected', 'invalid_token', 'device_mismatch', 'account_locked'],
   },
 
-  open('/.well-known/jwks.json', 'jwks', 'The public keys of access tokens.', json('Jwks', 'public, max-age=300')),
+  ...oauth_routes,
+  open('/.well-known/oauth-authorization-server', 'oauth_metadata', 'Where the endpoints of OAuth are, and what they know (RFC 8414).', json('AuthorizationServer', 'public, max-age=300')),
+  open('/.well-known/openid-configuration', 'openid_metadata', 'The same (OpenID Connect Discovery).', json('AuthorizationServer', 'public, max-age=300')),
+  open('/.well-known/jwks.json', 'jwks', 'The public keys of access and ID tokens.', json('Jwks', 'public, max-age=300')),
   open('/openapi.json', 'openapi', 'This document.', { anything: true, cache: 'no-cache', anybody: true }),
   open('/asyncapi.json', 'asyncapi', 'The WebSocket\'s commands, replies and pushes.', { anything: true, cache: 'no-cache', anybody: true }),
   open('/schema.json', 'schema', 'Every type of both documents as JSON Schema.', { type: 'application/schema+json', anything: true, cache: 'no-cache', anybody: true }),
   open('/', 'index', 'The demo page.', html),
+  open('/q', 'code_page', 'The page where the code of a device authorization is typed.', html),
   open('/q/{qr_id}', 'confirm_page', 'The confirm page that a code leads to, the same for every id. Opening it changes nothing.', html, {
     path_parameters: [{ name: 'qr_id', description: 'As the code says it; not looked at.' }],
   }),

@@ -1,4 +1,5 @@
 import { error_codes } from './codes.mjs';
+import { oauth } from './oauth.mjs';
 import { any, at_ms, count, flag, list, ms, object, one_of, ref, string } from './shapes.mjs';
 
 const U32_MAX = 4_294_967_295;
@@ -15,8 +16,9 @@ const names = {
   Secret: string('256 random bits in base64url.', { pattern: '^[A-Za-z0-9_-]{43}$' }),
   Digits: string('The two digits of the number match.', { pattern: '^[0-9]{2}$' }),
   DisplayName: string('Normalised; decoration, not identity.', { minLength: 1, maxLength: 64 }),
+  ClientName: string('Of the registered client that asks, or that the session was opened for; absent without one.', { minLength: 1, maxLength: 64 }),
   Avatar: string('An address with a host and without credentials; 512 bytes at most.', { pattern: '^https://', maxLength: 512 }),
-  MatchMode: { ...one_of('phone_types', 'pc_types', 'none'), description: 'Who types the two digits that the other side shows.' },
+  MatchMode: { ...one_of('phone_types', 'pc_types', 'none'), description: 'Who types what the other side shows. `none`: nobody has to, or it has been typed.' },
   QrState: one_of('waiting', 'scanned', 'confirmed', 'redeemed', 'denied', 'cancelled', 'expired'),
   QrReason: one_of('idle', 'unconfirmed', 'unredeemed', 'match_failed', 'revoked', 'user', 'superseded'),
   Seq: { type: 'integer', minimum: 0, maximum: U32_MAX, description: 'Of an event of one QR login: 1 for its opening, rising by one.' },
@@ -40,7 +42,10 @@ const people = {
   Member: object({ id: ref('UserId'), role: ref('Role') }, pictured),
   Device: object({ kind: ref('DeviceKind') }, { name: ref('DisplayName') }, 'A device as others see it.'),
   Scanner: object({}, pictured, 'Who scanned, as the PC sees it before it is signed in: no id.'),
-  Match: object({ mode: ref('MatchMode') }, { code: ref('Digits') }, '`code` only on the side that shows it.'),
+  Match: object({ mode: ref('MatchMode') }, {
+    form: { const: 'user_code', description: 'What is typed: the user code of a device authorization. Absent: two digits.' },
+    code: { anyOf: [ref('Digits'), ref('UserCode')], description: 'Only on the side that shows it.' },
+  }),
 };
 
 const rooms = {
@@ -84,11 +89,13 @@ const left_ms = ms('Until this state ends');
 const qr = {
   QrWaiting: qr_event({ const: 'waiting' }, { url: string('What the code says.'), rotate_in_ms: ms('Until the next code'), expires_in_ms: left_ms }),
   QrScanned: qr_event({ const: 'scanned' }, { user: ref('Scanner'), match: ref('Match'), expires_in_ms: left_ms }, { matched: { const: true, description: 'The PC\'s digits were right.' } }),
-  QrConfirmed: qr_event({ const: 'confirmed' }, { ticket: ref('Secret'), expires_in_ms: left_ms }),
+  QrConfirmed: qr_event({ const: 'confirmed' }, { expires_in_ms: left_ms }, {
+    ticket: { ...ref('Secret'), description: 'Absent for a device authorization, whose tokens come from `/oauth/token`.' },
+  }),
   QrDone: qr_event({ const: 'redeemed' }, {}),
   QrEnded: qr_event(one_of('denied', 'cancelled', 'expired'), { reason: ref('QrReason') }),
   QrEvent: { oneOf: ['QrWaiting', 'QrScanned', 'QrConfirmed', 'QrDone', 'QrEnded'].map(ref), description: 'One change of a QR login.' },
 };
 
-export const types = { ...names, ...people, ...rooms, ...qr };
+export const types = { ...names, ...people, ...rooms, ...oauth, ...qr };
 export { U32_MAX };

@@ -15,10 +15,11 @@ export class Recorder {
   constructor(document, check) {
     this.#document = document;
     this.#check = check;
-    // The more of it is fixed, the earlier it is tried: `{qr_id}.svg` before `{qr_id}`.
+    // The more of it is fixed, the earlier it is tried: `/v1/qr/scan` and `{qr_id}.svg` before `{qr_id}`.
+    const open = (path) => path.split('{').length;
     this.#paths = Object.keys(document.paths)
       .map((path) => ({ path, fits: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{path\}/g, '.+').replace(/\{\w+\}/g, '[^/]+')}$`) }))
-      .sort((a, b) => b.path.length - a.path.length);
+      .sort((a, b) => open(a.path) - open(b.path) || b.path.length - a.path.length);
   }
 
   #find(method, path) {
@@ -35,19 +36,20 @@ export class Recorder {
   }
 
   /** @returns {Promise<{status: number, headers: Headers, body: any, text: string}>} */
-  async ask(url, method, path, { headers = {}, body, raw, sound } = {}) {
+  async ask(url, method, path, { headers = {}, body, form, raw, sound } = {}) {
     const { operation, at } = this.#find(method, path);
-    const content = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+    const written = form ? new URLSearchParams(form).toString() : body && JSON.stringify(body);
+    const content = raw ?? written;
     const response = await fetch(url + path, {
       method,
-      headers: { ...(content !== undefined && { 'Content-Type': 'application/json' }), ...headers },
+      headers: { ...(content !== undefined && { 'Content-Type': media_of(operation) ?? 'application/json' }), ...headers },
       body: content,
       signal: AbortSignal.timeout(60_000),
     });
     const text = await response.text();
     const status = String(response.status);
     this.seen.add(`${operation.operationId} ${status}`);
-    if (sound ?? response.ok) this.#request(at, operation, body);
+    if (sound ?? response.ok) this.#request(at, operation, form ?? body);
     const documented = operation.responses[status];
     assert.ok(documented, `${method} ${path} answered ${status}: ${text.slice(0, 200)}`);
     const answer = this.#resolved(`${at}/responses/${status}`, documented);
@@ -58,7 +60,7 @@ export class Recorder {
 
   #request(at, operation, body) {
     assert.equal(body !== undefined, Boolean(operation.requestBody), `${operation.operationId}: has it a body?`);
-    if (body !== undefined) this.#check(`${at}/requestBody/content/application~1json/schema`, body);
+    if (body !== undefined) this.#check(`${at}/requestBody/content/${escaped(media_of(operation))}/schema`, body);
   }
 
   #headers({ at, value }, headers, what) {
@@ -88,6 +90,15 @@ export class Recorder {
     return body;
   }
 }
+
+/** What an operation's body is: JSON, or a form. */
+const media_of = (operation) => operation.requestBody && Object.keys(operation.requestBody.content)[0];
+
+/** The fields of a body as `ask` takes them, for an operation that has one. */
+export const fields_for = (operation, fields = {}) => {
+  if (!operation.requestBody) return {};
+  return media_of(operation) === 'application/json' ? { body: fields } : { form: fields };
+};
 
 /** The events of a stream that has ended. */
 export const events = (text) => [...text.matchAll(/^id: ?(\d+)\ndata: ?(.*)$/gm)].map(([, id, data]) => ({ id: Number(id), data: JSON.parse(data) }));

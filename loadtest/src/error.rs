@@ -36,6 +36,13 @@ pub enum Error {
     /// A process that was to be watched or started.
     #[error("{0}")]
     Process(String),
+    /// Why a run ended whose history is in several parts.
+    #[error("{error}; what it recorded until then is in {parts}, and is not whole")]
+    Unfinished {
+        #[source]
+        error: Box<Error>,
+        parts: String,
+    },
 }
 
 impl Error {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use self::history::{parts_note, with_history};
+use self::history::{in_parts, parts_note, with_history};
 use self::watched::Watched;
 use crate::accounts::{self, AccountCost, AccountPlan, Session};
 use crate::assertion;
@@ -354,7 +354,7 @@ fn room(args: &RoomArgs) -> Result<Verdict> {
             workers,
             history: args.history.as_deref(),
         };
-        room::split::recorded(&plan, &base.stage(), hands)?
+        in_parts(hands, || room::split::recorded(&plan, &base.stage(), hands))?
     };
     let metrics = outcome.result.metrics();
     let mut notes: Vec<String> = base.token_note(plan.seconds()).into_iter().collect();

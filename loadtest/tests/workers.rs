@@ -8,7 +8,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::fake::{Fake, Fault};
@@ -21,7 +21,7 @@ use countersign_loadtest::idle::{self, IdlePlan};
 use countersign_loadtest::output::Progress;
 use countersign_loadtest::room::{self, Big, Load, Outcome, RoomPlan, Share, Stage, Variant};
 use countersign_loadtest::workers::crew::Crew;
-use countersign_loadtest::workers::{Scenario, Task};
+use countersign_loadtest::workers::{Scenario, Task, history_part};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign-loadtest");
@@ -227,10 +227,15 @@ fn idle_connections_are_shared_by_rooms() {
 
 /// Runs `room` with two workers for long, and gives its process id and those of the workers to `act`.
 fn long_run(act: impl FnOnce(u32, &[u32])) -> (Option<i32>, String, Vec<u32>) {
+    long_run_with(&["--rate", "50"], act)
+}
+
+fn long_run_with(options: &[&str], act: impl FnOnce(u32, &[u32])) -> (Option<i32>, String, Vec<u32>) {
     let fake = Fake::start(Fault::None);
     let target = format!("ws://{}", fake.addr);
     let mut args = vec!["room", "--workers", "2", "--target", &target, "--members", "4"];
-    args.extend(["--rate", "50", "--seconds", "50", "--users", "1"]);
+    args.extend(["--seconds", "50", "--users", "1"]);
+    args.extend(options);
     let child = Command::new(PROGRAM)
         .args(args)
         .stdout(Stdio::piped())
@@ -294,6 +299,44 @@ fn a_killed_worker_ends_the_run_and_the_other_worker() {
         "{text}"
     );
     workers.into_iter().for_each(gone);
+}
+
+/// A history of two parts, of which a former run left the second, and how a run is ended that writes it anew.
+fn failed_history(rate: &str, ready: impl Fn(u64) -> bool) -> (String, Vec<(String, bool)>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h");
+    let parts = [0, 1].map(|index| history_part(&path, index));
+    std::fs::write(&parts[1], "a former run's").unwrap();
+    let options = ["--rate", rate, "--history", path.to_str().unwrap()];
+    let (code, text, workers) = long_run_with(&options, |_, workers| {
+        wait_for("what is recorded", || {
+            let length = |part: &PathBuf| std::fs::metadata(part).is_ok_and(|m| ready(m.len()));
+            parts.iter().all(length).then_some(())
+        });
+        kill(workers[1]);
+    });
+    assert_eq!(code, Some(2), "{text}");
+    workers.into_iter().for_each(gone);
+    let left = parts.map(|part| (part.display().to_string(), part.exists()));
+    (text, left.into())
+}
+
+#[test]
+fn a_run_that_fails_leaves_no_part_of_a_history_that_says_nothing() {
+    // At one message a second nothing has come out of the buffers when the worker is killed.
+    let (text, left) = failed_history("1", |_| true);
+    for (part, exists) in left {
+        assert!(!exists && !text.contains(&part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_names_the_parts_of_its_history() {
+    let (text, left) = failed_history("2000", |len| len > 20);
+    assert!(text.contains("is not whole"), "{text}");
+    for (part, exists) in left {
+        assert!(exists && text.contains(&part), "{part}: {text}");
+    }
 }
 
 #[test]

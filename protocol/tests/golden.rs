@@ -19,7 +19,7 @@ use countersign_protocol::codec::{command_json, json, ok_json};
 use countersign_protocol::error::{ErrorReply, Problem};
 use countersign_protocol::http::{
     AccountCreated, AnswerBody, Confirm, Deny, DeviceBody, Jwk, Jwks, Login, MeBody, NewAccount, QrOutcome,
-    QrStateBody, RedeemBody, RefreshBody, ScanByCode, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
+    QrStateBody, RedeemBody, RefreshBody, ScanRequest, Scanned, SessionBody, Sessions, Tokens,
 };
 use countersign_protocol::server::{
     Counts, CountsPush, From as Author, GapPush, Hello, HelloLimits, HistoryPage, Joined, LeftPush,
@@ -127,6 +127,9 @@ macro_rules! command {
         );
     };
 }
+
+#[path = "frames/oauth.rs"]
+mod oauth;
 
 fn write_again(text: &str) -> Vec<u8> {
     let frame = client::parse(text).unwrap();
@@ -1072,14 +1075,6 @@ fn http(golden: &mut Golden) {
     );
     frame!(
         golden,
-        "request.scan.by.code",
-        ScanByCode,
-        ScanByCode {
-            user_code: "BCDF-GHJK".into()
-        }
-    );
-    frame!(
-        golden,
         "request.confirm",
         Confirm,
         Confirm {
@@ -1171,6 +1166,7 @@ fn all() -> &'static Golden {
         errors(&mut golden);
         http(&mut golden);
         pc_over_http(&mut golden);
+        oauth::all(&mut golden);
         golden
     })
 }
@@ -1330,6 +1326,7 @@ fn every_type_is_in_a_frame() {
         include_str!("../src/client.rs"),
         include_str!("../src/server.rs"),
         include_str!("../src/http.rs"),
+        include_str!("../src/oauth.rs"),
         include_str!("../src/error.rs"),
     ] {
         for name in named(source, "pub struct ") {

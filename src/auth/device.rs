@@ -24,6 +24,11 @@ impl DeviceDigest {
         Self(secret::sha256(&[DOMAIN, device.as_str().as_bytes()]).into())
     }
 
+    /// The digest with these bytes, as it was stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Digest::from_bytes(bytes))
+    }
+
     /// Whether `device` is the one bound; in constant time.
     pub fn matches(&self, device: &DeviceId) -> bool {
         *self == Self::of(device)

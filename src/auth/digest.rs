@@ -23,6 +23,11 @@ impl Digest {
         }
     }
 
+    /// The digest with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes, for storing.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -25,6 +25,8 @@ const ID_BYTES_MAX: usize = 128;
 const KID_BYTES_MAX: usize = 64;
 /// The `typ` of an access token (RFC 9068 §2.1): no other JWT of ours can be taken for one.
 const TYP: &str = "at+jwt";
+/// The `typ` of an ID token.
+const ID_TYP: &str = "JWT";
 
 /// Former keys whose tokens are accepted until they have lapsed.
 pub const PREVIOUS_KEYS_MAX: usize = 4;
@@ -71,6 +73,41 @@ pub struct Claims {
     pub device: Option<DeviceDigest>,
     /// `cnf.jkt`: the key that must prove each use (RFC 9449).
     pub key: Option<Thumbprint>,
+    /// `client_id` and `scope`: the registered client it was issued to.
+    pub client: Option<ClientClaims>,
+    /// `aud` where it is not ours: that of the client's own resources.
+    pub audience: Option<String>,
+}
+
+/// What an access token says of the registered client it was issued to (RFC 9068 §2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientClaims {
+    /// `client_id`.
+    pub id: String,
+    /// `scope`, separated by spaces; may be empty.
+    pub scope: String,
+}
+
+impl ClientClaims {
+    /// Whether this scope was granted.
+    pub fn has(&self, scope: &str) -> bool {
+        self.scope.split(' ').any(|granted| granted == scope)
+    }
+}
+
+/// What an ID token says (OpenID Connect Core §2). Instants are Unix milliseconds.
+#[derive(Debug)]
+pub struct IdClaims {
+    /// `sub`.
+    pub user: UserId,
+    /// `aud`: the client's id.
+    pub client: String,
+    /// `iat`.
+    pub issued_at: u64,
+    /// `exp`.
+    pub expires_at: u64,
+    /// `auth_time`: when the session began.
+    pub signed_in_at: u64,
 }
 
 impl Claims {
@@ -89,6 +126,8 @@ impl Claims {
             expires_at: whole_second(now.saturating_add(lifetime_ms)),
             device: None,
             key: None,
+            client: None,
+            audience: None,
         })
     }
 
@@ -124,6 +163,21 @@ struct Payload {
     dev: Option<DeviceDigest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+}
+
+/// The payload of an ID token as it travels.
+#[derive(Serialize)]
+struct IdPayload<'a> {
+    iss: &'a str,
+    sub: &'a UserId,
+    aud: &'a str,
+    exp: u64,
+    iat: u64,
+    auth_time: u64,
 }
 
 /// RFC 7800 `cnf`. Any other member than `jkt` is a binding we do not check, so it is refused.
@@ -202,6 +256,32 @@ impl KeySet {
         self.current.key.id()
     }
 
+    /// Claim `iss` of what is signed.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Signs an ID token. Its type is another than an access token's, so that neither is taken for the other.
+    ///
+    /// # Errors
+    /// When the cryptography library fails.
+    pub fn issue_id(&self, claims: &IdClaims) -> Result<String, IssueError> {
+        let payload = IdPayload {
+            iss: &self.issuer,
+            sub: &claims.user,
+            aud: &claims.client,
+            exp: claims.expires_at / 1000,
+            iat: claims.issued_at / 1000,
+            auth_time: claims.signed_in_at / 1000,
+        };
+        let Signer { key, header, .. } = &self.current;
+        let header = Header {
+            typ: Some(ID_TYP.to_owned()),
+            ..header.clone()
+        };
+        jsonwebtoken::encode(&header, &payload, &key.encoding).map_err(|_| IssueError)
+    }
+
     /// Signs a token.
     ///
     /// # Errors
@@ -209,7 +289,7 @@ impl KeySet {
     pub fn issue(&self, claims: &Claims) -> Result<String, IssueError> {
         let payload = Payload {
             iss: self.issuer.clone(),
-            aud: self.audience.clone(),
+            aud: claims.audience.as_ref().unwrap_or(&self.audience).clone(),
             sub: claims.user.clone(),
             exp: claims.expires_at / 1000,
             iat: claims.issued_at / 1000,
@@ -218,6 +298,8 @@ impl KeySet {
             sid: claims.session.clone(),
             dev: claims.device,
             cnf: claims.key.map(|jkt| Confirmation { jkt }),
+            client_id: claims.client.as_ref().map(|client| client.id.clone()),
+            scope: claims.client.as_ref().map(|client| client.scope.clone()),
         };
         let Signer { key, header, .. } = &self.current;
         jsonwebtoken::encode(header, &payload, &key.encoding).map_err(|_| IssueError)
@@ -229,6 +311,29 @@ impl KeySet {
     /// # Errors
     /// When anything about the token is not as [`issue`](Self::issue) makes it.
     pub fn verify(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        let claims = self.signed(token, now)?;
+        match claims.audience {
+            None => Ok(claims),
+            Some(_) => Err(TokenError::Claims("iss, aud")),
+        }
+    }
+
+    /// As [`verify`](Self::verify), also for a token that a client has for an audience of its own; with the audience.
+    /// What it is good for is for the caller to say: nothing of ours.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_any(&self, token: &str, now: u64) -> Result<(Claims, String), TokenError> {
+        let claims = self.signed(token, now)?;
+        let audience = claims.audience.as_ref().unwrap_or(&self.audience).clone();
+        match (&claims.audience, &claims.client) {
+            // We issue none for nobody's audience to nobody.
+            (Some(_), None) => Err(TokenError::Claims("iss, aud")),
+            _ => Ok((claims, audience)),
+        }
+    }
+
+    fn signed(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);
         }
@@ -249,7 +354,7 @@ impl KeySet {
             .map_err(|_| TokenError::Malformed)?;
         let payload: Payload = serde_json::from_slice(&claims)
             .map_err(|_| TokenError::Claims("a claim is missing or has the wrong type"))?;
-        if payload.iss != self.issuer || payload.aud != self.audience {
+        if payload.iss != self.issuer {
             return Err(TokenError::Claims("iss, aud"));
         }
         for id in [&payload.jti, &payload.sid] {
@@ -272,6 +377,11 @@ impl KeySet {
             expires_at,
             device: payload.dev,
             key: payload.cnf.map(|c| c.jkt),
+            client: payload.client_id.map(|id| ClientClaims {
+                id,
+                scope: payload.scope.unwrap_or_default(),
+            }),
+            audience: Some(payload.aud).filter(|aud| *aud != self.audience),
         })
     }
 

@@ -58,6 +58,26 @@ pub fn two_digits() -> Result<String, NoEntropy> {
     }
 }
 
+/// `N` numbers below `bound`, which is 1 to 255, each equally likely.
+///
+/// # Errors
+/// When the system's generator fails.
+pub fn below<const N: usize>(bound: u8) -> Result<[u8; N], NoEntropy> {
+    // As above: what lies beyond the last whole multiple is thrown away.
+    let bound = bound.max(1);
+    let whole = u8::MAX - u8::MAX % bound;
+    let mut out = [0; N];
+    for number in &mut out {
+        *number = loop {
+            let [byte] = bytes::<1>()?;
+            if byte < whole {
+                break byte % bound;
+            }
+        };
+    }
+    Ok(out)
+}
+
 /// SHA-256 of a secret: what is stored in its place. Fast on purpose, for secrets of full entropy;
 /// passwords go through [`password`](super::password).
 pub fn digest(text: &str) -> [u8; 32] {
@@ -111,6 +131,15 @@ mod tests {
         // Missing one of a hundred in 5,000 draws: one in 10^20.
         assert_eq!(made.len(), 100);
         assert!(made.contains("00") && made.contains("99") && made.iter().all(|d| d.len() == 2));
+    }
+
+    #[test]
+    fn numbers_reach_all_below_their_bound_and_nothing_else() {
+        for bound in [1, 20, 255] {
+            let made: HashSet<u8> = (0..2_000).flat_map(|_| below::<8>(bound).unwrap()).collect();
+            // Missing one of 255 in 16,000 draws: one in 10^24.
+            assert_eq!(made, (0..bound).collect());
+        }
     }
 
     #[test]

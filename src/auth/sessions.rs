@@ -1,7 +1,12 @@
 //! A connection's or a request's authenticated session, and the tokens that prove it.
 //!
 //! [`Session`] can be made only here, from a token that was verified together with its device, or by the redemption
-//! of a QR login: whoever holds one may be stamped as the sender of a message.
+//! of a QR login: whoever holds one may be stamped as the sender of a message. It always has a device: a registered
+//! client's session without one is no [`Session`], whatever token it shows.
+
+mod issue;
+mod refresh;
+mod shown;
 
 use std::sync::Arc;
 
@@ -14,17 +19,14 @@ use super::device::DeviceDigest;
 use super::jwk::Thumbprint;
 use super::jwt::{Claims, KeySet, TokenError};
 use super::key::SigningKey;
-use super::{dpop, seal, secret};
+use super::{dpop, secret};
 use crate::config;
-use crate::engine::{Engine, Identity, OnceKey, RefreshState, Replaced, SessionRecord};
+use crate::engine::{Engine, Identity, OnceKey, SessionClient, SessionRecord};
 use crate::refusal::Refusal;
 
-/// Domain of the pair kept for a repeated refresh.
-const REFRESH_AAD: &[u8] = b"countersign refresh v1";
-
-/// Replaced refresh tokens remembered with their answers, newest first, each for the grace. An earlier one counts
-/// as reused.
-const REPLACED_MAX: usize = 4;
+pub use issue::{ClientPart, Issued};
+pub use refresh::{Asker, Refreshed};
+pub use shown::Shown;
 
 /// Who is on the other side: made from a verified token or by an [`Adoption`], never from what a client says about
 /// itself.
@@ -38,11 +40,13 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(record: &SessionRecord, expires_at: u64) -> Arc<Self> {
-        Arc::new(Self {
+    /// `None`: it is a client's, and bound to no device.
+    fn new(record: &SessionRecord, expires_at: u64) -> Option<Arc<Self>> {
+        record.identity.device?;
+        Some(Arc::new(Self {
             identity: Arc::clone(&record.identity),
             expires_at,
-        })
+        }))
     }
 
     /// Names the session in `session` fields and revocations.
@@ -60,8 +64,8 @@ impl Session {
         &self.identity.user.id
     }
 
-    /// The device it is bound to.
-    pub fn device(&self) -> DeviceDigest {
+    /// The device it is bound to. There is one.
+    pub fn device(&self) -> Option<DeviceDigest> {
         self.identity.device
     }
 
@@ -94,17 +98,28 @@ pub struct Proof<'a> {
 /// For whom a session is opened.
 pub struct NewSession {
     pub user: Profile,
-    pub device: DeviceDigest,
+    /// `None` only for a client, whose tokens then have its own audience.
+    pub device: Option<DeviceDigest>,
     pub public_device: PublicDevice,
     pub ip: String,
     /// Thumbprint of the key the tokens shall be bound to.
     pub jkt: Option<String>,
+    pub client: Option<NewClient>,
+}
+
+/// The registered client for which a session is opened.
+pub struct NewClient {
+    pub client: SessionClient,
+    /// Claim `aud` of its tokens without a device.
+    pub audience: String,
 }
 
 /// A session with its first pair of tokens, not yet stored.
 pub struct Minted {
     pub record: SessionRecord,
     pub tokens: Tokens,
+    /// For a registered client.
+    pub client: Option<ClientPart>,
     pub adoption: Adoption,
 }
 
@@ -155,70 +170,6 @@ impl Sessions {
         }
     }
 
-    /// Makes a session and its tokens without storing it: for the caller's compare-and-set.
-    ///
-    /// # Errors
-    /// `internal` when the system has no random bytes.
-    pub fn mint(&self, new: NewSession, now: u64) -> Result<Minted, Refusal> {
-        let id = secret::id("s").map_err(|_| no_entropy())?;
-        let family = secret::bytes().map_err(|_| no_entropy())?;
-        let refresh_token = refresh_token(&id, &family)?;
-        let record = SessionRecord {
-            identity: Identity::new(id, new.user, new.device, new.public_device),
-            version: 1,
-            jkt: new.jkt,
-            ip: new.ip,
-            created_at: now,
-            last_seen_at: now,
-            expires_at: now + self.settings.load().refresh_ms,
-            refresh: RefreshState {
-                family,
-                current: secret::digest(&refresh_token),
-                previous: Vec::new(),
-            },
-            revoked: false,
-        };
-        let tokens = self.tokens(&record, refresh_token, now)?;
-        let adoption = Adoption {
-            user: record.identity.user.id.clone(),
-            session: tokens.session.clone(),
-            expires_at: now.saturating_add(tokens.expires_in_ms),
-        };
-        Ok(Minted {
-            record,
-            tokens,
-            adoption,
-        })
-    }
-
-    fn tokens(&self, record: &SessionRecord, refresh_token: String, now: u64) -> Result<Tokens, Refusal> {
-        let lifetime_ms = self.settings.load().access_ms;
-        let who = &record.identity;
-        let mut claims = Claims::new(who.user.id.clone(), who.id.clone(), now, lifetime_ms)
-            .map_err(|_| no_entropy())?
-            .for_device(who.device);
-        let mut token_type = "Bearer";
-        if let Some(jkt) = &record.jkt {
-            let key = Thumbprint::parse(jkt).map_err(|e| Refusal::bad_request(e.to_string()))?;
-            claims = claims.for_key(key);
-            token_type = "DPoP";
-        }
-        let access_token = self
-            .keys
-            .load()
-            .issue(&claims)
-            .map_err(|_| Refusal::new(ErrorCode::Internal, "the token could not be signed"))?;
-        Ok(Tokens {
-            access_token,
-            token_type: token_type.into(),
-            // On the wire an expiry is whole seconds; this is what is left of it.
-            expires_in_ms: claims.expires_at.saturating_sub(now),
-            refresh_token,
-            user: (*who.user).clone(),
-            session: who.id.clone(),
-        })
-    }
-
     /// Checks a token together with the device it is used on, or with a proof of the key it is bound to.
     ///
     /// # Errors
@@ -262,22 +213,25 @@ impl Sessions {
         let Some(record) = record.filter(|record| record.identity.user.id == leave.user) else {
             return Err(self.why_ended(&leave.user).await?);
         };
-        if !record.identity.device.matches(device) {
-            return Err(Refusal::new(
+        let other = || {
+            Refusal::new(
                 ErrorCode::DeviceMismatch,
                 "this session belongs to another device",
-            ));
+            )
+        };
+        if !record.identity.device.is_some_and(|bound| bound.matches(device)) {
+            return Err(other());
         }
         if now >= leave.expires_at {
             return Err(invalid(&TokenError::Expired));
         }
-        Ok(Session::new(&record, leave.expires_at))
+        Session::new(&record, leave.expires_at).ok_or_else(other)
     }
 
     async fn session_of(&self, claims: &Claims, now: u64) -> Result<Arc<Session>, Refusal> {
         match self.engine.session(claims.session.clone(), now).await? {
             Some(record) if record.identity.user.id == claims.user => {
-                Ok(Session::new(&record, claims.expires_at))
+                Session::new(&record, claims.expires_at).ok_or_else(not_here)
             }
             _ => Err(self.why_ended(&claims.user).await?),
         }
@@ -328,157 +282,19 @@ impl Sessions {
             ))
         }
     }
-
-    /// Exchanges a refresh token for a new pair. The same token again within the grace and from the same
-    /// device gets the same pair; later, or from another device, the caller has to end the session.
-    ///
-    /// # Errors
-    /// `invalid_token`.
-    pub async fn refresh(&self, token: &str, device: &DeviceId, now: u64) -> Result<Refreshed, Refusal> {
-        let refused = || {
-            Refusal::new(
-                ErrorCode::InvalidToken,
-                "this refresh token does not work; sign in again",
-            )
-        };
-        let id = session_of(token).ok_or_else(refused)?;
-        let digest = secret::digest(token);
-        let grace_ms = self.settings.load().refresh_grace_ms;
-        let mut verdict = Verdict::Unknown;
-        let mut decide = |record: &SessionRecord| {
-            if !is_of_family(token, &record.refresh.family) {
-                // Not ours: whoever knows a session's id must not be able to end it by guessing.
-                return None;
-            }
-            let same_device = record.identity.device.matches(device);
-            if secret::same(&record.refresh.current, &digest) {
-                if !same_device {
-                    verdict = Verdict::Reused;
-                    return None;
-                }
-                match self.rotate(record, token, digest, now) {
-                    Ok((next, tokens)) => {
-                        verdict = Verdict::Fresh(Box::new(tokens));
-                        Some(next)
-                    }
-                    Err(refusal) => {
-                        verdict = Verdict::Failed(refusal);
-                        None
-                    }
-                }
-            } else {
-                let mut replaced = record.refresh.previous.iter();
-                verdict = match replaced.find(|old| secret::same(&old.digest, &digest)) {
-                    Some(old) if same_device && now < old.at.saturating_add(grace_ms) => {
-                        Verdict::Repeated(old.sealed.clone())
-                    }
-                    // Too late, on another device, or older than what is remembered: somebody has a copy.
-                    _ => Verdict::Reused,
-                };
-                None
-            }
-        };
-        self.engine
-            .update_session(id.to_owned(), &mut decide, now)
-            .await?;
-        match verdict {
-            Verdict::Fresh(tokens) => Ok(Refreshed::Pair(tokens)),
-            Verdict::Repeated(sealed) => {
-                let opened = seal::open_kept(token, &sealed, REFRESH_AAD).map_err(|_| refused())?;
-                serde_json::from_slice(&opened)
-                    .map(Refreshed::Pair)
-                    .map_err(|_| refused())
-            }
-            Verdict::Failed(refusal) => Err(refusal),
-            Verdict::Unknown => Err(refused()),
-            Verdict::Reused => Ok(Refreshed::Reused {
-                session: id.to_owned(),
-                refusal: refused(),
-            }),
-        }
-    }
-
-    fn rotate(
-        &self,
-        record: &SessionRecord,
-        token: &str,
-        digest: [u8; 32],
-        now: u64,
-    ) -> Result<(SessionRecord, Tokens), Refusal> {
-        let mut next = record.clone();
-        let tokens = self.tokens(
-            record,
-            refresh_token(&record.identity.id, &record.refresh.family)?,
-            now,
-        )?;
-        let internal = || Refusal::new(ErrorCode::Internal, "the new tokens could not be kept");
-        let plain = serde_json::to_vec(&tokens).map_err(|_| internal())?;
-        let sealed = seal::seal_kept(token, &plain, REFRESH_AAD).map_err(|_| internal())?;
-        // Whoever repeats a call within the grace finds its answer, though another has followed.
-        let grace_ms = self.settings.load().refresh_grace_ms;
-        let mut previous = record.refresh.previous.clone();
-        previous.retain(|old| now < old.at.saturating_add(grace_ms));
-        previous.truncate(REPLACED_MAX - 1);
-        previous.insert(
-            0,
-            Replaced {
-                digest,
-                at: now,
-                sealed,
-            },
-        );
-        next.refresh = RefreshState {
-            family: record.refresh.family,
-            current: secret::digest(&tokens.refresh_token),
-            previous,
-        };
-        next.last_seen_at = now;
-        next.expires_at = now + self.settings.load().refresh_ms;
-        Ok((next, tokens))
-    }
-}
-
-/// What came of a refresh token.
-pub enum Refreshed {
-    Pair(Box<Tokens>),
-    /// It was used before, or on another device: somebody has a copy. End the session.
-    Reused {
-        session: String,
-        refusal: Refusal,
-    },
-}
-
-/// What a refresh token turned out to be.
-enum Verdict {
-    Unknown,
-    Fresh(Box<Tokens>),
-    Repeated(Vec<u8>),
-    Reused,
-    Failed(Refusal),
-}
-
-/// `<session id>.<256 random bits>.<tag>`: the id finds the record, the tag shows that it came from us, and
-/// only then does a token that no longer works mean that somebody uses a stolen one.
-fn refresh_token(session: &str, family: &[u8; 32]) -> Result<String, Refusal> {
-    let body = format!("{session}.{}", secret::token().map_err(|_| no_entropy())?);
-    let tag = secret::tag(family, &body);
-    Ok(format!("{body}.{tag}"))
-}
-
-fn is_of_family(refresh_token: &str, family: &[u8; 32]) -> bool {
-    refresh_token
-        .rsplit_once('.')
-        .is_some_and(|(body, tag)| secret::same(secret::tag(family, body).as_bytes(), tag.as_bytes()))
-}
-
-fn session_of(refresh_token: &str) -> Option<&str> {
-    let (id, rest) = refresh_token.split_once('.')?;
-    (!id.is_empty() && id.len() <= 64 && rest.len() <= 128).then_some(id)
 }
 
 /// The system has no random bytes to give.
 pub fn no_entropy() -> Refusal {
     Refusal::new(ErrorCode::Internal, "the system gave no random bytes")
+}
+
+/// A client's token without a device, at our own API.
+fn not_here() -> Refusal {
+    Refusal::new(
+        ErrorCode::InvalidToken,
+        "this token is for another audience than this gateway's own API",
+    )
 }
 
 fn invalid(e: &TokenError) -> Refusal {

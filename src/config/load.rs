@@ -221,10 +221,11 @@ impl Reading {
         let rests: Vec<String> = names.iter().map(|name| rest(name)).collect();
         let meant = closest(&rest(name), rests.iter().map(String::as_str));
         let text = match meant {
-            Some(meant) => format!("is no setting; did you mean {PREFIX}{meant}?"),
-            None => "is no setting; `countersign config-reference` lists them".to_owned(),
+            Some(meant) => format!("{name} is no setting; did you mean {PREFIX}{meant}?"),
+            None => format!("{name} is no setting; `countersign config-reference` lists them"),
         };
-        self.fault("", Some(Place::Environment(name.to_owned())), text);
+        // The name is what is wrong: it is the sentence's subject and not also its place.
+        self.fault("", None, text);
     }
 
     /// What the environment or a flag says of a setting.

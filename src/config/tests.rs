@@ -205,9 +205,9 @@ fn what_the_environment_and_flags_say_wrong_is_told_by_name() {
     let problems = told("", &environment, &[("qr.idle_ms", "1"), ("listen", "here")]);
     for line in [
         "COUNTERSIGN_QR_ROTATE_MS: qr.rotate_ms must be a whole number, and is text",
-        "COUNTERSIGN_LISTN: is no setting; did you mean COUNTERSIGN_LISTEN?",
-        "COUNTERSIGN_QR_IDEL_MS: is no setting; did you mean COUNTERSIGN_QR_IDLE_MS?",
-        "COUNTERSIGN_COLOUR: is no setting; `countersign config-reference` lists them",
+        "COUNTERSIGN_LISTN is no setting; did you mean COUNTERSIGN_LISTEN?",
+        "COUNTERSIGN_QR_IDEL_MS is no setting; did you mean COUNTERSIGN_QR_IDLE_MS?",
+        "COUNTERSIGN_COLOUR is no setting; `countersign config-reference` lists them",
         "COUNTERSIGN_LIMITS_MESSAGE_RATE: limits.message_rate must be { count = …, period_ms = …, burst = … }, and is text",
         "--qr.idle_ms: qr.idle_ms = 1 is out of bounds: 50 to 86400000 ms",
         "--listen: listen \"here\" is no address and port, such as 127.0.0.1:8080 or [::1]:8080",

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, Sink, Topic};
 pub use memory::Memory;
-pub use record::{Account, EngineError, Identity, OnceKey, Present, RefreshState, Replaced, SessionRecord};
+pub use record::{
+    Account, EngineError, Identity, OnceKey, Present, RefreshState, Replaced, SessionClient, SessionRecord,
+};
 pub use tallies::Tallies;
 
 use crate::core::attempt::{Attempt, AttemptKey, Digest, QrId, Step, UserCode};

@@ -25,13 +25,43 @@ pub struct Identity {
     pub user: Arc<Profile>,
     /// The user as the author of a message.
     pub stamp: Arc<Sender>,
-    pub device: DeviceDigest,
+    /// The device it is bound to. Only a client's session may have none.
+    pub device: Option<DeviceDigest>,
     pub public_device: PublicDevice,
+    /// The registered client it is for, if for one.
+    pub client: Option<SessionClient>,
+}
+
+/// A registered client, as a session for it knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionClient {
+    /// As the configuration names it.
+    pub id: String,
+    /// What was granted, separated by spaces; may be empty.
+    pub scope: String,
+}
+
+impl SessionClient {
+    /// Whether this scope was granted.
+    pub fn has(&self, scope: &str) -> bool {
+        self.scope.split(' ').any(|granted| granted == scope)
+    }
 }
 
 impl Identity {
     /// That of session `id`, by which `user` is signed in on a device.
     pub fn new(id: String, user: Profile, device: DeviceDigest, public_device: PublicDevice) -> Arc<Self> {
+        Self::of(id, user, Some(device), public_device, None)
+    }
+
+    /// That of session `id`, by which `user` is signed in on a device, to a registered client, or both.
+    pub fn of(
+        id: String,
+        user: Profile,
+        device: Option<DeviceDigest>,
+        public_device: PublicDevice,
+        client: Option<SessionClient>,
+    ) -> Arc<Self> {
         let stamp = Sender {
             id: user.id.clone(),
             name: user.name.clone(),
@@ -44,6 +74,7 @@ impl Identity {
             stamp: Arc::new(stamp),
             device,
             public_device,
+            client,
         })
     }
 }

@@ -16,8 +16,7 @@ use serde::de::DeserializeOwned;
 use super::ClientAddress;
 use super::error::HttpError;
 use crate::auth::sessions::{Proof, Session};
-use crate::hub::Requester;
-use crate::node::{Caller, Forwarding, Node, Refusal, no_attempt, unauthenticated};
+use crate::node::{Caller, Forwarding, Node, Refusal, Requester, no_attempt, unauthenticated};
 
 /// As much of a `User-Agent` as is kept.
 const USER_AGENT_BYTES_MAX: usize = 256;
@@ -161,7 +160,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 /// The one DPoP proof of a request (RFC 9449 §4.3).
-fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(super) fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all("dpop").iter();
     let Some(first) = values.next() else {
         return Ok(None);
@@ -171,6 +170,11 @@ fn proof(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
         (Ok(proof), None) => Ok(Some(proof)),
         _ => Err(malformed()),
     }
+}
+
+/// Where a proof has to point that is for a request of this path.
+pub(super) fn own_url(node: &Node, path: &str) -> String {
+    format!("{}{path}", node.origins.public())
 }
 
 /// What a request says about who asks. Its origin is one of those allowed, or it would not have come this far.
@@ -185,7 +189,7 @@ pub fn requester(headers: &HeaderMap) -> Requester {
 }
 
 /// The `User-Agent` of a request, cut to what is shown of it.
-fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     // Visible ASCII, so every byte is a character.
     Some(text.get(..USER_AGENT_BYTES_MAX).unwrap_or(text).into())
@@ -242,7 +246,7 @@ impl FromRequestParts<Arc<Node>> for User {
         let address = address(parts)?;
         let token = bearer(&parts.headers)?.ok_or_else(unauthenticated)?;
         let device = device(&parts.headers)?;
-        let url = format!("{}{}", node.origins.public(), parts.uri.path());
+        let url = own_url(node, parts.uri.path());
         let proof = proof(&parts.headers)?.map(|proof| Proof {
             proof,
             method: parts.method.as_str(),

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use countersign_protocol::ErrorCode;
 
 use super::error::HttpError;
+use super::oauth::OAuthHttpError;
 use crate::node::{Node, Refusal};
 
 const ALLOWED_HEADERS: &str =
@@ -19,10 +20,27 @@ const EXPOSED_HEADERS: &str = "Retry-After, ETag, DPoP-Nonce, X-Request-Id";
 /// Runs a request with its deadline.
 pub(super) async fn deadline(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let deadline = Duration::from_millis(node.limits().request_ms);
+    let path = request.uri().path().to_owned();
     match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => HttpError(Refusal::new(ErrorCode::Timeout, "the request took too long")).into_response(),
+        Err(_) => refuse(
+            &path,
+            Refusal::new(ErrorCode::Timeout, "the request took too long"),
+        ),
     }
+}
+
+/// A refusal in the form that its address has.
+fn refuse(path: &str, refusal: Refusal) -> Response {
+    if is_oauth(path) {
+        OAuthHttpError::from(refusal).into_response()
+    } else {
+        HttpError(refusal).into_response()
+    }
+}
+
+fn is_oauth(path: &str) -> bool {
+    path.starts_with("/oauth/")
 }
 
 /// Answers cross-origin questions, and refuses what a page of a foreign origin wants changed: that the page could not
@@ -33,11 +51,9 @@ pub(super) async fn guard(State(node): State<Arc<Node>>, request: Request, next:
     let mut response = if page.api && page.preflight {
         StatusCode::NO_CONTENT.into_response()
     } else if refused {
-        HttpError(Refusal::new(
-            ErrorCode::OriginRejected,
-            "pages of this origin may not call here; see allowed_origins",
-        ))
-        .into_response()
+        let message = "pages of this origin may not call here; see allowed_origins";
+        let refusal = Refusal::new(ErrorCode::OriginRejected, message);
+        refuse(request.uri().path(), refusal)
     } else {
         next.run(request).await
     };
@@ -63,7 +79,7 @@ impl Page {
         let listed = |o: &&HeaderValue| o.to_str().is_ok_and(|o| node.origins.allows(o));
         let allowed = origin.filter(listed).cloned();
         Self {
-            api: path.starts_with("/v1/"),
+            api: path.starts_with("/v1/") || is_oauth(path),
             preflight: *method == Method::OPTIONS
                 && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
             foreign: origin.is_some() && allowed.is_none(),

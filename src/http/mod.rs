@@ -7,6 +7,7 @@ mod documents;
 mod error;
 mod extract;
 mod layers;
+mod oauth;
 mod operator;
 mod qr;
 mod qr_code;
@@ -95,6 +96,7 @@ pub fn router(node: &Arc<Node>) -> Router {
         .route("/v1/qr/{qr_id}/scan", post(qr::scan))
         .route("/v1/qr/{qr_id}/confirm", post(qr::confirm))
         .route("/v1/qr/{qr_id}/deny", post(qr::deny))
+        .merge(oauth::routes())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(node), layers::deadline));

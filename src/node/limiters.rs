@@ -224,6 +224,8 @@ pub struct Limiters {
     pub qr_phone: Keyed<UserId>,
     /// By attempt, once its claim has been proved.
     pub qr_poll: Keyed<AttemptKey>,
+    /// By device authorization that nobody has confirmed yet; one that asks too often is told to slow down.
+    pub oauth_poll: Keyed<AttemptKey>,
     pub qr_picture: ByAddress,
     pub user_code: Guesses,
     pub message: Keyed<UserId>,
@@ -233,8 +235,14 @@ pub struct Limiters {
 }
 
 impl Limiters {
-    pub(super) fn new(limits: &Limits, clock: &Clock) -> Self {
+    pub(super) fn new(limits: &Limits, oauth_interval_ms: u64, clock: &Clock) -> Self {
         let keys = limits.limiter_keys_max;
+        // Who keeps the interval comes early at times, by as much as the network was late before.
+        let oauth_poll = RateLimit {
+            count: 1,
+            period_ms: oauth_interval_ms,
+            burst: 2,
+        };
         Self {
             qr_open: ByAddress::new(
                 limits.qr_open_rate,
@@ -257,6 +265,13 @@ impl Limiters {
                 clock,
                 "qr_poll_rate",
                 "questions about this QR login",
+            ),
+            oauth_poll: Keyed::new(
+                oauth_poll,
+                keys.max(limits.qr_attempts_max.saturating_mul(2)),
+                clock,
+                "oauth.interval_ms",
+                "questions about this device authorization",
             ),
             qr_picture: ByAddress::new(
                 limits.qr_picture_rate,
@@ -338,6 +353,7 @@ impl Limiters {
         self.qr_open.sweep();
         self.qr_phone.sweep();
         self.qr_poll.sweep();
+        self.oauth_poll.sweep();
         self.qr_picture.sweep();
         self.user_code.sweep();
         self.message.sweep();

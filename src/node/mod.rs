@@ -7,6 +7,7 @@ mod follow;
 mod guesses;
 pub mod limiters;
 mod lock;
+mod oauth;
 mod presence;
 mod proxies;
 mod qr;
@@ -26,14 +27,16 @@ use bytes::Bytes;
 use countersign_protocol::{RoomName, UserId};
 use tokio::sync::mpsc;
 
+pub use crate::hub::Requester;
 pub use crate::ops::ids::connection_name;
 use crate::refusal;
 pub use crate::refusal::Refusal;
 pub use admission::{Admission, Named, Stay};
 pub use lock::Locked;
+pub use oauth::{Asking, OAuthRefusal};
 pub use presence::Presence;
 pub use proxies::{Forwarding, Peer, STRANGER_MS, STRANGERS_MAX};
-pub use qr::{Claim, EventStream, QrRequest, Redeemed, no_attempt};
+pub use qr::{Claim, DeviceRequest, EventStream, QrRequest, Redeemed, no_attempt};
 pub use reload::{Change, Effect, SETTINGS};
 pub use rooms::{Message, Page};
 pub use signin::{Caller, SignInError, unauthenticated};
@@ -236,7 +239,7 @@ impl Node {
             metrics,
             console: console::Console::new(clock.now(), first),
             sessions: Sessions::new(keys, engine.clone(), config.tokens.clone()),
-            limiters: Limiters::new(&limits, &clock),
+            limiters: Limiters::new(&limits, config.oauth.interval_ms, &clock),
             door: Door::new(&limits, connections_max),
             proxies: Proxies::of(&config),
             certificate: certificate_of(&config)?.map(ArcSwap::from_pointee),

@@ -1,7 +1,10 @@
 //! QR login: a PC opens ([`open`]) and watches, on its WebSocket ([`watch`]) or over HTTP ([`events`]), a signed-in
-//! phone scans and confirms ([`phone`]), the PC redeems ([`redeem`]).
+//! phone scans and confirms ([`phone`]), the PC redeems ([`redeem`]). A client opens one by OAuth, and exchanges its
+//! device code, in [`grant`].
 
 mod events;
+mod exchange;
+mod grant;
 mod open;
 mod outcome;
 mod phone;
@@ -15,6 +18,7 @@ use countersign_protocol::server::QrState;
 use countersign_protocol::{DeviceId, ErrorCode};
 
 pub use events::EventStream;
+pub use grant::DeviceRequest;
 pub use open::QrRequest;
 pub use redeem::Redeemed;
 

@@ -15,8 +15,8 @@ use super::{Node, sink};
 use crate::auth::device::DeviceDigest;
 use crate::auth::names;
 use crate::auth::password::PasswordError;
-use crate::auth::sessions::{NewSession, Proof, Refreshed, Session};
-use crate::engine::{Account, Create, EngineError, Present, SessionRecord, Topic};
+use crate::auth::sessions::{Asker, Issued, NewSession, Proof, Refreshed, Session};
+use crate::engine::{Account, Create, EngineError, Identity, Present, SessionRecord, Topic};
 use crate::hub::{Connection, End};
 use crate::ops::metrics::{Credential, Limit};
 
@@ -145,10 +145,11 @@ impl Node {
         }
         let new = NewSession {
             user: account.profile.clone(),
-            device: DeviceDigest::of(&device),
+            device: Some(DeviceDigest::of(&device)),
             public_device,
             ip: address.to_string(),
             jkt: None,
+            client: None,
         };
         let now = self.clock.now();
         let minted = self.sessions.mint(new, now)?;
@@ -170,8 +171,22 @@ impl Node {
         // Without a device there is no telling whether it is another one, and a guess would end the session.
         let device =
             device.ok_or_else(|| Refusal::bad_request("send the device id in Countersign-Device"))?;
-        match self.sessions.refresh(token, device, self.clock.now()).await? {
-            Refreshed::Pair(tokens) => Ok(*tokens),
+        let config = self.config().clone();
+        // Nobody authenticates here, so a session of a client that does has to go on elsewhere.
+        let may = |who: &Identity| {
+            who.client.as_ref().is_none_or(|client| {
+                let registered = config.client(&client.id);
+                registered.is_some_and(|client| client.is_public() && !client.third_party)
+            })
+        };
+        let asker = Asker::Device { device, may: &may };
+        Ok(self.refreshed(token, asker).await?.tokens)
+    }
+
+    /// What a refresh token is exchanged for. One that shows that somebody has a copy ends its session.
+    pub(super) async fn refreshed(&self, token: &str, asker: Asker<'_>) -> Result<Issued, Refusal> {
+        match self.sessions.refresh(token, asker, self.clock.now()).await? {
+            Refreshed::Pair(issued) => Ok(*issued),
             Refreshed::Reused { session, refusal } => {
                 tracing::warn!(target: "countersign::auth", session, "a used refresh token came back; the session is ended");
                 self.end_session(&session).await?;
@@ -195,8 +210,13 @@ impl Node {
     pub async fn sessions(&self, caller: &Session) -> Result<Sessions, Refusal> {
         let user = caller.user_id().clone();
         let records = self.engine.sessions_of(user, self.clock.now()).await?;
+        let config = self.config();
         let body = |record: &Arc<SessionRecord>| SessionBody {
-            client: None,
+            client: record.identity.client.as_ref().map(|client| {
+                // One that is registered no longer has no name any more.
+                let registered = config.client(&client.id);
+                registered.map_or_else(|| client.id.clone(), |registered| registered.name.clone())
+            }),
             id: record.identity.id.clone(),
             device: record.identity.public_device.clone(),
             created_at_ms: record.created_at,
@@ -278,7 +298,7 @@ impl Node {
     }
 
     /// Counts what came of a credential.
-    async fn shown<T>(
+    pub(super) async fn shown<T>(
         &self,
         credential: Credential,
         checked: impl Future<Output = Result<T, Refusal>>,

@@ -20,8 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::auth::sessions::{Proof, Session};
 use crate::http;
-use crate::hub::Requester;
-use crate::node::{Node, Refusal};
+use crate::node::{Node, Refusal, Requester};
 use crate::ops::ids::{self, RequestId};
 
 /// What the handshake established about a connection.

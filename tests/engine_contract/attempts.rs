@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use countersign::core::attempt::{
-    self, Attempt, AttemptKey, CancelReason, Command, Device, Digest, Digits, Event as Change, Opening,
-    Outcome, Phone, Policy, QrId, Step,
+    self, Attempt, AttemptKey, CancelReason, Client, Command, Device, Digest, Digits, Event as Change, Grant,
+    Opening, Outcome, Phone, Policy, QrId, Step, UserCode,
 };
 use countersign::engine::memory::MemoryLimits;
 use countersign::engine::{AttemptRef, Decided, Due, EngineError, Event, Topic};
@@ -19,7 +19,30 @@ pub const DEVICE: Digest = Digest([2; 32]);
 
 /// An attempt opened at [`T0`] from `ip`, named by `n`.
 pub fn opened(n: u8, ip: &str) -> Attempt {
+    attempt::open(opening(n, ip), T0, &Policy::default())
+}
+
+/// The same by a device authorization with this user code and device code.
+fn granted(n: u8, user_code: UserCode, device_code: Digest) -> Attempt {
+    let client = Client {
+        id: "tv".into(),
+        name: "TV".into(),
+        grant: Some(Grant {
+            user_code,
+            scopes: Vec::new(),
+        }),
+    };
     let opening = Opening {
+        claim: device_code,
+        client: Some(client),
+        connection: None,
+        ..opening(n, "192.0.2.1")
+    };
+    attempt::open(opening, T0, &Policy::default())
+}
+
+fn opening(n: u8, ip: &str) -> Opening {
+    Opening {
         key: AttemptKey([n; 16]),
         qr_id: QrId([n; 16]),
         claim: CLAIM,
@@ -35,8 +58,7 @@ pub fn opened(n: u8, ip: &str) -> Attempt {
         dpop_jkt: None,
         mode: MatchMode::None,
         connection: Some("c_1".into()),
-    };
-    attempt::open(opening, T0, &Policy::default())
+    }
 }
 
 pub fn key(n: u8) -> AttemptRef {
@@ -145,6 +167,58 @@ impl Stage {
         .await;
         list()
     }
+}
+
+/// By what a phone types and by what its device has, for as long as it is kept; and no two have the same.
+pub async fn a_device_authorization_is_found_by_its_codes(make: Make) {
+    let stage = make(limits());
+    let code = |letter: u8| UserCode::new([letter; 8]).unwrap();
+    let claim = |n: u8| Digest([n; 32]);
+    let first = granted(1, code(3), claim(31));
+    stage.engine.open_attempt(first).await.unwrap();
+    let same = granted(2, code(3), claim(32));
+    assert!(matches!(
+        stage.engine.open_attempt(same).await,
+        Err(EngineError::Exists)
+    ));
+    stage
+        .engine
+        .open_attempt(granted(2, code(4), claim(32)))
+        .await
+        .unwrap();
+
+    let found = |which| {
+        let stage = &stage;
+        async move {
+            let unwatch = || Command::Unwatch { connection: "c_9" };
+            let decided = stage.decide(which, T0, &unwatch).await;
+            decided.map(|decided| decided.attempt.key())
+        }
+    };
+    for (n, letter) in [(1, 3), (2, 4)] {
+        let key = Some(AttemptKey([n; 16]));
+        assert_eq!(found(AttemptRef::UserCode(code(letter))).await, key);
+        assert_eq!(found(AttemptRef::DeviceCode(claim(30 + n))).await, key);
+    }
+    // A refused one leaves nothing behind, and a claim that is no device code finds nothing.
+    stage.engine.open_attempt(opened(3, "192.0.2.1")).await.unwrap();
+    assert_eq!(found(AttemptRef::DeviceCode(CLAIM)).await, None);
+    assert_eq!(found(AttemptRef::UserCode(code(5))).await, None);
+
+    let over = T0 + Policy::default().grant_lifetime_ms;
+    stage.tick(AttemptKey([1; 16]), over).await.unwrap();
+    let code_taken = granted(4, code(3), claim(34));
+    assert!(
+        stage.engine.open_attempt(code_taken.clone()).await.is_err(),
+        "its end can be read"
+    );
+    stage
+        .tick(AttemptKey([1; 16]), over + Policy::default().final_ms)
+        .await
+        .unwrap();
+    assert_eq!(found(AttemptRef::UserCode(code(3))).await, None);
+    assert_eq!(found(AttemptRef::DeviceCode(claim(31))).await, None);
+    stage.engine.open_attempt(code_taken).await.unwrap();
 }
 
 pub async fn attempts_are_bounded_in_all_and_per_network(make: Make) {

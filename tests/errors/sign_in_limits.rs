@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::limits::{assert_limited, rare};
 use super::stage::{Stage, assert_problem};
 use super::{Case, Covers, story};
-use crate::common::{TestServer, request};
+use crate::common::{Person, TestServer, request};
 
 pub(crate) fn table() -> Vec<Case> {
     let limited = Covers::Error(ErrorCode::RateLimited);
@@ -17,6 +17,7 @@ pub(crate) fn table() -> Vec<Case> {
         }),
         story(limited, "pictures for an address", || Box::pin(pictures())),
         story(limited, "scans of an account", || Box::pin(scans())),
+        story(limited, "wrong user codes", || Box::pin(user_codes())),
         story(limited, "sign-ins to an account", || Box::pin(sign_ins())),
         story(unavailable, "codes of the node and of an address", || {
             Box::pin(codes_waiting())
@@ -128,6 +129,34 @@ async fn scans() {
         409,
         ErrorCode::AlreadyScanned,
     );
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+/// Whoever guesses at what devices show runs out of guesses, by account and by address.
+async fn user_codes() {
+    let mut stage = Stage::set(|c| {
+        c.limits.user_code_account_rate = rare(2);
+        c.limits.user_code_address_rate = rare(3);
+    })
+    .await;
+    let guess = |person: &Person, code: &str| {
+        let body = json!({"user_code": code});
+        person.request("POST", "/v1/qr/scan").json(&body).send()
+    };
+    // One that can be none counts like one that is none.
+    for code in ["BCDF-GHJK", "not a code"] {
+        assert_problem(&guess(&stage.alice, code).await, 404, ErrorCode::NotFound);
+    }
+    assert_problem(
+        &guess(&stage.alice, "BCDF-GHJK").await,
+        429,
+        ErrorCode::RateLimited,
+    );
+    let bob = stage.server.user("bob").await;
+    assert_problem(&guess(&bob, "BCDF-GHJK").await, 404, ErrorCode::NotFound);
+    assert_problem(&guess(&bob, "BCDF-GHJK").await, 429, ErrorCode::RateLimited);
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;

@@ -1,20 +1,36 @@
 //! The real program as a process of its own, with everything it prints.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use crate::common::PATIENCE;
+use tokio::sync::watch;
+
+use crate::common::{PATIENCE, within};
 
 /// A running gateway.
 pub(crate) struct Process {
     child: Child,
     pub(crate) addr: SocketAddr,
     pub(crate) operator: SocketAddr,
-    printed: Vec<JoinHandle<Vec<u8>>>,
+    said: Option<JoinHandle<Vec<u8>>>,
+    logging: Option<JoinHandle<()>>,
+    log: Log,
+}
+
+/// What a gateway has logged so far.
+#[derive(Clone)]
+pub(crate) struct Log(watch::Receiver<String>);
+
+impl Log {
+    /// Waits until it has this in it.
+    pub(crate) async fn has(&mut self, text: &str) {
+        let waited = self.0.wait_for(|all| all.contains(text));
+        within("a line of the log", waited).await.unwrap();
+    }
 }
 
 impl Process {
@@ -32,7 +48,7 @@ impl Process {
             .unwrap();
         let (told, listening) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
         let said = std::thread::spawn(move || {
             let mut all = Vec::new();
             let mut lines = BufReader::new(stdout);
@@ -49,10 +65,14 @@ impl Process {
                 }
             }
         });
-        let logged = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            stderr.read_to_end(&mut all).unwrap();
-            all
+        let (grow, log) = watch::channel(String::new());
+        let logging = std::thread::spawn(move || {
+            let mut lines = BufReader::new(stderr);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).unwrap() > 0 {
+                grow.send_modify(|all| all.push_str(&String::from_utf8_lossy(&line)));
+                line.clear();
+            }
         });
         let next = || {
             listening
@@ -64,8 +84,15 @@ impl Process {
             child,
             addr,
             operator,
-            printed: vec![said, logged],
+            said: Some(said),
+            logging: Some(logging),
+            log: Log(log),
         }
+    }
+
+    /// What it logs, also after it has ended.
+    pub(crate) fn log(&self) -> Log {
+        self.log.clone()
     }
 
     /// Asks it to end, as a service manager does.
@@ -81,12 +108,10 @@ impl Process {
     /// Waits until it has ended; answers how, and all it printed.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
-        let printed = std::mem::take(&mut self.printed);
-        let bytes: Vec<u8> = printed
-            .into_iter()
-            .flat_map(|part| part.join().unwrap())
-            .collect();
-        (status, String::from_utf8_lossy(&bytes).into_owned())
+        let said = self.said.take().unwrap().join().unwrap();
+        self.logging.take().unwrap().join().unwrap();
+        let logged = self.log.0.borrow();
+        (status, format!("{}{}", String::from_utf8_lossy(&said), *logged))
     }
 }
 

@@ -46,11 +46,15 @@ export type Digits = string;
  */
 export type DisplayName = string;
 /**
+ * Of the registered client that asks, or that the session was opened for; absent without one.
+ */
+export type ClientName = string;
+/**
  * An address with a host and without credentials; 512 bytes at most.
  */
 export type Avatar = string;
 /**
- * Who types the two digits that the other side shows.
+ * Who types what the other side shows. `none`: nobody has to, or it has been typed.
  */
 export type MatchMode = 'phone_types' | 'pc_types' | 'none';
 export type QrState = 'waiting' | 'scanned' | 'confirmed' | 'redeemed' | 'denied' | 'cancelled' | 'expired';
@@ -81,7 +85,7 @@ export type AccessToken = string;
 export type RefreshToken = string;
 export type TokenType = 'Bearer' | 'DPoP';
 /**
- * `bad_request`: malformed (426 at the handshake where Upgrade is missing); `unknown_command`: no such command; `unauthenticated`: sign in first; `invalid_token`: token, proof, password or refresh token does not work; `device_mismatch`: another device than the token or the connection is bound to; `not_allowed`: signed in, and not permitted; `not_found`: no such thing, or none this caller may know of; `not_joined`: join the room first; `already_joined`: joined already; `muted`: not used in this version; `banned`: not used in this version; `slow_mode`: not used in this version; `rate_limited`: too many; after_ms says when; `too_large`: above the announced bound (431 for a header); `limit_reached`: a count of the caller's own is at its bound; `conflict`: contradicts what is so already; `unavailable`: not at the moment: draining, or a bound of the node; `internal`: the gateway failed; `already_scanned`: another phone was first; `already_confirmed`: this phone has confirmed; `already_final`: the attempt has ended (410 when expired); `scan_token_invalid`: used, replaced, or another phone's; `match_required`: give the number; `match_failed`: the number was wrong; `step_up_required`: ask for the account's password and send it as password; `policy_denied`: not used in this version; `account_locked`: the operator locked this account; told only to who proved to be its owner (section 3.3); `user_exists`: HTTP only; `registration_closed`: HTTP only; `origin_rejected`: handshake, and HTTP requests that change something; `method_not_allowed`: HTTP only; `timeout`: HTTP only
+ * `bad_request`: malformed (426 at the handshake where Upgrade is missing); `unknown_command`: no such command; `unauthenticated`: sign in first; `invalid_token`: token, proof, password or refresh token does not work; `device_mismatch`: another device than the token or the connection is bound to; `not_allowed`: signed in, and not permitted; `not_found`: no such thing, or none this caller may know of; `not_joined`: join the room first; `already_joined`: joined already; `muted`: not used in this version; `banned`: not used in this version; `slow_mode`: not used in this version; `rate_limited`: too many; after_ms says when; `too_large`: above the announced bound (431 for a header); `limit_reached`: a count of the caller's own is at its bound; `conflict`: contradicts what is so already; `unavailable`: not at the moment: draining, or a bound of the node; `internal`: the gateway failed; `already_scanned`: another phone was first; `already_confirmed`: this phone has confirmed; `already_final`: the attempt has ended (410 when expired); `scan_token_invalid`: used, replaced, or another phone's; `match_required`: give the number; `match_failed`: the number was wrong; `step_up_required`: ask for the account's password and send it as password; `policy_denied`: this account may not sign in to the client that asks; `account_locked`: the operator locked this account; told only to who proved to be its owner (section 3.3); `user_exists`: HTTP only; `registration_closed`: HTTP only; `origin_rejected`: handshake, and HTTP requests that change something; `method_not_allowed`: HTTP only; `timeout`: HTTP only
  */
 export type ErrorCode =
   | 'bad_request'
@@ -116,6 +120,27 @@ export type ErrorCode =
   | 'origin_rejected'
   | 'method_not_allowed'
   | 'timeout';
+/**
+ * What a device shows and a phone types.
+ */
+export type UserCode = string;
+/**
+ * `invalid_request`: a parameter is missing, doubled or malformed; `invalid_client`: no such client, or its authentication failed; `invalid_grant`: the device code or refresh token is unknown, another client's, or has been used; `unauthorized_client`: this client may not do this; `unsupported_grant_type`: `/oauth/token` knows two grant types; `invalid_scope`: the client may not ask for that; `authorization_pending`: nobody has confirmed yet; `slow_down`: nobody has confirmed yet, and the device asks too often; `access_denied`: denied on the phone, or cancelled; `expired_token`: the device code has expired; `invalid_token`: the access token does not work here; `temporarily_unavailable`: too many, or not at the moment; `Retry-After` says when; `server_error`: the gateway failed
+ */
+export type OAuthErrorCode =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'invalid_grant'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'invalid_scope'
+  | 'authorization_pending'
+  | 'slow_down'
+  | 'access_denied'
+  | 'expired_token'
+  | 'invalid_token'
+  | 'temporarily_unavailable'
+  | 'server_error';
 /**
  * One change of a QR login.
  */
@@ -252,6 +277,38 @@ export type Push =
   | QrConfirmed
   | QrDone
   | QrEnded;
+/**
+ * RFC 8628 §3.4 and RFC 6749 §6.
+ */
+export type TokenForm =
+  | {
+      grant_type: 'urn:ietf:params:oauth:grant-type:device_code';
+      device_code: Secret;
+      /**
+       * As registered. Not needed where the client authenticates by HTTP Basic.
+       */
+      client_id?: string;
+      /**
+       * Of a confidential client that does not authenticate by HTTP Basic; never both.
+       */
+      client_secret?: string;
+    }
+  | {
+      grant_type: 'refresh_token';
+      refresh_token: RefreshToken;
+      /**
+       * As registered. Not needed where the client authenticates by HTTP Basic.
+       */
+      client_id?: string;
+      /**
+       * Of a confidential client that does not authenticate by HTTP Basic; never both.
+       */
+      client_secret?: string;
+      /**
+       * What was granted, or absent.
+       */
+      scope?: string;
+    };
 export type QrRedeemed =
   | {
       token_type: TokenType;
@@ -297,6 +354,7 @@ export interface Types {
   Secret: Secret;
   Digits: Digits;
   DisplayName: DisplayName;
+  ClientName: ClientName;
   Avatar: Avatar;
   MatchMode: MatchMode;
   QrState: QrState;
@@ -318,6 +376,14 @@ export interface Types {
   RoomInfo: RoomInfo;
   Me: Me;
   Message: Message;
+  UserCode: UserCode;
+  OAuthErrorCode: OAuthErrorCode;
+  OAuthError: OAuthError;
+  DeviceAuthorization: DeviceAuthorization;
+  OAuthTokens: OAuthTokens;
+  Introspection: Introspection;
+  UserInfo: UserInfo;
+  AuthorizationServer: AuthorizationServer;
   QrWaiting: QrWaiting;
   QrScanned: QrScanned;
   QrConfirmed: QrConfirmed;
@@ -377,6 +443,11 @@ export interface Types {
   QrRedeemRequest: QrRedeemRequest;
   QrConfirmRequest: QrConfirmRequest;
   QrDenyRequest: QrDenyRequest;
+  QrScanByCodeRequest: QrScanByCodeRequest;
+  DeviceAuthorizationForm: DeviceAuthorizationForm;
+  TokenForm: TokenForm;
+  RevokeForm: RevokeForm;
+  IntrospectForm: IntrospectForm;
   AccountCreated: AccountCreated;
   Tokens: Tokens;
   Identity: Identity;
@@ -385,6 +456,7 @@ export interface Types {
   QrOpened: QrOpened;
   QrRedeemed: QrRedeemed;
   QrScan: QrScan;
+  QrScanByCode: QrScanByCode;
   QrConfirmedState: QrConfirmedState;
   QrDeniedState: QrDeniedState;
   QrOutcome: QrOutcome;
@@ -416,12 +488,16 @@ export interface Scanner {
   name?: DisplayName;
   avatar?: Avatar;
 }
-/**
- * `code` only on the side that shows it.
- */
 export interface Match {
   mode: MatchMode;
-  code?: Digits;
+  /**
+   * What is typed: the user code of a device authorization. Absent: two digits.
+   */
+  form?: 'user_code';
+  /**
+   * Only on the side that shows it.
+   */
+  code?: Digits | UserCode;
 }
 /**
  * Absolute values.
@@ -519,6 +595,166 @@ export interface Message {
    */
   priority?: 'high' | 'low';
 }
+/**
+ * RFC 6749 §5.2.
+ */
+export interface OAuthError {
+  error: OAuthErrorCode;
+  /**
+   * For a developer; may change.
+   */
+  error_description?: string;
+}
+/**
+ * RFC 8628 §3.2.
+ */
+export interface DeviceAuthorization {
+  /**
+   * 256 random bits in base64url.
+   */
+  device_code: string;
+  user_code: UserCode;
+  /**
+   * Where its person types the code.
+   */
+  verification_uri: string;
+  /**
+   * What a QR code says.
+   */
+  verification_uri_complete: string;
+  /**
+   * Life of both codes, seconds
+   */
+  expires_in: number;
+  /**
+   * The device asks at most this often, seconds
+   */
+  interval: number;
+  /**
+   * A QR login as its code names it: public, another with each rotation. One spelling each.
+   */
+  qr_id: string;
+}
+/**
+ * RFC 6749 §5.1.
+ */
+export interface OAuthTokens {
+  access_token: AccessToken;
+  /**
+   * `DPoP` where the session was opened with `dpop_jkt`.
+   */
+  token_type: 'Bearer' | 'DPoP';
+  /**
+   * Life of the access token, seconds
+   */
+  expires_in: number;
+  refresh_token: RefreshToken;
+  /**
+   * What was granted. Separated by spaces.
+   */
+  scope: string;
+  /**
+   * With scope `openid`: a JWT (EdDSA, `JWT`) for the client alone.
+   */
+  id_token?: string;
+}
+/**
+ * RFC 7662 §2.2; `active` alone when it is false.
+ */
+export interface Introspection {
+  /**
+   * Whether the token works, and is one of this client's.
+   */
+  active: boolean;
+  /**
+   * Separated by spaces.
+   */
+  scope?: string;
+  /**
+   * Whom it was issued to.
+   */
+  client_id?: string;
+  /**
+   * Absent for a refresh token.
+   */
+  token_type?: 'Bearer' | 'DPoP';
+  /**
+   * Its end, seconds since 1970
+   */
+  exp?: number;
+  /**
+   * When it was issued, seconds since 1970
+   */
+  iat?: number;
+  sub?: UserId;
+  /**
+   * Whom it is for.
+   */
+  aud?: string;
+  /**
+   * Whom it is from.
+   */
+  iss?: string;
+  /**
+   * Names it.
+   */
+  jti?: string;
+}
+/**
+ * OpenID Connect Core §5.3; `name` and `picture` with scope `profile`.
+ */
+export interface UserInfo {
+  sub: UserId;
+  name?: DisplayName;
+  picture?: Avatar;
+}
+/**
+ * RFC 8414 §2, and OpenID Connect Discovery §3.
+ */
+export interface AuthorizationServer {
+  /**
+   * Claim `iss` of its tokens.
+   */
+  issuer: string;
+  /**
+   * RFC 8628.
+   */
+  device_authorization_endpoint: string;
+  /**
+   * RFC 6749.
+   */
+  token_endpoint: string;
+  /**
+   * RFC 7009.
+   */
+  revocation_endpoint: string;
+  /**
+   * RFC 7662.
+   */
+  introspection_endpoint: string;
+  /**
+   * OpenID Connect.
+   */
+  userinfo_endpoint: string;
+  /**
+   * The public keys.
+   */
+  jwks_uri: string;
+  /**
+   * None: there is no authorization endpoint.
+   *
+   * @maxItems 0
+   */
+  response_types_supported: [];
+  grant_types_supported: ('urn:ietf:params:oauth:grant-type:device_code' | 'refresh_token')[];
+  token_endpoint_auth_methods_supported: string[];
+  revocation_endpoint_auth_methods_supported: string[];
+  introspection_endpoint_auth_methods_supported: string[];
+  scopes_supported: string[];
+  subject_types_supported: 'public'[];
+  id_token_signing_alg_values_supported: 'EdDSA'[];
+  claims_supported: string[];
+}
 export interface QrWaiting {
   type: 'qr';
   qr_id: QrId;
@@ -558,11 +794,14 @@ export interface QrConfirmed {
   qr_id: QrId;
   seq: Seq;
   state: 'confirmed';
-  ticket: Secret;
   /**
    * Until this state ends, milliseconds
    */
   expires_in_ms: number;
+  /**
+   * 256 random bits in base64url.
+   */
+  ticket?: string;
 }
 export interface QrDone {
   type: 'qr';
@@ -1231,6 +1470,79 @@ export interface QrConfirmRequest {
 export interface QrDenyRequest {
   scan_token: Secret;
 }
+export interface QrScanByCodeRequest {
+  /**
+   * As it was typed: case, spaces and hyphens do not matter.
+   */
+  user_code: string;
+}
+/**
+ * RFC 8628 §3.1. The header `Countersign-Device` binds the tokens to a device: they are then as good as those of the user's own devices.
+ */
+export interface DeviceAuthorizationForm {
+  /**
+   * As registered. Not needed where the client authenticates by HTTP Basic.
+   */
+  client_id?: string;
+  /**
+   * Of a confidential client that does not authenticate by HTTP Basic; never both.
+   */
+  client_secret?: string;
+  /**
+   * Separated by spaces. Absent means none.
+   */
+  scope?: string;
+  /**
+   * What the phone is shown of the device. Normalised, cut at 64 characters. An addition to the RFC.
+   */
+  device_name?: string;
+  /**
+   * Absent means `other`.
+   */
+  device_kind?: 'pc' | 'web' | 'ios' | 'android' | 'tv' | 'other';
+}
+/**
+ * RFC 7009 §2.1.
+ */
+export interface RevokeForm {
+  /**
+   * An access token or a refresh token.
+   */
+  token: string;
+  /**
+   * As registered. Not needed where the client authenticates by HTTP Basic.
+   */
+  client_id?: string;
+  /**
+   * Of a confidential client that does not authenticate by HTTP Basic; never both.
+   */
+  client_secret?: string;
+  /**
+   * `access_token` or `refresh_token`; not needed, and not believed.
+   */
+  token_type_hint?: string;
+}
+/**
+ * RFC 7662 §2.1.
+ */
+export interface IntrospectForm {
+  /**
+   * An access token or a refresh token.
+   */
+  token: string;
+  /**
+   * As registered. Not needed where the client authenticates by HTTP Basic.
+   */
+  client_id?: string;
+  /**
+   * Of a confidential client that does not authenticate by HTTP Basic; never both.
+   */
+  client_secret?: string;
+  /**
+   * `access_token` or `refresh_token`; not needed, and not believed.
+   */
+  token_type_hint?: string;
+}
 export interface AccountCreated {
   user: User;
 }
@@ -1276,6 +1588,7 @@ export interface Sessions {
      * The session that asks.
      */
     current: boolean;
+    client?: ClientName;
   }[];
 }
 export interface Jwks {
@@ -1358,8 +1671,66 @@ export interface QrScan {
      * Of the PC.
      */
     user_agent?: string;
+    client?: ClientName;
+    /**
+     * What that client asks for; absent: nothing.
+     *
+     * @minItems 1
+     * @maxItems 100
+     */
+    scopes?: [string, ...string[]];
+    /**
+     * The client would get tokens that are as good as those of the user's own devices.
+     */
+    full_access?: true;
   };
   match: Match;
+}
+export interface QrScanByCode {
+  scan_token: Secret;
+  /**
+   * Until the scan lapses, milliseconds
+   */
+  expires_in_ms: number;
+  /**
+   * Who asks to be signed in.
+   */
+  request: {
+    device: Device;
+    /**
+     * Where the PC asked from.
+     */
+    ip: string;
+    /**
+     * Since the PC asked, milliseconds
+     */
+    age_ms: number;
+    /**
+     * Equal public IPv4 address or IPv6 /64; shown, and changes nothing.
+     */
+    same_network: boolean;
+    /**
+     * Of the PC.
+     */
+    user_agent?: string;
+    client?: ClientName;
+    /**
+     * What that client asks for; absent: nothing.
+     *
+     * @minItems 1
+     * @maxItems 100
+     */
+    scopes?: [string, ...string[]];
+    /**
+     * The client would get tokens that are as good as those of the user's own devices.
+     */
+    full_access?: true;
+  };
+  match: Match;
+  /**
+   * A QR login as its code names it: public, another with each rotation. One spelling each.
+   */
+  qr_id: string;
 }
 export interface QrConfirmedState {
   state: 'confirmed';

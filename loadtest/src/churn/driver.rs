@@ -62,20 +62,15 @@ impl<'a> Driver<'a> {
             rooms: plan.rooms,
             per_room: plan.per_room,
         };
-        let names = part.names(stage);
-        let mut arrivals = Arrivals::new(stage, names.clone());
         let users = stage.sessions.len().max(1);
+        let mut arrivals = part.arrivals(stage, |member| Some(member % users));
         let members = part.members();
-        for member in 0..members {
-            let number = arrivals.add(member / plan.per_room, Some(part.global(member) % users));
-            arrivals.ask(number, None);
-        }
         let first = plan.members() + plan.visits.first_slot(plan.rooms, share);
         let visits = Visits::new(plan.visits, part, &mut arrivals, |slot| {
             (!plan.anonymous_visitors).then_some((first + slot) % users)
         })?;
         let room_of = (0..members).map(|m| m / plan.per_room).collect();
-        let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
+        let mut ledger = Ledger::new(stage.run, &part.names(stage), plan.body_bytes, room_of)?;
         ledger.series = series;
         Ok(Driver {
             arrivals,

@@ -101,13 +101,8 @@ impl<'a> Driver<'a> {
             rooms: plan.rooms,
             per_room: plan.per_room,
         };
-        let names = part.names(stage);
-        let mut arrivals = Arrivals::new(stage, names.clone());
         let users = stage.sessions.len().max(1);
-        for member in 0..part.members() {
-            let number = arrivals.add(member / plan.per_room, Some(part.global(member) % users));
-            arrivals.ask(number, None);
-        }
+        let mut arrivals = part.arrivals(stage, |member| Some(member % users));
         let visits = plan
             .visits
             .map(|v| Visits::new(v, part, &mut arrivals, |_| None))
@@ -117,7 +112,8 @@ impl<'a> Driver<'a> {
             visits,
             told: Told::new(part.members()),
             views: Views::new(part.rooms(), plan.per_room),
-            rooms: names
+            rooms: part
+                .names(stage)
                 .into_iter()
                 .map(|name| Room {
                     name,

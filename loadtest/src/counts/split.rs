@@ -6,14 +6,11 @@ use super::driver::Driver;
 use super::result::Books;
 use super::{CountsPlan, CountsResult, QUIET, measure, possible, settle};
 use crate::clock;
-use crate::engine::Engine;
-use crate::engine::socket::Acks;
 use crate::error::Result;
 use crate::host::server::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::{Share, Stage};
 use crate::series::Phase;
-use crate::story::gather;
 use crate::story::split::{self, LEAD, REPORT_MAX, Told};
 use crate::workers::child::Link;
 use crate::workers::crew::Hands;
@@ -48,14 +45,9 @@ pub fn run(plan: &CountsPlan, stage: &Stage<'_>, hands: Hands<'_>) -> Result<Cou
 
 /// A worker's part: its share of `plan`, as the coordinator says.
 pub fn work(plan: &CountsPlan, stage: &Stage<'_>, share: Share, link: &Link) -> Result<Box<RawValue>> {
-    let mut engine = Engine::new(Acks::Prompt)?;
-    link.beat(engine.turns());
     let mut driver = Driver::new(plan, stage, share, link.series()?)?;
     let members = driver.part.members();
-    let bar = stage.progress.bar("connecting", members);
-    gather(&mut engine, &mut driver, members, stage.until, &bar)?;
-    split::ready(link)?;
-    let start = split::ordered(&mut engine, &mut driver, link, split::start)?;
+    let (mut engine, start) = split::begin(&mut driver, members, stage, link)?;
     let usage = measure(&mut engine, &mut driver, plan, stage, start)?;
     driver.stop();
     settle(&mut engine, &mut driver, plan.drain)?;

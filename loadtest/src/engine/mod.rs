@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod http;
+mod inbound;
 pub mod socket;
 mod stream;
 pub mod traffic;
@@ -18,8 +19,9 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use self::connection::Phase;
 pub use self::connection::{Ended, Io};
-use self::connection::{Phase, Walk};
+use self::inbound::Walk;
 use self::socket::Acks;
 use self::upgrade::Answer;
 use crate::clock::{self, MILLI, Nanos, SECOND};

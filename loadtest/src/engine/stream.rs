@@ -4,7 +4,8 @@
 
 use countersign_protocol::codec::{Header, Opcode};
 
-use super::connection::{Ended, Io, Walk};
+use super::connection::{Ended, Io};
+use super::inbound::Walk;
 use super::{FRAME_BYTES_MAX, Handler};
 use crate::clock::Nanos;
 

@@ -94,23 +94,18 @@ impl<'a> Driver<'a> {
             rooms: plan.rooms,
             per_room: plan.per_room,
         };
-        let names = part.names(stage);
-        let mut arrivals = Arrivals::new(stage, names.clone());
         let users = stage.sessions.len().max(1);
-        let members = part.members();
-        for local in 0..members {
-            let member = part.global(local);
+        let arrivals = part.arrivals(stage, |member| {
             let (room, place) = (member / plan.per_room, member % plan.per_room);
-            let session = if !stage.anonymous {
+            if !stage.anonymous {
                 Some(member % users)
             } else {
                 (place < plan.publishers).then_some((room * plan.publishers + place) % users)
-            };
-            let number = arrivals.add(local / plan.per_room, session);
-            arrivals.ask(number, None);
-        }
+            }
+        });
+        let members = part.members();
         let room_of = (0..members).map(|m| m / plan.per_room).collect();
-        let mut ledger = Ledger::new(stage.run, &names, plan.body_bytes, room_of)?;
+        let mut ledger = Ledger::new(stage.run, &part.names(stage), plan.body_bytes, room_of)?;
         ledger.series = series;
         Ok(Driver {
             arrivals,

@@ -7,16 +7,14 @@ use super::driver::Driver;
 use super::result::Books;
 use super::{QUIET, StormPlan, StormResult, possible, settle, storm};
 use crate::clock::{self, Nanos};
-use crate::engine::Engine;
-use crate::engine::socket::Acks;
 use crate::error::Result;
 use crate::host::server::resident_bytes;
 use crate::host::usage::Watch;
 use crate::room::{Share, Stage};
 use crate::series::Phase;
+use crate::story::drive;
 use crate::story::memory::MemoryPeak;
 use crate::story::split::{self, LEAD, REPORT_MAX, Told};
-use crate::story::{drive, gather};
 use crate::workers::child::Link;
 use crate::workers::crew::Hands;
 use crate::workers::{Order, Scenario, WorkerShare};
@@ -60,17 +58,13 @@ pub fn run(plan: &StormPlan, stage: &Stage<'_>, hands: Hands<'_>) -> Result<Stor
 
 /// A worker's part: its share of `plan`, as the coordinator says.
 pub fn work(plan: &StormPlan, stage: &Stage<'_>, share: Share, link: &Link) -> Result<Box<RawValue>> {
-    let mut engine = Engine::new(Acks::Prompt)?;
-    link.beat(engine.turns());
     let mut driver = Driver::new(plan, stage, share, link.series()?)?;
     let members = driver.part.members();
-    let bar = stage.progress.bar("connecting", members);
-    gather(&mut engine, &mut driver, members, stage.until, &bar)?;
-    split::ready(link)?;
-    let start = split::ordered(&mut engine, &mut driver, link, split::start)?;
+    let (mut engine, start) = split::begin(&mut driver, members, stage, link)?;
     driver.begin(start);
     drive(&mut engine, &mut driver, start + plan.before)?;
     let watch = Watch::begin(None)?;
+    let bar = stage.progress.bar("current", members);
     storm(&mut engine, &mut driver, plan, &bar)?;
     split::ready(link)?;
     // Those of others may still be away.

@@ -7,9 +7,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Story, drive};
+use super::arrivals::Arrivals;
+use super::{Gathering, Story, drive, gather};
 use crate::clock::{self, MILLI, Nanos, SECOND};
 use crate::engine::Engine;
+use crate::engine::socket::Acks;
 use crate::error::{Error, Result};
 use crate::k6::{Sockets, Wire};
 use crate::room::{Share, Stage};
@@ -50,6 +52,16 @@ impl Part {
         let all = super::room_names(stage, self.rooms).into_iter().enumerate();
         let ours = |(room, name)| self.share.local(room).map(|_| name);
         all.filter_map(ours).collect()
+    }
+
+    /// The members driven here, all asked to come; `session` says as whom member `global` of the run signs in.
+    pub fn arrivals<'a>(&self, stage: &Stage<'a>, session: impl Fn(usize) -> Option<usize>) -> Arrivals<'a> {
+        let mut arrivals = Arrivals::new(stage, self.names(stage));
+        for local in 0..self.members() {
+            let number = arrivals.add(local / self.per_room, session(self.global(local)));
+            arrivals.ask(number, None);
+        }
+        arrivals
     }
 
     /// The number in the run of member `local` of this process.
@@ -144,6 +156,23 @@ fn add_up<B: Pool + DeserializeOwned>(reports: &[Box<RawValue>], course: Option<
     })
 }
 
+/// A worker's beginning: all of its members come in, and the coordinator orders the start, at the instant that is
+/// returned.
+pub fn begin<S: Gathering>(
+    story: &mut S,
+    members: usize,
+    stage: &Stage<'_>,
+    link: &Link,
+) -> Result<(Engine, Nanos)> {
+    let mut engine = Engine::new(Acks::Prompt)?;
+    link.beat(engine.turns());
+    let bar = stage.progress.bar("connecting", members);
+    gather(&mut engine, story, members, stage.until, &bar)?;
+    ready(link)?;
+    let start = ordered(&mut engine, story, link, start)?;
+    Ok((engine, start))
+}
+
 /// A worker says that it has come as far as it was told to.
 pub fn ready(link: &Link) -> Result<()> {
     link.tell(&Report::Ready(pack(&())?))
@@ -165,7 +194,7 @@ pub fn ordered<S: Story, T>(
 }
 
 /// The instant in an order to start.
-pub fn start(order: Order) -> Option<Nanos> {
+fn start(order: Order) -> Option<Nanos> {
     match order {
         Order::Start(at) => Some(at),
         _ => None,

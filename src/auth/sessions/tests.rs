@@ -1,5 +1,6 @@
 use countersign_protocol::client::DeviceKind;
 
+use super::refresh::REPLACED_MAX;
 use super::*;
 use crate::auth::key::SigningKey;
 use crate::config::Config;
@@ -34,13 +35,14 @@ impl World {
                 name: None,
                 avatar: None,
             },
-            device: DeviceDigest::of(&self.phone),
+            device: Some(DeviceDigest::of(&self.phone)),
             public_device: PublicDevice {
                 name: None,
                 kind: DeviceKind::Ios,
             },
             ip: "127.0.0.1".into(),
             jkt: None,
+            client: None,
         };
         let minted = self.sessions.mint(new, START).unwrap();
         self.engine.open_session(minted.record, START).await.unwrap();
@@ -49,8 +51,12 @@ impl World {
 
     /// As the node does it: a token that came back ends the session.
     async fn refresh(&self, token: &str, device: &DeviceId, now: u64) -> Result<Tokens, Refusal> {
-        match self.sessions.refresh(token, device, now).await? {
-            Refreshed::Pair(tokens) => Ok(*tokens),
+        let asker = Asker::Device {
+            device,
+            may: &|_| true,
+        };
+        match self.sessions.refresh(token, asker, now).await? {
+            Refreshed::Pair(issued) => Ok(issued.tokens),
             Refreshed::Reused { session, refusal } => {
                 assert!(self.engine.revoke_session(session, now).await.unwrap());
                 Err(refusal)

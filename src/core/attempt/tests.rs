@@ -1,6 +1,7 @@
 //! A small world of people and secrets; the tests are in the submodules.
 
 mod grants;
+mod interleavings;
 mod rules;
 mod sequences;
 mod table;

@@ -24,13 +24,14 @@ pub(super) async fn session(user: &UserId) -> Arc<Session> {
             name: None,
             avatar: None,
         },
-        device: DeviceDigest::of(&device),
+        device: Some(DeviceDigest::of(&device)),
         public_device: PublicDevice {
             name: None,
             kind: DeviceKind::Pc,
         },
         ip: "127.0.0.1".into(),
         jkt: None,
+        client: None,
     };
     let now = 1_790_000_000_000;
     let minted = sessions.mint(new, now).unwrap();

@@ -212,7 +212,7 @@ impl Node {
         let phone = Phone {
             user: (**session.user()).clone(),
             session: session.id().into(),
-            device: Digest(*session.device().as_bytes()),
+            device: Digest(*session.device().ok_or_else(unauthenticated)?.as_bytes()),
             ip: caller.address,
         };
         Ok((session, phone))

@@ -13,6 +13,7 @@ impl Node {
     pub(super) fn record_opened(&self, attempt: &Attempt) {
         // Only a socket watches from the start.
         let transport = match attempt.watched_by() {
+            _ if attempt.grant().is_some() => Transport::OAuth,
             Some(_) => Transport::WebSocket,
             None => Transport::Http,
         };
@@ -41,6 +42,7 @@ impl Node {
                 to = change.to.name(),
                 reason = change.reason.map(|reason| reason.name()),
                 actor = change.actor.name(),
+                client = attempt.client().map(|client| &*client.id),
                 user = attempt.scanner().map(|scanner| scanner.user.id.as_str()),
                 device_kind = attempt.device().kind.name(),
                 ip = %attempt.ip().to_canonical(),

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use countersign_protocol::server::{PublicDevice, QrRedeemed};
+use countersign_protocol::server::QrRedeemed;
 use countersign_protocol::{ErrorCode, UserId};
 
-use super::{Claim, look, no_attempt, unexpected};
+use super::Claim;
+use super::exchange::{Prepared, Proof, open_result, seal_result};
 use crate::auth::device::DeviceDigest;
+use crate::auth::jwe;
 use crate::auth::jwk::P256Point;
-use crate::auth::sessions::{Adoption, Minted, NewSession};
-use crate::auth::{jwe, seal};
-use crate::core::attempt::{self, Attempt, Command, Outcome, Sealed};
-use crate::engine::{self, AttemptRef, SessionRecord};
+use crate::auth::sessions::{Adoption, Minted};
+use crate::core::attempt::Attempt;
+use crate::engine::AttemptRef;
 use crate::hub::Connection;
 use crate::node::signin::SignInError;
 use crate::node::{Node, Refusal};
@@ -24,12 +25,6 @@ pub struct Redeemed {
     pub reply: QrRedeemed,
     /// `false`: the user has as many connections as allowed, and this one is to be closed after the reply.
     pub signed_in: bool,
-}
-
-/// A record to be stored once the redemption has been decided, with what is told.
-struct Prepared {
-    record: SessionRecord,
-    result: Sealed,
 }
 
 /// What a redemption leaves behind for a repeat.
@@ -103,64 +98,19 @@ impl Node {
         now: u64,
     ) -> Result<Kept, Refusal> {
         let (id, (digest, device)) = (claim.id()?, claim.digests());
-        let policy = self.policy();
-        let mut prepared: Option<Prepared> = None;
-        let mut refused: Option<Refusal> = None;
-        let mut decide = |attempt: &Attempt| {
-            (prepared, refused) = (None, None);
-            // Only what would succeed is worth a signature, and only who proved the claim learns anything.
-            if attempt.would_redeem(digest, device, ticket, now) {
-                let ready = match attempt.scanner() {
-                    Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => {
-                        Err(other_user())
-                    }
-                    _ => self.prepare(attempt, claim, now),
-                };
-                match ready {
-                    Ok(ready) => prepared = Some(ready),
-                    Err(refusal) => {
-                        refused = Some(refusal);
-                        return (look(attempt), None);
-                    }
-                }
-            }
-            let (session, result) = match &prepared {
-                Some(ready) => (ready.record.identity.id.as_str(), ready.result.clone()),
-                None => ("", Sealed::new(Vec::new())),
-            };
-            let redeem = Command::Redeem {
-                claim: digest,
-                device,
-                ticket,
-                session,
-                result: &result,
-            };
-            let step = attempt::decide(attempt, &redeem, now, &policy);
-            let first = matches!(step.outcome, Ok(Outcome::Redeemed(_)));
-            let opened = prepared
-                .as_ref()
-                .filter(|_| first)
-                .map(|ready| ready.record.clone());
-            (step, opened)
+        let proof = Proof::Ticket {
+            claim: digest,
+            device,
+            ticket,
         };
-        let redeemed = self
-            .engine
-            .redeem_attempt(AttemptRef::Id(id), &mut decide, now)
+        let prepare = |attempt: &Attempt| match attempt.scanner() {
+            Some(scanner) if bound.as_ref().is_some_and(|b| *b != scanner.user.id) => Err(other_user()),
+            _ => self.prepare(attempt, claim, now),
+        };
+        let exchanged = self
+            .exchange_for(AttemptRef::Id(id), proof, now, &prepare)
             .await?;
-        let engine::Redeemed { decided, evicted } = redeemed.ok_or_else(no_attempt)?;
-        self.record_decided(&decided);
-        for session in &evicted {
-            self.end_scans_of(session).await?;
-        }
-        if let Some(refusal) = refused {
-            return Err(refusal);
-        }
-        let result = match decided.step.outcome? {
-            Outcome::Redeemed(result) | Outcome::RedeemedAgain(result) => result,
-            _ => return Err(unexpected()),
-        };
-        let plain = seal::open_kept(claim.claim, result.as_bytes(), REDEEM_AAD).map_err(|_| no_attempt())?;
-        let kept: Kept = serde_json::from_slice(&plain).map_err(|_| unexpected())?;
+        let kept: Kept = open_result(claim.claim, &exchanged.result?, REDEEM_AAD)?;
         self.end_if_locked(&kept.reply.user.id, &kept.reply.session)
             .await?;
         Ok(kept)
@@ -168,25 +118,13 @@ impl Node {
 
     /// Makes the PC's session and tokens, sealed so that only the claim can read them again.
     fn prepare(&self, attempt: &Attempt, claim: &Claim<'_>, now: u64) -> Result<Prepared, Refusal> {
-        let scanner = attempt.scanner().ok_or_else(unexpected)?;
-        let device = attempt.device();
+        let new = self.new_session(attempt, Some(DeviceDigest::of(claim.device)))?;
         let Minted {
             record,
             tokens,
             adoption,
-        } = self.sessions.mint(
-            NewSession {
-                user: scanner.user.clone(),
-                device: DeviceDigest::of(claim.device),
-                public_device: PublicDevice {
-                    name: device.name.as_deref().map(str::to_owned),
-                    kind: device.kind,
-                },
-                ip: attempt.ip().to_string(),
-                jkt: attempt.dpop_jkt().map(str::to_owned),
-            },
-            now,
-        )?;
+            ..
+        } = self.sessions.mint(new, now)?;
         let mut reply = QrRedeemed {
             access_token: None,
             refresh_token: None,
@@ -196,8 +134,8 @@ impl Node {
             user: tokens.user,
             session: tokens.session,
         };
-        let internal = || Refusal::new(ErrorCode::Internal, "the tokens could not be sealed");
         if let Some(key) = attempt.public_key() {
+            let internal = || Refusal::new(ErrorCode::Internal, "the tokens could not be sealed");
             let point = P256Point::from_key(&key.to_jwk()).map_err(|_| internal())?;
             let pair = serde_json::json!({"access_token": tokens.access_token, "refresh_token": tokens.refresh_token});
             let party = attempt.qr_id().to_string();
@@ -207,11 +145,7 @@ impl Node {
             reply.access_token = Some(tokens.access_token);
             reply.refresh_token = Some(tokens.refresh_token);
         }
-        let kept = serde_json::to_vec(&Kept { reply, adoption }).map_err(|_| internal())?;
-        let sealed = seal::seal_kept(claim.claim, &kept, REDEEM_AAD).map_err(|_| internal())?;
-        Ok(Prepared {
-            record,
-            result: Sealed::new(sealed),
-        })
+        let result = seal_result(claim.claim, &Kept { reply, adoption }, REDEEM_AAD)?;
+        Ok(Prepared { record, result })
     }
 }

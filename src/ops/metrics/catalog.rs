@@ -61,7 +61,7 @@ macro_rules! catalog {
 
 catalog! {
     QR_OPENED = Counter, "countersign_qr_opened_total", "attempts", ["transport"],
-        "QR logins opened, over a WebSocket (ws) or over HTTP (http)";
+        "QR logins opened, over a WebSocket (ws), over HTTP (http) or as device authorizations (oauth)";
     QR_LIVE = Gauge, "countersign_qr_live", "attempts", ["state"],
         "QR logins that have not ended, by where they stand";
     QR_ENDED = Counter, "countersign_qr_ended_total", "attempts", ["state", "reason"],
@@ -144,6 +144,8 @@ catalog! {
         "commands on WebSockets, by type and what became of them; unread is what could not be read";
     COMMAND_REFUSALS = Counter, "countersign_command_refusals_total", "commands", ["code"],
         "commands that were answered with an error, by its code";
+    OAUTH = Counter, "countersign_oauth_requests_total", "requests", ["request", "outcome"],
+        "requests at /oauth/*, those for tokens by their grant: answered (ok), or the error that was told";
     LOG_DROPPED = Counter, "countersign_log_dropped_total", "lines", [],
         "lines of the log, audit records among them, that were dropped because its reader did not keep up";
     BUILD = Gauge, "countersign_build_info", "", ["version"],

@@ -3,6 +3,7 @@
 
 pub mod catalog;
 mod histogram;
+mod oauth;
 mod process;
 mod qr;
 mod series;
@@ -21,6 +22,7 @@ use prometheus_client::registry::{Metric as Encoded, Registry};
 use catalog::Metric;
 pub use histogram::Counted;
 use histogram::seconds;
+pub use oauth::{OAuth, OAuthRequest};
 pub use process::Resources;
 pub use qr::{Funnel, Qr, Transport};
 use series::Gauges;
@@ -44,6 +46,7 @@ pub struct Metrics {
     registry: Registry,
     pub qr: Qr,
     pub traffic: Traffic,
+    pub oauth: OAuth,
     state: State,
     process: Process,
     /// Who asks: one at a time, so that nobody is told half of what another is about to write.
@@ -96,11 +99,13 @@ impl Metrics {
         let qr = Qr::new(&mut registry);
         let state = State::new(&mut registry, verbs);
         let traffic = Traffic::new(&mut registry);
+        let oauth = OAuth::new(&mut registry);
         let process = Process::new(&mut registry, started_at);
         Self {
             registry,
             qr,
             traffic,
+            oauth,
             state,
             process,
             telling: Mutex::new(()),

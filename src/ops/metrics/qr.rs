@@ -51,12 +51,14 @@ const ENDS: [(QrState, Option<Reason>); 9] = [
 pub enum Transport {
     WebSocket,
     Http,
+    /// As a device authorization.
+    OAuth,
 }
 
 /// The metrics of QR logins.
 #[derive(Debug)]
 pub struct Qr {
-    opened: [Counter; 2],
+    opened: [Counter; 3],
     live: [Gauge; 3],
     ended: [Counter; ENDS.len()],
     rotations: Counter,
@@ -83,7 +85,7 @@ impl Qr {
         let refusals = Family::<Labels<1>, Counter>::default();
         let steps = Family::<Labels<1>, Histogram, _>::new_with_constructor(step as fn() -> Histogram);
         let qr = Self {
-            opened: ["ws", "http"].map(|t| opened.get_or_create_owned(&[("transport", t)])),
+            opened: ["ws", "http", "oauth"].map(|t| opened.get_or_create_owned(&[("transport", t)])),
             live: [QrState::Waiting, QrState::Scanned, QrState::Confirmed]
                 .map(|state| live.get_or_create_owned(&[("state", state.name())])),
             ended: ENDS.map(|(state, reason)| {
@@ -110,10 +112,11 @@ impl Qr {
 
     /// One was opened.
     pub fn opened(&self, transport: Transport) {
-        let [ws, http] = &self.opened;
+        let [ws, http, oauth] = &self.opened;
         match transport {
             Transport::WebSocket => ws.inc(),
             Transport::Http => http.inc(),
+            Transport::OAuth => oauth.inc(),
         };
     }
 
