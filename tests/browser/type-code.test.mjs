@@ -40,7 +40,7 @@ test('it is under the policy of the confirm page, asks for a sign-in first, and 
 });
 
 test('nothing in the address fills the field', async () => {
-  const phone = await typing('prefill', {}, '/q/?user_code=BCDF-GHJK#user_code=BCDF-GHJK');
+  const phone = await typing('prefill', {}, '/q?user_code=BCDF-GHJK#user_code=BCDF-GHJK');
   assert.equal(await value_of(phone), '');
   assert.equal(asked(phone), 0);
 });
