@@ -193,9 +193,10 @@ export class Client extends Emitter {
   /**
    * Asks for a code; a code this client had before is cancelled by it. Rejects with `disconnected` when the gateway cannot be
    * reached yet: `reachable` tells when.
+   * @param {{clientId?: string}} [options] the registered client in whose name it is asked for
    * @returns {Promise<Attempt>}
    */
-  async openAttempt() {
+  async openAttempt({ clientId } = {}) {
     this.#line.want();
     const nobody = !this.#session.current;
     let attempt;
@@ -207,7 +208,7 @@ export class Client extends Emitter {
       this.#drop_attempt();
       this.#line.done();
     };
-    await this.#line.call('qr.open', { device: this.#device }, { onReply });
+    await this.#line.call('qr.open', { device: this.#device, client_id: clientId }, { onReply });
     return attempt;
   }
 

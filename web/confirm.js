@@ -8,18 +8,23 @@ import { language_switch } from './page/language.js';
 import { Outcome } from './page/outcome.js';
 import { Result } from './page/result.js';
 import { load_confirmed, load_session, save_confirmed, save_session, this_device } from './page/store.js';
+import { TypeCode } from './page/type-code.js';
 import { seconds, text } from './strings.js';
 
 fill_texts();
 language_switch();
-const qr_id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+/** Names the code that was scanned; of one that is typed here it is known once that was right. */
+let qr_id = decodeURIComponent(location.pathname.split('/')[2] ?? '') || null;
+const by_typing = qr_id === null;
 const path = (verb) => `/v1/qr/${encodeURIComponent(qr_id)}/${verb}`;
 const client = new Client({ url: location.origin, device: this_device(), session: load_session() });
 const devices = new Devices(client);
 const decide = new Decide({ confirm, deny });
-const outcome = new Outcome(client, path('outcome'), { ended, lost, answering });
-const shown = new Result(client);
+const typing = new TypeCode({ find, stop: () => result(text.confirm.stopped) });
+const outcome = new Outcome(client, () => path('outcome'), { ended, lost, answering });
+const shown = new Result(client, { by_typing });
 account_form(by_id('account-form'), client);
+say(by_id('sign-in-why'), by_typing ? text.typeCode.signInFirst : text.confirm.signInFirst);
 
 /** An end is shown after this time at the latest, with or without why. */
 const TELLING_MS = 3_000;
@@ -57,16 +62,18 @@ function account(saved) {
 function begin(saved) {
   asked = null;
   outcome.stop();
-  say(by_id('ready-error'), '');
-  if (saved && load_confirmed()?.qr_id === qr_id) pending();
-  else step(saved ? 'ready' : 'sign-in');
+  for (const at of ['ready-error', 'code-error']) say(by_id(at), '');
+  if (!saved) step('sign-in');
+  else if (qr_id === null) step('code');
+  else if (load_confirmed()?.qr_id === qr_id) pending();
+  else step('ready');
 }
 
 function step(name) {
   turn += 1;
   const same = by_id('confirm').dataset.step === name;
   by_id('confirm').dataset.step = name;
-  for (const other of ['sign-in', 'ready', 'request', 'result']) by_id(`step-${other}`).hidden = other !== name;
+  for (const other of ['sign-in', 'code', 'ready', 'request', 'result']) by_id(`step-${other}`).hidden = other !== name;
   if (name !== 'request') decide.hide();
   if (name !== 'result') by_id('step-result').dataset.kind = '';
   // A screen reader reads the heading that gets the focus; a change below a heading that has it has to be announced.
@@ -76,12 +83,24 @@ function step(name) {
 }
 
 async function scan() {
-  await busy(by_id('ready-error'), () => client.request('POST', path('scan'), {}), (answer) => {
-    asked = answer;
-    decide.show(asked, client.user?.id ?? '');
-    step('request');
-    outcome.start();
+  await busy(by_id('ready-error'), () => client.request('POST', path('scan'), {}), show_request);
+}
+
+/** What was typed is right: from here on the page is that of the code it belongs to, over a reload too. */
+async function find(user_code) {
+  await busy(by_id('code-error'), () => client.request('POST', '/v1/qr/scan', { user_code }), (answer) => {
+    qr_id = answer.qr_id;
+    history.replaceState(null, '', `/q/${encodeURIComponent(qr_id)}`);
+    typing.clear();
+    show_request(answer);
   });
+}
+
+function show_request(answer) {
+  asked = answer;
+  decide.show(asked, client.user?.id ?? '');
+  step('request');
+  outcome.start();
 }
 
 async function confirm({ code, password }) {
@@ -92,13 +111,14 @@ async function confirm({ code, password }) {
 async function deny() {
   const body = { scan_token: asked.scan_token };
   await busy(by_id('decide-error'), () => client.request('POST', path('deny'), body), () => {
-    result(text.confirm.denied, { onward: true });
+    const who = client_name();
+    result(who ? { ...text.confirm.denied, text: text.confirm.deniedClient(who) } : text.confirm.denied, { onward: true });
   });
 }
 
 /** Confirmed, as far as this phone can tell. It is not done before the other screen is. */
 function pending() {
-  save_confirmed({ qr_id, device: device_name() });
+  save_confirmed({ qr_id, device: device_name(), client: client_name() });
   result(text.confirm.pending, { kind: 'waiting' });
   outcome.start();
 }
@@ -107,10 +127,17 @@ function device_name() {
   return asked?.request.device?.name || load_confirmed()?.device || text.confirm.otherDevice;
 }
 
+/** The registered client that asks, if one does. */
+function client_name() {
+  return asked ? asked.request.client : load_confirmed()?.client;
+}
+
 function ended(end) {
   if (end.reason === 'revoked') return revoked(end);
   if (end.state !== 'redeemed') return result(final_words(end), { onward: true });
-  const words = { title: text.confirm.done.title(device_name()), text: text.confirm.done.text };
+  const { title, titleClient, text: told } = text.confirm.done;
+  const who = client_name();
+  const words = { title: who ? titleClient(who) : title(device_name()), text: told };
   return result(words, { kind: 'good', session: end.session, onward: true });
 }
 
@@ -160,23 +187,25 @@ async function busy(error_at, call, then) {
 /** Every refusal in words, at the place where something can be done about it. */
 function refused(error, error_at) {
   const words = text.refusals[error.code] ?? text.refusals.other;
+  const at_typing = error_at === by_id('code-error');
+  if (at_typing && Object.hasOwn(text.typeCode.refusals, error.code)) return typing.refuse(text.typeCode.refusals[error.code]);
   if (error.code === 'match_failed') return mismatch(error.body);
   if (error.code === 'already_final') return already_final(error.body);
   if (error.code === 'already_confirmed') return pending();
   if (error.code === 'step_up_required') return decide.ask_password();
   // The client has told that nobody is signed in (any more), and that has been shown.
   if (error.status === 401 || error.code === 'account_locked') return undefined;
-  if (error.code === 'match_required') return asked.match.mode === 'pc_types' ? decide.not_typed() : decide.refuse_number(words);
+  if (error.code === 'match_required') return asked.match.mode === 'phone_types' ? decide.refuse_typed('match_required') : decide.not_typed();
   if (error.code === 'scan_token_invalid') return result(words, { again: text.confirm.scanAgain });
-  if (['not_found', 'already_scanned', 'policy_denied'].includes(error.code)) return result(words);
+  if (['not_found', 'already_scanned', 'policy_denied'].includes(error.code)) return result(words, { another: true });
   const later = error.code === 'rate_limited' ? text.refusalAfter(seconds(error.after_ms)) : '';
   return say(error_at, `${words.title}. ${words.text} ${later}`.trim());
 }
 
 function mismatch(body) {
   const left = body?.tries_left;
-  if (body?.state === 'denied' || left === 0) return result(text.finals.match_failed);
-  return decide.refuse_number(text.refusals.match_failed, left === undefined ? '' : text.triesLeft(left));
+  if (body?.state === 'denied' || left === 0) return result(final_words({ reason: 'match_failed' }), { another: true });
+  return decide.refuse_typed('match_failed', left === undefined ? '' : text.triesLeft(left));
 }
 
 /** Perhaps by this page's own call whose answer was lost: then there is more to tell. */
@@ -186,5 +215,6 @@ function already_final(body) {
 }
 
 function final_words(end) {
+  if (end?.reason === 'match_failed' && asked?.match.form === 'user_code') return text.finals.code_failed;
   return text.finals[end?.reason] ?? text.finals[end?.state] ?? text.refusals.already_final;
 }

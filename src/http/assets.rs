@@ -68,6 +68,8 @@ files! {
     "page/room.js", "text/javascript; charset=utf-8";
     "page/sign-in.js", "text/javascript; charset=utf-8";
     "page/store.js", "text/javascript; charset=utf-8";
+    "page/type-code.js", "text/javascript; charset=utf-8";
+    "page/user-code.js", "text/javascript; charset=utf-8";
     "qr.css", "text/css; charset=utf-8";
     "strings.js", "text/javascript; charset=utf-8";
     "strings/en.js", "text/javascript; charset=utf-8";
@@ -114,7 +116,8 @@ pub(super) async fn index(State(_): State<Arc<Node>>) -> Response {
     page("index.html", true)
 }
 
-/// The confirm page. Opening it changes nothing, so it is the same for every id.
+/// The confirm page. Opening it changes nothing, so it is the same for every id, and without one: then a code is
+/// typed on it.
 pub(super) async fn confirm(State(node): State<Arc<Node>>) -> Response {
     page(CONFIRM, node.config().demo)
 }

@@ -60,6 +60,7 @@ pub fn router(node: &Arc<Node>) -> Router {
         prompt = prompt.route("/", get(assets::index));
     }
     let prompt = prompt
+        .route("/q", get(assets::confirm))
         .route("/q/{qr_id}", get(assets::confirm))
         .route("/assets/{*path}", get(assets::asset))
         .route("/openapi.json", get(documents::openapi))

@@ -8,10 +8,10 @@ const SCANNED = { type: 'qr', qr_id: 'q1', seq: 2, state: 'scanned', user: { nam
 const CONFIRMED = { type: 'qr', qr_id: 'q1', seq: 3, state: 'confirmed', ticket: 't1', expires_in_ms: 30_000 };
 
 /** A login of a page, with every view written down. */
-function begin() {
+function begin(more = {}) {
   const world = make_world();
   const views = [];
-  const login = qrLogin({ url: 'https://gateway.test', device: { id: 'd_1', name: 'Shop' }, client: world.platform, onChange: (view) => views.push(view) });
+  const login = qrLogin({ url: 'https://gateway.test', device: { id: 'd_1', name: 'Shop' }, ...more, client: world.platform, onChange: (view) => views.push(view) });
   return { world, views, login, last: () => views.at(-1) };
 }
 
@@ -98,6 +98,27 @@ describe('qrLogin', () => {
     const error = await ended(login);
     assert.deepEqual([error.code, error.body.reason, last().state], ['failed', 'bad_request', 'failed']);
     assert.equal(login.client.state, 'closed');
+  });
+
+  test('in the name of a client: said with every code that is asked for; one that is not allowed is a failure', async () => {
+    const { world, login, last } = begin({ clientId: 'shop' });
+    await settle();
+    await world.greet();
+    assert.equal(world.socket.asked('qr.open').client_id, 'shop');
+    await world.socket.refuse('qr.open', 'rate_limited', { retry: true, after_ms: 1_000 });
+    await world.clock.advance(1_000);
+    assert.equal(world.socket.asked('qr.open').client_id, 'shop');
+    await world.socket.refuse('qr.open', 'not_allowed');
+    const error = await ended(login);
+    assert.deepEqual([error.code, error.body.reason, last().state], ['failed', 'not_allowed', 'failed']);
+    assert.equal(world.clock.waiting, 0);
+  });
+
+  test('in no name: none is said', async () => {
+    const { world } = begin();
+    await settle();
+    await world.greet();
+    assert.equal(Object.hasOwn(world.socket.asked('qr.open'), 'client_id'), false);
   });
 
   for (const [state, reason] of [['denied', 'match_failed'], ['expired', 'unconfirmed'], ['cancelled', 'superseded']]) {

@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { start_app } from './support/app.mjs';
 import { fill_account, PASSWORD, somebody, start_browser } from './support/browser.mjs';
 import { row_of, signed_in, stuck, TOP } from './support/console.mjs';
 import { eventually, shows } from './support/eventually.mjs';
@@ -16,6 +17,7 @@ const SIZES = { 360: { width: 360, height: 740 }, 768: { width: 768, height: 102
 const KEPT = [
   ...['pc-waiting', 'pc-scanned', 'phone-request', 'phone-done'].flatMap((state) => Object.keys(SIZES).map((size) => `${state}-${size}-light`)),
   ...Object.keys(SIZES).map((size) => `console-${size}-light`), 'console-1280-dark',
+  ...['phone-code', 'phone-client'].flatMap((state) => [`${state}-360-light`, `${state}-1280-light`]),
   'pc-denied-1280-light', 'devices-360-light', 'pc-waiting-1280-dark', 'pc-scanned-1280-dark', 'phone-request-360-dark',
 ];
 const AVATAR = 'https://pictures.invalid/alice.svg';
@@ -24,6 +26,9 @@ const PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48"><re
 /** What the two say they are. */
 const PC = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
 const PHONE = 'Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36';
+
+/** An app of somebody else. */
+const CLIENTS = '[clients.reader]\nname = "Reader"\nscopes = ["openid", "profile"]\nthird_party = true\n';
 
 const [folder = fileURLToPath(new URL('../../docs/screenshots', import.meta.url)), which] = process.argv.slice(2);
 const out = resolve(folder);
@@ -34,9 +39,10 @@ try {
   for (const size of Object.keys(SIZES)) {
     for (const scheme of ['light', 'dark']) {
       // A new one each time: nobody is signed in anywhere yet.
-      const gateway = await start_gateway();
+      const gateway = await start_gateway(CLIENTS);
       try {
         await story(gateway.url, size, scheme);
+        await app_story(gateway.url, size, scheme);
       } finally {
         await gateway.stop();
       }
@@ -95,12 +101,8 @@ async function operated() {
     await people.pop().page.close();
     for (const { tab, name } of consoles) {
       await row_of(tab, 'closes', 'Eve').waitFor();
-      if (which !== 'all' && !KEPT.includes(name)) continue;
       await tab.page.bringToFront();
-      await tab.page.evaluate(() => { document.getElementById('languages').style.visibility = 'hidden'; });
-      await tab.page.mouse.move(0, 0);
-      await tab.page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled', caret: 'hide', fullPage: true });
-      taken += 1;
+      await take(tab, name, { fullPage: true });
     }
     slow.leave();
   } finally {
@@ -109,18 +111,39 @@ async function operated() {
   }
 }
 
+function options_of(size, scheme) {
+  return { viewport: SIZES[size], colorScheme: scheme, locale: 'en-GB', timezoneId: 'UTC', reducedMotion: 'reduce' };
+}
+
+/** @param {{fullPage?: boolean}} [more] */
+async function take(tab, name, more) {
+  if (which !== 'all' && !KEPT.includes(name)) return;
+  await tab.page.mouse.move(0, 0);
+  // The name of the other language would be boxes on a machine without its letters.
+  await tab.page.evaluate(() => { document.getElementById('languages').style.visibility = 'hidden'; });
+  await tab.page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled', caret: 'hide', ...more });
+  taken += 1;
+}
+
+/** The code of an app, typed by somebody who is signed in already. */
+async function app_story(url, size, scheme) {
+  const person = await somebody(browser, { ...options_of(size, scheme), userAgent: PHONE });
+  const app = await start_app(url, { client_id: 'reader', scope: 'openid profile', device_name: 'Living room', device_kind: 'tv' });
+  const phone = await person.tab(`${url}/q`);
+  await fill_account(phone, { user_id: 'alice' });
+  await phone.at('typed-code').fill('bcdfghjk');
+  await take(phone, `phone-code-${size}-${scheme}`);
+  await phone.at('typed-code').fill(app.user_code);
+  await phone.at('type-code-send').click();
+  await phone.at('step-request').waitFor();
+  await take(phone, `phone-client-${size}-${scheme}`, { fullPage: true });
+  await person.close();
+}
+
 /** One login seen from both sides, and one that is denied. */
 async function story(url, size, scheme) {
-  const options = { viewport: SIZES[size], colorScheme: scheme, locale: 'en-GB', timezoneId: 'UTC', reducedMotion: 'reduce' };
-  const shot = async (tab, state) => {
-    const name = `${state}-${size}-${scheme}`;
-    if (which !== 'all' && !KEPT.includes(name)) return;
-    await tab.page.mouse.move(0, 0);
-    // The name of the other language would be boxes on a machine without its letters.
-    await tab.page.evaluate(() => { document.getElementById('languages').style.visibility = 'hidden'; });
-    await tab.page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled', caret: 'hide' });
-    taken += 1;
-  };
+  const options = options_of(size, scheme);
+  const shot = (tab, state) => take(tab, `${state}-${size}-${scheme}`);
   await make_account(url);
   const people = [await somebody(browser, { ...options, userAgent: PC }), await somebody(browser, { ...options, userAgent: PHONE })];
   for (const { context } of people) {

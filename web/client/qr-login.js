@@ -30,6 +30,8 @@ const RETRY_MS = 1_000;
  * @param {object} options
  * @param {(view: QrView) => void} options.onChange called with every change, first at once
  * @param {{id?: string, name?: string, kind?: string}} [options.device] without `id` one is made and kept in local storage
+ * @param {string} [options.clientId] the registered client that the login is for: the phone is shown its name. `failed` with
+ *   `not_allowed` when nobody registered it, or not for this page's origin
  * @param {string} [options.url] the gateway; where this module came from when absent
  * @param {object} [options.client] further options of `Client`, for tests and other platforms
  * @returns {{session: Promise<import('./session.js').SavedSession>, client: Client, answer(code: string): Promise<void>,
@@ -37,12 +39,14 @@ const RETRY_MS = 1_000;
  *   view. `client` is signed in once `session` resolved, and connected if WebSockets get through: `request` calls with a
  *   token that is always fresh; `close` it when the page does not need it.
  */
-export function qrLogin({ onChange, device = {}, url = new URL(import.meta.url).origin, client: more = {} }) {
-  return new QrLogin({ onChange, url, client: new Client({ url, device: { ...device, id: device.id ?? kept_device_id() }, ...more }), clock: more.clock });
+export function qrLogin({ onChange, device = {}, clientId, url = new URL(import.meta.url).origin, client: more = {} }) {
+  const client = new Client({ url, device: { ...device, id: device.id ?? kept_device_id() }, ...more });
+  return new QrLogin({ onChange, clientId, url, client, clock: more.clock });
 }
 
 class QrLogin {
   #onChange;
+  #clientId;
   #origin;
   #clock;
   #attempt = null;
@@ -53,8 +57,9 @@ class QrLogin {
   client;
   session;
 
-  constructor({ onChange, url, client, clock }) {
+  constructor({ onChange, clientId, url, client, clock }) {
     this.#onChange = onChange;
+    this.#clientId = clientId;
     this.#origin = new URL(url).origin;
     this.#clock = clock ?? { set: (run, ms) => setTimeout(run, ms) };
     this.client = client;
@@ -97,7 +102,7 @@ class QrLogin {
     if (this.#attempt || this.#opening || this.#over) return;
     this.#opening = true;
     try {
-      const attempt = await this.client.openAttempt();
+      const attempt = await this.client.openAttempt({ clientId: this.#clientId });
       this.#attempt = attempt;
       attempt.on('change', () => this.#changed());
       if (!this.#over) this.#changed();

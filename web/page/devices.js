@@ -99,6 +99,7 @@ export class Devices {
     const kind = text.confirm.kinds[session.device.kind] ?? text.confirm.kinds.other;
     const name = name_of(session);
     const title = make('p', { class: 'name', 'data-testid': 'device-name', text: name });
+    if (session.client) title.append(' ', make('span', { class: 'tag', text: words.app, 'data-testid': 'device-app' }));
     if (session.current) title.append(' ', make('span', { class: 'tag', text: words.current, 'data-testid': 'device-current' }));
     return make(
       'li',
@@ -130,4 +131,8 @@ export class Devices {
   }
 }
 
-const name_of = (session) => session.device.name || text.devices.unnamed;
+/** An app by its name, and where it runs if that has one. */
+function name_of({ client, device }) {
+  if (!client) return device.name || text.devices.unnamed;
+  return device.name ? text.devices.appOn(client, device.name) : client;
+}

@@ -16,7 +16,7 @@ export class Outcome {
 
   /**
    * @param {import('../client.js').Client} client
-   * @param {string} path
+   * @param {() => string} path
    * @param {object} told
    * @param {(outcome: {state: string, reason?: string, session?: string}) => void} told.ended
    * @param {() => void} told.lost the gateway no longer knows
@@ -44,7 +44,7 @@ export class Outcome {
   async #ask(turn) {
     for (let failures = 0; turn === this.#turn;) {
       try {
-        const outcome = await this.#client.request('GET', this.#path, undefined, { timeout_ms: ANSWER_MS });
+        const outcome = await this.#client.request('GET', this.#path(), undefined, { timeout_ms: ANSWER_MS });
         if (turn !== this.#turn) return;
         failures = 0;
         this.#told.answering(true);

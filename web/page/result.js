@@ -5,11 +5,13 @@ import { by_id, say } from './dom.js';
 /** The last step on the phone: how it stands or ended, and what can be done about it. */
 export class Result {
   #client;
+  #by_typing;
   #session = null;
 
-  /** @param {import('../client.js').Client} client */
-  constructor(client) {
+  /** @param {import('../client.js').Client} client @param {{by_typing: boolean}} page whether codes are typed on it */
+  constructor(client, { by_typing }) {
     this.#client = client;
+    this.#by_typing = by_typing;
     by_id('result-end').addEventListener('click', () => this.#end_session());
   }
 
@@ -19,9 +21,10 @@ export class Result {
    * @param {'good' | 'bad' | 'waiting'} [more.kind]
    * @param {string | null} [more.again] words of the button that begins anew
    * @param {string | null} [more.session] of the device that was signed in: offers to end it
-   * @param {boolean} [more.onward] offers the room and the devices
+   * @param {boolean} [more.another] offers to type another code, where codes are typed
+   * @param {boolean} [more.onward] offers that, the room and the devices
    */
-  show(words, { kind = 'bad', again = null, session = null, onward = false } = {}) {
+  show(words, { kind = 'bad', again = null, session = null, onward = false, another = onward } = {}) {
     this.#session = session;
     by_id('step-result').dataset.kind = kind;
     say(by_id('result-title'), words.title);
@@ -30,6 +33,7 @@ export class Result {
     by_id('result-again').hidden = !again;
     say(by_id('result-again'), again ?? '');
     by_id('result-end').hidden = !session;
+    by_id('result-code').hidden = !(another && this.#by_typing);
     by_id('result-devices').hidden = !onward;
     by_id('result-room').hidden = !onward;
   }

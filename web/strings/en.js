@@ -155,6 +155,15 @@ export const en = {
     inFront: 'The code is on a screen in front of me',
     notInFront: 'No, somebody sent it to me',
     whoAsks: 'This device asks to be signed in as you',
+    clientAsks: (client) => `${client} asks to sign in as you`,
+    wants: {
+      title: 'If you confirm, it can',
+      everything: 'do everything here that your own devices can',
+      openid: 'know who you are',
+      profile: 'see your name and picture',
+      id: 'know your user id, and nothing else',
+      other: (scope) => `do what it calls “${scope}”`,
+    },
     device: 'Device',
     ip: 'Address',
     network: 'Network',
@@ -163,12 +172,17 @@ export const en = {
     agent: 'Program',
     age: 'Code shown',
     ageAgo: (seconds) => (seconds < 5 ? 'just now' : seconds < 90 ? `${seconds} seconds ago` : `${Math.round(seconds / 60)} minutes ago`),
-    client: 'For',
     unnamed: 'unnamed',
     unknown: 'unknown',
     kinds: { pc: 'computer', web: 'browser', ios: 'iPhone or iPad', android: 'Android', tv: 'TV', other: 'other' },
     number: 'The two digits on that screen',
     numberHint: 'Type them only if you read them yourself, on the screen in front of you.',
+    userCode: {
+      label: 'The code on that screen',
+      hint: 'Eight letters. Type them only if you read them yourself, on the screen in front of you.',
+      match_required: { title: 'The code is missing', text: 'Type the eight letters on the other screen: no vowels, no digits.' },
+      match_failed: { title: 'That is not the code', text: 'Compare the letters with the other screen again.' },
+    },
     confirm: 'Confirm',
     deny: 'Deny',
     left: (seconds) => `${seconds} s left to decide`,
@@ -185,14 +199,36 @@ export const en = {
     otherDevice: 'the other device',
     pending: { title: 'Confirmed – waiting for the other screen', text: 'It is being signed in. This page tells you when it is.' },
     unheard: 'The gateway does not answer just now. This page goes on asking.',
-    done: { title: (device) => `Signed in on ${device}`, text: 'You can put the phone away. If that was not you, end that session now.' },
+    done: { title: (device) => `Signed in on ${device}`, titleClient: (client) => `${client} is signed in`, text: 'You can put the phone away. If that was not you, end that session now.' },
     endIt: 'That was not me: end that session',
     ended: { title: 'That session is ended', text: 'The other device is signed out. If somebody had you confirm it, change your password too.' },
     notEnded: (why) => `It could not be ended: ${why} Try again.`,
     denied: { title: 'Denied', text: 'The other device was not signed in.' },
+    deniedClient: (client) => `${client} was not signed in.`,
     stopped: { title: 'Nothing happened', text: 'The code was not used. You can close this page. If somebody asked you '
       + 'to open it, do not do what they say.' },
     unsupported: 'This code needs a kind of confirmation this page does not know. Deny it, or use the app.',
+  },
+
+  /** The step at which the code of a device is typed. */
+  typeCode: {
+    signInFirst: 'Sign in here first. Then you type the code that your device shows.',
+    title: 'Type the code that the device shows',
+    lead: 'Going on lets that device ask for access to your account. If somebody told or sent you the code, stop here: they '
+      + 'would be signed in as you.',
+    label: 'Code on the device',
+    hint: 'Eight letters, large or small.',
+    send: 'Continue',
+    notMine: 'Somebody told or sent me the code',
+    another: 'Type another code',
+    incomplete: { title: 'That is not a whole code', text: 'It has eight letters: no vowels, no digits.' },
+    refusals: {
+      not_found: { title: 'There is no such code', text: 'It ran out of time, or a letter is wrong: compare it with the device.' },
+      already_scanned: { title: 'Somebody else used this code first', text: 'If that was not you, cancel on the device and type its '
+        + 'new code.' },
+      already_confirmed: { title: 'You have confirmed this code', text: 'Look at the device, and at where you are signed in.' },
+      already_final: { title: 'This code is used up', text: 'Get a new code on the device and type that one.' },
+    },
   },
 
   /** What each refusal means and what to do, for a phone's calls on a code. */
@@ -207,15 +243,15 @@ export const en = {
     match_required: { title: 'The number is missing', text: 'Type the two digits the other screen shows.' },
     match_failed: { title: 'That is not the number', text: 'Read the two digits on the other screen again.' },
     rate_limited: { title: 'Too many tries', text: 'Wait, then try again.' },
-    policy_denied: { title: 'Not allowed', text: 'The people who run this service do not allow this account or device '
-      + 'to sign in another one.' },
+    policy_denied: { title: 'Not allowed', text: 'The people who run this service do not let this account sign in to this app. Use '
+      + 'another account, or ask them.' },
     account_locked: { title: 'This account is locked', text: 'The people who run this service have locked it. Until they unlock it, '
       + 'it can sign in nowhere, and no other device with it: ask them.' },
     unauthenticated: { title: 'You are signed out', text: 'Sign in, then go on.' },
     unreachable: { title: 'The gateway did not answer', text: 'Check your connection, then try again.' },
     other: { title: 'That did not work', text: 'Try again. If it stays so, get a new code on the other screen.' },
   },
-  refusalAfter: (seconds) => `You can try again in ${seconds} s.`,
+  refusalAfter: (seconds) => (seconds <= 90 ? `You can try again in ${seconds} s.` : `You can try again in ${Math.ceil(seconds / 60)} minutes.`),
   triesLeft: (n) => (n === 1 ? 'One more try.' : `${n} more tries.`),
 
   /** How a code can end, told to the phone: by its reason if that has words of its own, else by its state. */
@@ -224,14 +260,16 @@ export const en = {
     denied: { title: 'Denied', text: 'This code was denied, and nobody was signed in. If that was a slip, get a new code to try again.' },
     match_failed: { title: 'Denied: three wrong numbers', text: 'Nobody was signed in. Get a new code on the other '
       + 'screen, and compare the two digits.' },
+    code_failed: { title: 'Denied: three wrong codes', text: 'Nobody was signed in. Get a new code on the other screen, and '
+      + 'compare the letters.' },
     revoked: { title: 'This phone was signed out', text: 'Its session was ended meanwhile, so nobody was signed in. Sign in '
-      + 'here again, then scan a new code.' },
+      + 'here again, then use a new code.' },
     cancelled: { title: 'Cancelled on the other screen', text: 'Nobody was signed in. Get a new code there to try again.' },
-    superseded: { title: 'The other screen shows a newer code', text: 'Nobody was signed in with this one. Scan the new code.' },
-    expired: { title: 'This code ran out of time', text: 'Get a new code on the other screen and scan that.' },
-    unconfirmed: { title: 'Not confirmed in time', text: 'Nobody was signed in. Get a new code on the other screen and scan that.' },
+    superseded: { title: 'The other screen shows a newer code', text: 'Nobody was signed in with this one. Use the new code.' },
+    expired: { title: 'This code ran out of time', text: 'Get a new code on the other screen to try again.' },
+    unconfirmed: { title: 'Not confirmed in time', text: 'Nobody was signed in. Get a new code on the other screen to try again.' },
     unredeemed: { title: 'The other screen did not come back in time', text: 'You confirmed, but nobody was signed in. '
-      + 'Check the connection there, then scan a new code.' },
+      + 'Check the connection there, then use a new code.' },
     lost: { title: 'How it ended is no longer known', text: 'Look at the other screen, and at your devices.' },
   },
 
@@ -240,6 +278,8 @@ export const en = {
     title: 'Where you are signed in',
     loading: 'One moment…',
     current: 'this device',
+    app: 'app',
+    appOn: (client, device) => `${client} on ${device}`,
     unnamed: 'Unnamed device',
     from: (ip) => `from ${ip}`,
     since: (when) => `Signed in ${when}`,
