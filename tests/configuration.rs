@@ -325,6 +325,8 @@ async fn without_the_demo_a_phone_still_finds_its_page() {
     let page = get("/q/AAAAAAAAAAAAAAAAAAAAAA").await;
     assert_eq!(page.status, 200);
     assert!(!page.text().contains("href=\"/\""));
+    // Where a code is typed it is the same one.
+    assert_eq!(get("/q").await.text(), page.text());
     let mut waiting: Vec<String> = page
         .text()
         .split('"')

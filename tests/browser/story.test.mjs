@@ -176,7 +176,7 @@ test('the policy of the pages holds: nothing put into them runs, and nobody fram
   const elsewhere = createServer((_, answer) => answer.setHeader('Content-Type', 'text/html').end(html)).listen(0, '127.0.0.1');
   t.after(() => elsewhere.close());
   await once(elsewhere, 'listening');
-  for (const path of ['/', '/q/AAAAAAAAAAAAAAAAAAAAAA']) {
+  for (const path of ['/', '/q', '/q/AAAAAAAAAAAAAAAAAAAAAA']) {
     const { page, answer } = await person.tab(on.url + path);
     const headers = answer.headers();
     assert.equal(headers['content-security-policy'], POLICY);
