@@ -151,7 +151,8 @@ async fn userinfo(
         node.userinfo(token, device.as_ref(), proof).await
     };
     let told = node.oauth_counted(OAuthRequest::Userinfo, call).await;
-    let told = told.map_err(OAuthHttpError::of_resource)?;
+    let shown = headers.contains_key(header::AUTHORIZATION);
+    let told = told.map_err(|refusal| OAuthHttpError::of_resource(refusal, shown))?;
     Ok((NO_STORE, Json(told)).into_response())
 }
 

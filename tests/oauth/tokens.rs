@@ -300,5 +300,10 @@ async fn userinfo_tells_what_was_granted() {
     }
     let answer = request(server.addr, "GET", "/oauth/userinfo").send().await;
     refused(&answer, 401, "invalid_token");
+    assert_eq!(
+        answer.header("www-authenticate"),
+        Some("Bearer"),
+        "nothing was shown that could be wrong"
+    );
     server.stop().await;
 }

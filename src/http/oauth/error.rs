@@ -40,9 +40,10 @@ impl OAuthHttpError {
         }
     }
 
-    /// To whoever showed an access token.
-    pub(super) fn of_resource(refusal: OAuthRefusal) -> Self {
+    /// To whoever showed an access token, or should have: then nothing is said to be wrong with it (RFC 6750 §3.1).
+    pub(super) fn of_resource(refusal: OAuthRefusal, shown: bool) -> Self {
         let challenge = match refusal.error {
+            OAuthErrorCode::InvalidToken if !shown => Some("Bearer"),
             OAuthErrorCode::InvalidToken => Some("Bearer error=\"invalid_token\""),
             OAuthErrorCode::InvalidScope => Some("Bearer error=\"insufficient_scope\", scope=\"openid\""),
             _ => None,
