@@ -207,7 +207,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateEr
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
     let chain = chain.map_err(|e| CertificateError::Damaged {
         path: path.to_owned(),
-        what: e.to_string(),
+        what: fault(&e).to_owned(),
     })?;
     if chain.is_empty() {
         return Err(CertificateError::NoCertificate {
@@ -232,8 +232,19 @@ fn read_key(path: &Path) -> Result<(PrivateKeyDer<'static>, bool), CertificateEr
         Err(PemError::NoItemsFound) => Err(CertificateError::NoKey { path }),
         Err(e) => Err(CertificateError::Unusable {
             path,
-            what: e.to_string(),
+            what: fault(&e).to_owned(),
         }),
+    }
+}
+
+/// What is wrong with a PEM file. The library's own words quote its lines: of a key that is all in one line, the key.
+const fn fault(error: &PemError) -> &'static str {
+    match error {
+        PemError::MissingSectionEnd { .. } | PemError::IllegalSectionStart { .. } => {
+            "it is cut short, or BEGIN and END do not stand on lines of their own"
+        }
+        PemError::Base64Decode(_) => "what stands between BEGIN and END is no base64",
+        _ => "it is no PEM",
     }
 }
 

@@ -81,6 +81,7 @@ fn each_bad_file_is_told_with_what_to_do() {
     let long = "x".repeat(1024 * 1024 + 1);
     let no_key = pem("PRIVATE KEY", b"no key");
     let damaged = pem("CERTIFICATE", b"no certificate");
+    let in_one_line = key.replace('\n', "");
     for (certificate, key, says) in [
         ("", key.as_str(), "has no certificate"),
         (&key, &key, "has no certificate"),
@@ -92,6 +93,10 @@ fn each_bad_file_is_told_with_what_to_do() {
         (&certificate, &encrypted, "openssl pkey"),
         (&certificate, legacy, "openssl pkey"),
         (&certificate, &no_key, "cannot be used"),
+        (&certificate, &in_one_line, "lines of their own"),
+        (&certificate, &key[..80], "cut short"),
+        (&certificate, &key.replace("MI", "M*"), "no base64"),
+        (&in_one_line, &key, "lines of their own"),
         (&certificate, &long, "larger than"),
         (&certificate, &other_key, "is not that of the first certificate"),
         (
@@ -106,6 +111,8 @@ fn each_bad_file_is_told_with_what_to_do() {
             told.contains("fullchain.pem") || told.contains("privkey.pem"),
             "{told}"
         );
+        // No part of a file is quoted, neither as text nor as a list of its bytes.
+        assert!(!told.contains('[') && told.len() < 500, "{told}");
     }
 }
 
