@@ -75,7 +75,12 @@ impl App {
     /// What [`StartError`] lists.
     pub fn bind_with(config: Config, engine: EngineFactory) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let connections_max = descriptors::sockets(descriptors::limit(), config.limits.descriptors_reserved)?;
+        let limits = &config.limits;
+        let connections_max = descriptors::sockets(
+            descriptors::limit(),
+            limits.descriptors_reserved,
+            limits.connections_max,
+        )?;
         let public = listen("listen", config.listen)?;
         let operator = listen("operator_listen", config.operator_listen)?;
         let local = config

@@ -13,21 +13,28 @@ pub fn limit() -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this process may have {limit} files and sockets open, and limits.descriptors_reserved = {reserved} of them are kept \
-     back, so no client could connect: raise the limit with `ulimit -n 70000` before the start, or LimitNOFILE=70000 in \
-     its systemd unit"
+     back, so no client could connect: raise the limit with `ulimit -n {wanted}` before the start, or \
+     LimitNOFILE={wanted} in its systemd unit"
 )]
 pub struct TooFew {
     pub limit: usize,
     pub reserved: usize,
+    /// Files for as many sockets as are wanted and for those that are kept back.
+    pub wanted: usize,
 }
 
-/// Sockets for clients under a limit of open files.
+/// Sockets for clients under a limit of open files, of which some are kept back. With `connections_max` of them the
+/// error says what the limit has to be.
 ///
 /// # Errors
 /// When there is none.
-pub fn sockets(limit: usize, reserved: usize) -> Result<usize, TooFew> {
+pub fn sockets(limit: usize, reserved: usize, connections_max: usize) -> Result<usize, TooFew> {
     match limit.saturating_sub(reserved) {
-        0 => Err(TooFew { limit, reserved }),
+        0 => Err(TooFew {
+            limit,
+            reserved,
+            wanted: connections_max.saturating_add(reserved),
+        }),
         sockets => Ok(sockets),
     }
 }
@@ -57,12 +64,12 @@ mod tests {
 
     #[test]
     fn a_limit_that_leaves_no_socket_is_told_with_what_to_do() {
-        assert_eq!(sockets(1_024, 64), Ok(960));
-        assert_eq!(sockets(65, 64), Ok(1));
+        assert_eq!(sockets(1_024, 64, 65_536), Ok(960));
+        assert_eq!(sockets(65, 64, 65_536), Ok(1));
         for limit in [0, 63, 64] {
-            let told = sockets(limit, 64).unwrap_err().to_string();
+            let told = sockets(limit, 64, 65_536).unwrap_err().to_string();
             assert!(
-                told.contains("ulimit -n") && told.contains("LimitNOFILE="),
+                told.contains("ulimit -n 65600") && told.contains("LimitNOFILE=65600"),
                 "{told}"
             );
         }
