@@ -2,16 +2,17 @@
 //! wrong, and counts how often it did.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_loadtest::engine::upgrade::{accept, header};
 use countersign_protocol::client::{Command, parse};
-use countersign_protocol::codec::{Header, Opcode, json_frame, text_frame};
-use countersign_protocol::server::{Hello, HelloLimits};
+use countersign_protocol::codec::json_frame;
 use serde_json::{Value, json};
+
+use super::talk::{frames, hello, http, listen};
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +66,11 @@ fn secret(kind: &str, number: u64) -> String {
 
 impl Desk {
     pub(crate) fn start(fault: Fault) -> Desk {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             fault,
             state: Mutex::default(),
         });
-        let for_clients = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = for_clients.clone();
-                std::thread::spawn(move || serve(&shared, stream));
-            }
-        });
+        let addr = listen(&shared, serve);
         Desk { addr, shared }
     }
 
@@ -98,31 +91,12 @@ impl Shared {
 
 /// HTTP until an upgrade, then frames. `None`: the connection is over.
 fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut out = stream;
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let path = head.split(' ').nth(1)?.to_owned();
-        if path == "/v1/ws" {
-            return upgrade(shared, reader, out, &head);
-        }
-        let mut body = vec![0; header(&head, "content-length")?.parse().ok()?];
-        reader.read_exact(&mut body).ok()?;
-        let user = header(&head, "authorization")?
-            .strip_prefix("Bearer ")?
-            .to_owned();
-        let (status, answer) = call(shared, path.strip_prefix("/v1/qr/")?, &user, &body)?;
-        let answer = answer.to_string();
-        let length = answer.len();
-        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
-        out.write_all(answer.as_bytes()).ok()?;
-    }
+    let asked = http(stream, |head, path, body| {
+        let user = header(head, "authorization")?.strip_prefix("Bearer ")?;
+        let (status, answer) = call(shared, path.strip_prefix("/v1/qr/")?, user, body)?;
+        Some((status, answer.to_string()))
+    })?;
+    upgrade(shared, asked.reader, asked.out, &asked.head)
 }
 
 /// A phone's call.
@@ -200,47 +174,11 @@ fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream
         accept(header(head, "sec-websocket-key")?)
     );
     out.write_all(answer.as_bytes()).ok()?;
-    let hello = Hello {
-        protocol: 1,
-        connection: "c_1".to_owned(),
-        ping_interval_ms: 25_000,
-        limits: HelloLimits {
-            frame_bytes_max: 65_536,
-            body_bytes_max: 16_384,
-            subscriptions_max: 128,
-            like_max: 100,
-        },
-    };
-    out.write_all(&text_frame(&hello)).ok()?;
-    frames(shared, &mut reader, &out);
+    out.write_all(&hello("c_1".to_owned())).ok()?;
+    frames(&mut reader, |text| {
+        command(shared, &out, std::str::from_utf8(text).ok()?)
+    });
     out.shutdown(Shutdown::Both).ok()
-}
-
-fn frames(shared: &Shared, reader: &mut BufReader<TcpStream>, out: &TcpStream) -> Option<()> {
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 16 * 1024];
-    loop {
-        while let Some(header) = Header::parse(&bytes).ok()? {
-            let end = header.len + usize::try_from(header.payload).ok()?;
-            if bytes.len() < end {
-                break;
-            }
-            let key = header.mask?;
-            let masked = bytes[header.len..end].iter().enumerate();
-            let payload: Vec<u8> = masked.map(|(i, b)| b ^ key[i & 3]).collect();
-            bytes.drain(..end);
-            match header.opcode {
-                Opcode::Text => command(shared, out, std::str::from_utf8(&payload).ok()?)?,
-                Opcode::Close => return None,
-                _ => {}
-            }
-        }
-        let n = reader.read(&mut chunk).ok()?;
-        if n == 0 {
-            return None;
-        }
-        bytes.extend_from_slice(&chunk[..n]);
-    }
 }
 
 /// Does a PC's command. All that a PC is told is written under the lock, so that nothing is mixed.

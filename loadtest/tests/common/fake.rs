@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,17 +12,16 @@ use countersign_loadtest::clock::{self, MILLI, Nanos};
 use countersign_loadtest::engine::upgrade::{accept, header};
 use countersign_protocol::ErrorCode;
 use countersign_protocol::client::{Command, Priority, parse};
-use countersign_protocol::codec::{Header, Opcode, json_frame, ok_json, text_frame, write_frame};
+use countersign_protocol::codec::{Opcode, json_frame, ok_json, text_frame, write_frame};
 use countersign_protocol::error::ErrorReply;
-use countersign_protocol::http::{AccountCreated, Login, NewAccount, Tokens};
 use countersign_protocol::id::{RoomName, UserId};
 use countersign_protocol::server::{
-    Counts, CountsPush, From, GapPush, Hello, HelloLimits, Joined, Me, MessagePush, Profile, Role, RoomInfo,
-    Sent,
+    Counts, CountsPush, From, GapPush, Joined, Me, MessagePush, Role, RoomInfo, Sent,
 };
 use serde_json::value::RawValue;
 
 use super::line::Line;
+use super::talk::{account, frames, hello, http, listen};
 
 /// What is done wrong, to the second member of each room unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +116,6 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn start(fault: Fault) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             fault,
             upgrades: AtomicU64::new(0),
@@ -126,13 +123,7 @@ impl Fake {
             rooms: Mutex::default(),
             begun: Mutex::default(),
         });
-        let for_clients = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = for_clients.clone();
-                std::thread::spawn(move || serve(&shared, stream));
-            }
-        });
+        let addr = listen(&shared, serve);
         Fake { addr, shared }
     }
 
@@ -148,64 +139,13 @@ impl Fake {
 
 /// HTTP until an upgrade, then frames. `None`: the connection is over.
 fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut out = stream;
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let path = head.split(' ').nth(1)?.to_owned();
-        if path == "/v1/ws" {
-            return upgrade(shared, reader, out, &head);
-        }
-        let length: usize = header(&head, "content-length")?.parse().ok()?;
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let (status, answer) = account(shared, &path, &body)?;
-        let answer = format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
-            answer.len()
-        );
-        out.write_all(answer.as_bytes()).ok()?;
-    }
-}
-
-fn profile(user: &str) -> Profile {
-    Profile {
-        id: UserId::parse(user).unwrap(),
-        name: None,
-        avatar: None,
-    }
-}
-
-fn account(shared: &Shared, path: &str, body: &[u8]) -> Option<(u16, String)> {
-    match path {
-        "/v1/accounts" => {
-            let new: NewAccount = serde_json::from_slice(body).ok()?;
-            let created = AccountCreated {
-                user: profile(&new.user_id),
-            };
-            Some((201, serde_json::to_string(&created).ok()?))
-        }
-        "/v1/login" => {
+    let asked = http(stream, |_, path, body| {
+        account(path, body, |login| {
             shared.logins.fetch_add(1, Ordering::SeqCst);
-            let login: Login = serde_json::from_slice(body).ok()?;
-            let tokens = Tokens {
-                access_token: format!("{}!{}", login.user_id, login.device.id),
-                token_type: "Bearer".to_owned(),
-                expires_in_ms: 900_000,
-                refresh_token: "r".to_owned(),
-                user: profile(&login.user_id),
-                session: "s_1".to_owned(),
-            };
-            Some((200, serde_json::to_string(&tokens).ok()?))
-        }
-        _ => Some((404, "{}".to_owned())),
-    }
+            format!("{}!{}", login.user_id, login.device.id)
+        })
+    })?;
+    upgrade(shared, asked.reader, asked.out, &asked.head)
 }
 
 fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream, head: &str) -> Option<()> {
@@ -234,60 +174,16 @@ fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream
         accept(key)
     );
     out.write_all(answer.as_bytes()).ok()?;
-    let hello = Hello {
-        protocol: 1,
-        connection: "c_1".to_owned(),
-        ping_interval_ms: 25_000,
-        limits: HelloLimits {
-            frame_bytes_max: 65_536,
-            body_bytes_max: 16_384,
-            subscriptions_max: 128,
-            like_max: 100,
-        },
-    };
-    out.write_all(&text_frame(&hello)).ok()?;
+    out.write_all(&hello("c_1".to_owned())).ok()?;
     // A ping before anything else: the tester must answer and not count it.
     let mut ping = Vec::new();
     write_frame(&mut ping, Opcode::Ping, None, b"p");
     out.write_all(&ping).ok()?;
-    frames(shared, &mut reader, &out, user.as_deref());
+    frames(&mut reader, |text| {
+        command(shared, &out, user.as_deref(), std::str::from_utf8(text).ok()?)
+    });
     // The room still holds a handle: closing is said, not left to dropping.
     out.shutdown(Shutdown::Both).ok()
-}
-
-fn frames(
-    shared: &Shared,
-    reader: &mut BufReader<TcpStream>,
-    out: &TcpStream,
-    user: Option<&str>,
-) -> Option<()> {
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 16 * 1024];
-    loop {
-        while let Some(header) = Header::parse(&bytes).ok()? {
-            let end = header.len + usize::try_from(header.payload).ok()?;
-            if bytes.len() < end {
-                break;
-            }
-            let key = header.mask?;
-            let payload: Vec<u8> = bytes[header.len..end]
-                .iter()
-                .enumerate()
-                .map(|(i, b)| b ^ key[i & 3])
-                .collect();
-            bytes.drain(..end);
-            match header.opcode {
-                Opcode::Text => command(shared, out, user, std::str::from_utf8(&payload).ok()?)?,
-                Opcode::Close => return None,
-                _ => {}
-            }
-        }
-        let n = reader.read(&mut chunk).ok()?;
-        if n == 0 {
-            return None;
-        }
-        bytes.extend_from_slice(&chunk[..n]);
-    }
 }
 
 fn command(shared: &Shared, out: &TcpStream, user: Option<&str>, text: &str) -> Option<()> {

@@ -3,24 +3,23 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use countersign_loadtest::engine::upgrade::{accept, header};
 use countersign_protocol::ErrorCode;
 use countersign_protocol::client::{Command, Join, Priority, parse};
-use countersign_protocol::codec::{Header, Opcode, json_frame, ok_json, text_frame};
+use countersign_protocol::codec::{json_frame, ok_json, text_frame};
 use countersign_protocol::error::ErrorReply;
-use countersign_protocol::http::{AccountCreated, Login, NewAccount, Tokens};
 use countersign_protocol::id::{RoomName, UserId};
 use countersign_protocol::server::{
-    Counts, CountsPush, From, Hello, HelloLimits, Joined, Liked, Me, MessagePush, Profile, Role, RoomInfo,
-    Sent,
+    Counts, CountsPush, From, Joined, Liked, Me, MessagePush, Role, RoomInfo, Sent,
 };
 use serde_json::value::RawValue;
 
 use super::newcomer::{Newcomer, Wrong};
+use super::talk::{account, frames, hello, http, listen};
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,19 +100,11 @@ pub(crate) struct Lively {
 
 impl Lively {
     pub(crate) fn start(fault: Fault) -> Lively {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             fault,
             state: Mutex::default(),
         });
-        let for_clients = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = for_clients.clone();
-                std::thread::spawn(move || serve(&shared, stream));
-            }
-        });
+        let addr = listen(&shared, serve);
         Lively { addr, shared }
     }
 
@@ -125,50 +116,10 @@ impl Lively {
 
 /// HTTP until an upgrade, then frames. `None`: the connection is over.
 fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut out = stream;
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let path = head.split(' ').nth(1)?.to_owned();
-        if path == "/v1/ws" {
-            return upgrade(shared, reader, out, &head);
-        }
-        let mut body = vec![0; header(&head, "content-length")?.parse().ok()?];
-        reader.read_exact(&mut body).ok()?;
-        let (status, answer) = account(&path, &body)?;
-        let length = answer.len();
-        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{answer}");
-        out.write_all(answer.as_bytes()).ok()?;
-    }
-}
-
-fn account(path: &str, body: &[u8]) -> Option<(u16, String)> {
-    let profile = |user: &str| Profile {
-        id: UserId::parse(user).unwrap(),
-        name: None,
-        avatar: None,
-    };
-    if path == "/v1/accounts" {
-        let new: NewAccount = serde_json::from_slice(body).ok()?;
-        let user = profile(&new.user_id);
-        return Some((201, serde_json::to_string(&AccountCreated { user }).ok()?));
-    }
-    let login: Login = serde_json::from_slice(body).ok()?;
-    let tokens = Tokens {
-        access_token: login.user_id.clone(),
-        token_type: "Bearer".to_owned(),
-        expires_in_ms: 900_000,
-        refresh_token: "r".to_owned(),
-        user: profile(&login.user_id),
-        session: "s_1".to_owned(),
-    };
-    Some((200, serde_json::to_string(&tokens).ok()?))
+    let asked = http(stream, |_, path, body| {
+        account(path, body, |login| login.user_id.clone())
+    })?;
+    upgrade(shared, asked.reader, asked.out, &asked.head)
 }
 
 fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream, head: &str) -> Option<()> {
@@ -194,61 +145,18 @@ fn upgrade(shared: &Shared, mut reader: BufReader<TcpStream>, mut out: TcpStream
         accept(header(head, "sec-websocket-key")?)
     );
     out.write_all(answer.as_bytes()).ok()?;
-    let hello = Hello {
-        protocol: 1,
-        connection: format!("c_{connection}"),
-        ping_interval_ms: 25_000,
-        limits: HelloLimits {
-            frame_bytes_max: 65_536,
-            body_bytes_max: 16_384,
-            subscriptions_max: 128,
-            like_max: 100,
-        },
-    };
-    out.write_all(&text_frame(&hello)).ok()?;
-    frames(shared, &mut reader, &out, connection, user.as_deref());
+    out.write_all(&hello(format!("c_{connection}"))).ok()?;
+    frames(&mut reader, |text| {
+        let text = std::str::from_utf8(text).ok()?;
+        let bytes = command(shared, &out, connection, user.as_deref(), text)?;
+        (&mut &out).write_all(&bytes).ok()
+    });
     let mut state = shared.state.lock().unwrap();
     let rooms: Vec<String> = state.rooms.keys().cloned().collect();
     for room in rooms {
         depart(shared.fault, &mut state, &room, connection);
     }
     out.shutdown(Shutdown::Both).ok()
-}
-
-fn frames(
-    shared: &Shared,
-    reader: &mut BufReader<TcpStream>,
-    out: &TcpStream,
-    connection: u64,
-    user: Option<&str>,
-) -> Option<()> {
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 16 * 1024];
-    loop {
-        while let Some(header) = Header::parse(&bytes).ok()? {
-            let end = header.len + usize::try_from(header.payload).ok()?;
-            if bytes.len() < end {
-                break;
-            }
-            let key = header.mask?;
-            let masked = bytes[header.len..end].iter().enumerate();
-            let payload: Vec<u8> = masked.map(|(i, b)| b ^ key[i & 3]).collect();
-            bytes.drain(..end);
-            match header.opcode {
-                Opcode::Text => {
-                    let bytes = command(shared, out, connection, user, std::str::from_utf8(&payload).ok()?)?;
-                    (&mut &*out).write_all(&bytes).ok()?;
-                }
-                Opcode::Close => return None,
-                _ => {}
-            }
-        }
-        let n = reader.read(&mut chunk).ok()?;
-        if n == 0 {
-            return None;
-        }
-        bytes.extend_from_slice(&chunk[..n]);
-    }
 }
 
 /// Does a command; returns what is written after it.

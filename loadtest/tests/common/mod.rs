@@ -10,6 +10,7 @@ pub(crate) mod line;
 pub(crate) mod lively;
 pub(crate) mod newcomer;
 pub(crate) mod relay;
+pub(crate) mod talk;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

@@ -2,16 +2,17 @@
 //! do wrong, and the one that speaks NATS cuts its stream into frames wherever it likes.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use countersign_loadtest::engine::upgrade::{accept, header};
 use countersign_loadtest::fleet::Dialect;
-use countersign_protocol::codec::{Header, Opcode, write_frame};
+use countersign_protocol::codec::{Opcode, write_frame};
 
 use super::fake::Fault;
+use super::talk::frames;
 
 /// Lengths of the pieces a stream is cut into, in turn.
 const PIECES: [usize; 5] = [1, 300, 7, 64, 2];
@@ -118,33 +119,6 @@ fn serve(shared: &Shared, mut stream: &TcpStream) -> Option<()> {
         .push((id, joined));
     stream.write_all(&answer).ok()?;
     frames(&mut reader, move |payload| publish(shared, &room, id, payload))
-}
-
-/// Hands each payload on; a close ends it.
-fn frames(reader: &mut impl Read, mut take: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
-    loop {
-        while let Some(header) = Header::parse(&bytes).ok()? {
-            let end = header.len + usize::try_from(header.payload).ok()?;
-            if bytes.len() < end {
-                break;
-            }
-            let key = header.mask?;
-            let payload = bytes[header.len..end].iter().enumerate();
-            let payload: Vec<u8> = payload.map(|(i, b)| b ^ key[i & 3]).collect();
-            bytes.drain(..end);
-            match header.opcode {
-                Opcode::Text | Opcode::Binary => take(&payload)?,
-                Opcode::Close => return None,
-                _ => {}
-            }
-        }
-        let n = reader.read(&mut chunk).ok()?;
-        if n == 0 {
-            return None;
-        }
-        bytes.extend_from_slice(&chunk[..n]);
-    }
 }
 
 /// What a member of NATS says, line by line.
