@@ -8,6 +8,8 @@
     reason = "a test says what must hold"
 )]
 
+#[path = "oauth/bounds.rs"]
+mod bounds;
 mod common;
 #[path = "oauth/ends.rs"]
 mod ends;

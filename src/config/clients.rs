@@ -70,6 +70,11 @@ impl Client {
         self.users.is_empty() || self.users.iter().any(|id| id == user.as_str())
     }
 
+    /// Whether a session of its for this account may begin, or go on, as it is registered by now.
+    pub fn may_have(&self, user: &UserId, on_a_device: bool) -> bool {
+        self.admits(user) && !(self.third_party && on_a_device)
+    }
+
     /// Claim `aud` of its tokens without a device.
     pub fn audience<'a>(&'a self, id: &'a str) -> &'a str {
         self.audience.as_deref().unwrap_or(id)

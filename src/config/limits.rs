@@ -179,7 +179,7 @@ settings! {
         qr_tries_max: u8 = 3, "codes", Within(1, 255),
             "wrong codes that end a QR login";
         user_code_account_rate: RateLimit = RateLimit::new(5, 600_000, 5), "codes", Form(RATE),
-            "wrong user codes per account; beyond it right ones are refused too" [Scaled];
+            "wrong user codes per account within any period, the smaller of count and burst; beyond it right ones are refused too" [Scaled];
         user_code_address_rate: RateLimit = RateLimit::new(20, 600_000, 20), "codes", Form(RATE),
             "wrong user codes per address, likewise" [Scaled];
         login_account_rate: RateLimit = RateLimit::new(10, 60_000, 10), "calls", Form(RATE),

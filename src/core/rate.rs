@@ -108,11 +108,6 @@ impl Gcra {
         self.take(rate, now, 1, rate.every_ns.saturating_mul(open_units))
     }
 
-    /// Puts `n` units back that were taken; never above full.
-    pub fn give_back(&mut self, rate: &Rate, n: u32) {
-        self.0 = self.0.saturating_sub(rate.every_ns.saturating_mul(u64::from(n)));
-    }
-
     /// Whether the bucket is full, so that a map may forget it.
     pub fn is_full(&self, now: u64) -> bool {
         self.0 <= now.saturating_mul(NANOS_PER_MS)

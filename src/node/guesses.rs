@@ -1,5 +1,8 @@
-//! Rates of wrong guesses, per account and per address. A guess is counted before it is looked at, so that many at once
-//! are no way around, and given back when it was right: being right costs nothing.
+//! How many wrong guesses there may be, per account and per address. A guess is counted before it is looked at, so that
+//! many at once are no way around, and given back when it was right: being right costs nothing.
+//!
+//! Counted are the guesses of the last period, each by its instant, and not at a rate: within any period there are never
+//! more than the bound, whenever it began.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -12,16 +15,16 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::config::limits::RateLimit;
 use crate::core::network::scopes_of;
-use crate::core::rate::{Gcra, Rate};
 use crate::tally::Tally;
 
 /// How long a full table is not swept again, ms: a sweep looks at every key.
 const SWEEP_EVERY_MS: u64 = 1_000;
 
-/// What is left to one kind of key.
+/// What one kind of key has guessed.
 #[derive(Debug)]
-struct Left<K: Hash + Eq> {
-    buckets: DashMap<K, Gcra>,
+struct Counted<K: Hash + Eq> {
+    /// Instants of the last period, oldest first, never more than the bound: Unix milliseconds.
+    guesses: DashMap<K, Vec<u64>>,
     rate: Mutex<RateLimit>,
     keys_max: usize,
     sweep_from: Mutex<u64>,
@@ -30,10 +33,10 @@ struct Left<K: Hash + Eq> {
     refused: Tally,
 }
 
-impl<K: Hash + Eq + Clone> Left<K> {
+impl<K: Hash + Eq + Clone> Counted<K> {
     fn new(rate: RateLimit, keys_max: usize, name: &'static str) -> Self {
         Self {
-            buckets: DashMap::new(),
+            guesses: DashMap::new(),
             rate: Mutex::new(rate),
             keys_max,
             sweep_from: Mutex::new(0),
@@ -42,34 +45,43 @@ impl<K: Hash + Eq + Clone> Left<K> {
         }
     }
 
-    fn rate(&self, factor: u32) -> Rate {
-        self.rate.lock().times(factor).rate()
-    }
-
     fn take(&self, key: &K, factor: u32, now: u64) -> Result<(), Refusal> {
-        let taken = self.try_take(key, factor, now);
-        taken.map_err(|after_ms| {
+        self.try_take(key, factor, now).map_err(|after_ms| {
             self.refused.one();
             Refusal::rate_limited("too many codes that were none", after_ms)
         })
     }
 
     fn try_take(&self, key: &K, factor: u32, now: u64) -> Result<(), u64> {
-        if !self.buckets.contains_key(key) && !self.has_room(now) {
+        if !self.guesses.contains_key(key) && !self.has_room(now) {
             return Err(SWEEP_EVERY_MS);
         }
-        let mut bucket = self.buckets.entry(key.clone()).or_default();
-        bucket.check(&self.rate(factor), now, 1)
+        let rate = self.rate.lock().times(factor);
+        let bound = usize::try_from(rate.count.min(rate.burst)).unwrap_or(usize::MAX);
+        let mut guesses = self.guesses.entry(key.clone()).or_default();
+        guesses.retain(|at| now < at.saturating_add(rate.period_ms));
+        // The one that makes room when its period is over; a bound may have been lowered meanwhile.
+        let in_the_way = guesses.len().checked_sub(bound).and_then(|at| guesses.get(at));
+        match in_the_way {
+            Some(at) => Err(at.saturating_add(rate.period_ms).saturating_sub(now)),
+            None => {
+                guesses.push(now);
+                Ok(())
+            }
+        }
     }
 
-    fn give_back(&self, key: &K, factor: u32) {
-        if let Some(mut bucket) = self.buckets.get_mut(key) {
-            bucket.give_back(&self.rate(factor), 1);
+    /// Takes back one that was counted at `at`.
+    fn give_back(&self, key: &K, at: u64) {
+        if let Some(mut guesses) = self.guesses.get_mut(key)
+            && let Some(index) = guesses.iter().rposition(|counted| *counted == at)
+        {
+            guesses.remove(index);
         }
     }
 
     fn has_room(&self, now: u64) -> bool {
-        if self.buckets.len() < self.keys_max {
+        if self.guesses.len() < self.keys_max {
             return true;
         }
         let mut sweep_from = self.sweep_from.lock();
@@ -78,21 +90,23 @@ impl<K: Hash + Eq + Clone> Left<K> {
         }
         *sweep_from = now.saturating_add(SWEEP_EVERY_MS);
         self.sweep(now);
-        self.buckets.len() < self.keys_max
+        self.guesses.len() < self.keys_max
     }
 
     /// Forgets keys that have nothing counted.
     fn sweep(&self, now: u64) {
-        self.buckets.retain(|_, bucket| !bucket.is_full(now));
-        self.buckets.shrink_to_fit();
+        let period_ms = self.rate.lock().period_ms;
+        let counted = |at: &u64| now < at.saturating_add(period_ms);
+        self.guesses.retain(|_, guesses| guesses.iter().any(counted));
+        self.guesses.shrink_to_fit();
     }
 }
 
 /// Guesses at user codes.
 #[derive(Debug)]
 pub struct Guesses {
-    accounts: Left<UserId>,
-    addresses: Left<IpAddr>,
+    accounts: Counted<UserId>,
+    addresses: Counted<IpAddr>,
     clock: Clock,
 }
 
@@ -102,13 +116,14 @@ pub struct Guess<'a> {
     guesses: &'a Guesses,
     user: &'a UserId,
     address: IpAddr,
+    at: u64,
 }
 
 impl Guesses {
     pub(super) fn new(account: RateLimit, address: RateLimit, keys_max: usize, clock: &Clock) -> Self {
         Self {
-            accounts: Left::new(account, keys_max, "user_code_account_rate"),
-            addresses: Left::new(address, keys_max, "user_code_address_rate"),
+            accounts: Counted::new(account, keys_max, "user_code_account_rate"),
+            addresses: Counted::new(address, keys_max, "user_code_address_rate"),
             clock: clock.clone(),
         }
     }
@@ -123,9 +138,9 @@ impl Guesses {
         for (at, scope) in scopes_of(address).enumerate() {
             if let Err(refusal) = self.addresses.take(&scope.key, scope.factor, now) {
                 // What the address may not do is not charged to the account, nor to the narrower network.
-                self.accounts.give_back(user, 1);
+                self.accounts.give_back(user, now);
                 let narrower = scopes_of(address).take(at);
-                narrower.for_each(|scope| self.addresses.give_back(&scope.key, scope.factor));
+                narrower.for_each(|scope| self.addresses.give_back(&scope.key, now));
                 return Err(refusal);
             }
         }
@@ -133,6 +148,7 @@ impl Guesses {
             guesses: self,
             user,
             address,
+            at: now,
         })
     }
 
@@ -165,9 +181,10 @@ impl Guess<'_> {
             guesses,
             user,
             address,
+            at,
         } = self;
-        guesses.accounts.give_back(user, 1);
-        scopes_of(address).for_each(|scope| guesses.addresses.give_back(&scope.key, scope.factor));
+        guesses.accounts.give_back(user, at);
+        scopes_of(address).for_each(|scope| guesses.addresses.give_back(&scope.key, at));
     }
 }
 
@@ -197,12 +214,47 @@ mod tests {
         }
         assert!((0..2).all(|_| guesses.guess(&alice, address).is_ok()));
         let refused = guesses.guess(&alice, address).unwrap_err();
-        assert_eq!(refused.after_ms, Some(300_000));
+        assert_eq!(refused.after_ms, Some(600_000));
         // From anywhere, and whether it would have been right or not.
         assert!(guesses.guess(&alice, "192.0.2.2".parse().unwrap()).is_err());
-        clock.advance(300_000);
+        clock.advance(599_999);
+        assert_eq!(guesses.guess(&alice, address).unwrap_err().after_ms, Some(1));
+        clock.advance(1);
         assert!(guesses.guess(&alice, address).is_ok());
-        assert_eq!(guesses.limited()[0], ("user_code_account_rate", 2));
+        assert_eq!(guesses.limited()[0], ("user_code_account_rate", 3));
+    }
+
+    /// Wherever a period begins, there are no more in it than the bound.
+    #[test]
+    fn any_period_holds_no_more_than_the_bound() {
+        let clock = Clock::manual(1_000_000);
+        let guesses = Guesses::new(rate(5), rate(1_000), 100, &clock);
+        let (alice, address) = (user(1), "192.0.2.1".parse().unwrap());
+        let mut taken = Vec::new();
+        for step in 0..2_000_u64 {
+            clock.advance(500 + 977 * (step % 7));
+            if guesses.guess(&alice, address).is_ok() {
+                taken.push(clock.now());
+            }
+        }
+        assert!(taken.len() > 20, "{}", taken.len());
+        let too_close = taken.windows(6).find(|six| six[5] < six[0] + 600_000);
+        assert_eq!(too_close, None);
+    }
+
+    #[test]
+    fn a_lowered_bound_holds_at_once() {
+        let clock = Clock::manual(1_000_000);
+        let guesses = Guesses::new(rate(5), rate(5), 100, &clock);
+        let (alice, address) = (user(1), "192.0.2.1".parse().unwrap());
+        for _ in 0..4 {
+            assert!(guesses.guess(&alice, address).is_ok());
+            clock.advance(1_000);
+        }
+        guesses.renew(rate(2), rate(5));
+        // The third of the four has to lapse.
+        let refused = guesses.guess(&alice, address).unwrap_err();
+        assert_eq!(refused.after_ms, Some(600_000 - 2_000));
     }
 
     #[test]
@@ -245,6 +297,6 @@ mod tests {
             "idle keys were forgotten"
         );
         guesses.sweep();
-        assert_eq!(guesses.accounts.buckets.len(), 1);
+        assert_eq!(guesses.accounts.guesses.len(), 1);
     }
 }

@@ -76,8 +76,8 @@ impl From<attempt::Refusal> for Refusal {
             (ErrorCode::AlreadyConfirmed, _) => "this phone has confirmed already".into(),
             (ErrorCode::AlreadyFinal, _) => "this QR login has ended; open a new one".into(),
             (ErrorCode::ScanTokenInvalid, _) => "this scan token does not work; scan again".into(),
-            (ErrorCode::MatchRequired, _) => "give the two digits shown on the other screen".into(),
-            (ErrorCode::MatchFailed, Some(left)) => format!("the digits are wrong; {left} more tries").into(),
+            (ErrorCode::MatchRequired, _) => "give the code shown on the other screen".into(),
+            (ErrorCode::MatchFailed, Some(left)) => format!("the code is wrong; {left} more tries").into(),
             (ErrorCode::Conflict, _) => "not in this state of the QR login".into(),
             _ => std::borrow::Cow::from(r.code.name()),
         };

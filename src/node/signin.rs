@@ -176,7 +176,9 @@ impl Node {
         let may = |who: &Identity| {
             who.client.as_ref().is_none_or(|client| {
                 let registered = config.client(&client.id);
-                registered.is_some_and(|client| client.is_public() && !client.third_party)
+                registered.is_some_and(|client| {
+                    client.is_public() && client.may_have(&who.user.id, who.device.is_some())
+                })
             })
         };
         let asker = Asker::Device { device, may: &may };

@@ -1,5 +1,6 @@
 //! Limits of those who are not in yet: codes, scans, passwords.
 
+use countersign::config::limits::RateLimit;
 use countersign_protocol::ErrorCode;
 use serde_json::{Value, json};
 
@@ -134,11 +135,16 @@ async fn scans() {
     stage.strike().await;
 }
 
+/// So many within ten minutes.
+fn few(n: u32) -> RateLimit {
+    RateLimit { count: n, ..rare(n) }
+}
+
 /// Whoever guesses at what devices show runs out of guesses, by account and by address.
 async fn user_codes() {
     let mut stage = Stage::set(|c| {
-        c.limits.user_code_account_rate = rare(2);
-        c.limits.user_code_address_rate = rare(3);
+        c.limits.user_code_account_rate = few(2);
+        c.limits.user_code_address_rate = few(3);
     })
     .await;
     let guess = |person: &Person, code: &str| {

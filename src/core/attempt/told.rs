@@ -1,9 +1,10 @@
 //! What an attempt has told its PC: every event, made again from the record.
 
+use countersign_protocol::oauth::PROFILE;
 use countersign_protocol::server::{MatchMode, QrPush};
 
 use super::event::{Event, EventKind};
-use super::{Attempt, Change, Minted};
+use super::{Attempt, Change, Grant, Minted};
 
 impl Attempt {
     /// Every event after `after_seq`, oldest first; with `None`, the newest only.
@@ -41,8 +42,8 @@ impl Attempt {
             Change::Scanned | Change::Matched => {
                 let scanner = self.scanner.as_deref()?;
                 EventKind::Scanned {
-                    name: scanner.user.name.clone(),
-                    avatar: scanner.user.avatar.clone(),
+                    name: scanner.user.name.clone().filter(|_| self.knows_who()),
+                    avatar: scanner.user.avatar.clone().filter(|_| self.knows_who()),
                     mode: scanner.code.map_or(MatchMode::None, |_| self.mode),
                     code: scanner.code.filter(|_| self.mode == MatchMode::PhoneTypes),
                     matched: entry.change == Change::Matched,
@@ -65,6 +66,13 @@ impl Attempt {
             qr_id: self.qr_id(),
             kind,
         })
+    }
+
+    /// Whether who asks is told who scanned, before anything is confirmed: the user's own devices are, and an app that
+    /// asks for as much.
+    fn knows_who(&self) -> bool {
+        let asked = |grant: &Grant| grant.scopes.iter().any(|scope| scope == PROFILE);
+        self.device.digest.is_some() || self.grant().is_none_or(asked)
     }
 
     fn waiting_event(&self, seq: u32, minted: Minted) -> Event {

@@ -64,7 +64,7 @@ impl From<Refusal> for OAuthRefusal {
             ErrorCode::MethodNotAllowed => (Code::InvalidRequest, Some(405)),
             ErrorCode::OriginRejected => (Code::UnauthorizedClient, Some(403)),
             ErrorCode::NotAllowed => (Code::UnauthorizedClient, None),
-            ErrorCode::AccountLocked => (Code::AccessDenied, None),
+            ErrorCode::AccountLocked | ErrorCode::PolicyDenied => (Code::AccessDenied, None),
             ErrorCode::Unauthenticated | ErrorCode::InvalidToken | ErrorCode::DeviceMismatch => {
                 (Code::InvalidToken, None)
             }

@@ -18,7 +18,7 @@ impl Asking {
 
     /// Whether a session may go on, as the client is registered by now.
     fn keeps(&self, who: &Identity) -> bool {
-        self.client.admits(&who.user.id) && !(self.client.third_party && who.device.is_some())
+        self.client.may_have(&who.user.id, who.device.is_some())
     }
 }
 

@@ -1,8 +1,8 @@
 //! An attempt is exchanged for a session: once, and again for a reply that was lost. What proves it is the PC's ticket
 //! or a client's device code.
 
-use countersign_protocol::ErrorCode;
 use countersign_protocol::server::PublicDevice;
+use countersign_protocol::{ErrorCode, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -138,7 +138,7 @@ impl Node {
     /// For whom the session is that an attempt comes to.
     ///
     /// # Errors
-    /// `not_allowed` when its client may no longer have one.
+    /// `not_allowed` when its client may no longer have one, `policy_denied` when not for this account.
     pub(super) fn new_session(
         &self,
         attempt: &Attempt,
@@ -155,22 +155,34 @@ impl Node {
             },
             ip: attempt.ip().to_string(),
             jkt: attempt.dpop_jkt().map(str::to_owned),
-            client: self.session_client(attempt, device.is_some())?,
+            client: self.session_client(attempt, &scanner.user.id, device.is_some())?,
         })
     }
 
     /// The client of an attempt, as it is registered by now.
-    fn session_client(&self, attempt: &Attempt, on_a_device: bool) -> Result<Option<NewClient>, Refusal> {
+    fn session_client(
+        &self,
+        attempt: &Attempt,
+        user: &UserId,
+        on_a_device: bool,
+    ) -> Result<Option<NewClient>, Refusal> {
         let Some(client) = attempt.client() else {
             return Ok(None);
         };
         let config = self.config();
         let registered = config.client(&client.id);
-        let registered = registered.filter(|client| !(client.third_party && on_a_device));
         let registered = registered.ok_or_else(|| {
-            let told = "the client that asked is no longer registered for this";
+            let told = "the client that asked is no longer registered";
             Refusal::new(ErrorCode::NotAllowed, told)
         })?;
+        if !registered.may_have(user, on_a_device) {
+            let told = "the client that asked may no longer have this";
+            let code = match registered.admits(user) {
+                true => ErrorCode::NotAllowed,
+                false => ErrorCode::PolicyDenied,
+            };
+            return Err(Refusal::new(code, told));
+        }
         let scope = client.grant.as_ref().map(|grant| grant.scopes.join(" "));
         Ok(Some(NewClient {
             audience: registered.audience(&client.id).to_owned(),

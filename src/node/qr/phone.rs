@@ -44,9 +44,17 @@ impl Node {
         let guess = self.limiters.user_code.guess(session.user_id(), caller.address)?;
         let none = || Refusal::new(ErrorCode::NotFound, "no sign-in has this code; look at it again");
         let code = UserCode::parse(typed).ok_or_else(none)?;
-        let found = self.find(session, AttemptRef::UserCode(code)).await?;
-        let attempt = found.ok_or_else(none)?;
+        let found = self.find(AttemptRef::UserCode(code)).await;
+        let attempt = match found {
+            Ok(found) => found.ok_or_else(none)?,
+            // It was not looked at.
+            Err(refusal) => {
+                guess.right();
+                return Err(refusal);
+            }
+        };
         guess.right();
+        self.charge(session, &attempt)?;
         self.check_policy(session, &attempt)?;
         let id = attempt.qr_id();
         let scanned = self.scanned(caller, id, Some(code)).await?;
@@ -219,25 +227,24 @@ impl Node {
     }
 
     async fn look_up(&self, session: &Session, id: QrId) -> Result<Arc<Attempt>, Refusal> {
-        let attempt = self.find(session, AttemptRef::Id(id)).await?;
-        attempt.ok_or_else(no_attempt)
+        let attempt = self.find(AttemptRef::Id(id)).await?.ok_or_else(no_attempt)?;
+        self.charge(session, &attempt)?;
+        Ok(attempt)
+    }
+
+    async fn find(&self, which: AttemptRef) -> Result<Option<Arc<Attempt>>, Refusal> {
+        let now = self.clock.now();
+        let found = self.engine.update_attempt(which, &mut look, now).await?;
+        Ok(found.map(|found| found.attempt))
     }
 
     /// Counts a call that names a live attempt; one that names none, or one that has ended, costs the account
     /// nothing.
-    async fn find(&self, session: &Session, which: AttemptRef) -> Result<Option<Arc<Attempt>>, Refusal> {
-        let found = self
-            .engine
-            .update_attempt(which, &mut look, self.clock.now())
-            .await?;
-        let attempt = found.map(|found| found.attempt);
-        if attempt
-            .as_ref()
-            .is_some_and(|attempt| !attempt.state().is_final())
-        {
-            self.limiters.qr_phone.check(session.user_id())?;
+    fn charge(&self, session: &Session, attempt: &Attempt) -> Result<(), Refusal> {
+        if attempt.state().is_final() {
+            return Ok(());
         }
-        Ok(attempt)
+        self.limiters.qr_phone.check(session.user_id())
     }
 
     /// Whether this account may sign in to the client that asks.
