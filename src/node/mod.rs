@@ -226,7 +226,8 @@ impl Node {
             config.public_origin.is_some(),
             &config.page_origins(),
         );
-        let current = Arc::new(ArcSwap::from_pointee(config.clone()));
+        let config = Arc::new(config);
+        let current = Arc::new(ArcSwap::new(Arc::clone(&config)));
         let sink = Arc::new(NodeSink::new(
             Arc::clone(&hub),
             clock.clone(),
