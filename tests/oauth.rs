@@ -251,6 +251,7 @@ async fn a_login_that_a_clients_page_opened_is_that_clients() {
         .header("origin", page)
         .json(&open);
     let opened = opened.send().await.json();
+    let mut watching = phone.connect().await;
     let path = |verb: &str| format!("/v1/qr/{}{verb}", opened["qr_id"].as_str().unwrap());
     let claimed = |method, verb: &str| {
         request(server.addr, method, &path(verb))
@@ -280,6 +281,12 @@ async fn a_login_that_a_clients_page_opened_is_that_clients() {
         .await
         .json();
     let access = claims(&redeemed["access_token"]);
+    let told = watching.push("session").await;
+    assert_eq!(
+        (&told["state"], &told["session"], &told["client"]),
+        (&json!("new_device"), &access["sid"], &json!("Reader")),
+        "{told}"
+    );
     assert_eq!(
         (&access["aud"], &access["client_id"]),
         (&json!("countersign"), &json!("reader"))
@@ -309,6 +316,18 @@ async fn the_documents_name_what_there_is() {
         metadata.json(),
         read("/.well-known/openid-configuration").await.json()
     );
+    for document in ["oauth-authorization-server", "openid-configuration", "jwks.json"] {
+        let answer = request(server.addr, "GET", &format!("/.well-known/{document}"))
+            .header("origin", "https://anybody.example")
+            .send()
+            .await;
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("*"),
+            "{document}"
+        );
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    }
     let metadata = metadata.json();
     assert_eq!(metadata["issuer"], server.url(""));
     for (name, expected) in [

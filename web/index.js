@@ -38,7 +38,7 @@ client.on('session', (saved, why) => {
 
 client.on('push', (frame) => {
   if (frame.type !== 'session' || frame.state !== 'new_device') return;
-  notice(text.room.newDevice(frame.device?.name || text.room.unknownDevice, frame.ip));
+  notice(text.room.newDevice(frame.client || frame.device?.name || text.room.unknownDevice, frame.ip));
 });
 
 by_id('sign-out').addEventListener('click', () => {

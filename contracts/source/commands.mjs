@@ -103,7 +103,7 @@ export const commands = {
 
 const push = (type, fields, optional, description) => object({ type: { const: type }, ...fields }, optional, description);
 const of_room = { room: ref('RoomName') };
-const session = (state, fields, description) => push('session', { state: { const: state }, ...fields }, {}, description);
+const session = (state, fields, description, optional = {}) => push('session', { state: { const: state }, ...fields }, optional, description);
 
 /** Every push but `message` and `qr`, which are types of their own. */
 export const pushes = {
@@ -128,7 +128,7 @@ export const pushes = {
   SessionExpiring: session('expiring', { after_ms: ms('Until the token expires') }, 'Send a new token with `refresh`.'),
   SessionExpired: session('expired', {}, 'Close 4005 follows.'),
   SessionRevoked: session('revoked', { session: ref('SessionId') }, 'The session was ended; close 4503 follows.'),
-  SessionNewDevice: session('new_device', { session: ref('SessionId'), device: ref('Device'), ip: string('Where it signed in from.') }, 'The same user signed in elsewhere.'),
+  SessionNewDevice: session('new_device', { session: ref('SessionId'), device: ref('Device'), ip: string('Where it signed in from.') }, 'The same user signed in elsewhere.', { client: ref('ClientName') }),
 };
 
 /** The fields of a refusal that both transports have. */

@@ -40,7 +40,7 @@ const HEADERS = {
   Challenge: { description: 'What is asked for.', required: true, schema: { type: 'string', enum: ['Bearer', 'Bearer error="invalid_token"'] } },
   ScopeChallenge: { ...text('What would do.', { const: 'Bearer error="insufficient_scope", scope="openid"' }), required: true },
   NoCache: { ...text('For caches of HTTP/1.0 (RFC 6749 §5.1).', { const: 'no-cache' }) },
-  ClientChallenge: text('Where the client authenticated by HTTP Basic.', { pattern: '^Basic ' }),
+  ClientChallenge: { ...text('How to authenticate.', { pattern: '^Basic ' }), required: true },
   NoStore: { ...text('Keep no copy.', { const: 'no-store' }), required: true },
 };
 const header = (name) => ({ $ref: `#/components/headers/${name}` });

@@ -119,9 +119,9 @@ export const routes = [
   },
 
   ...oauth_routes,
-  open('/.well-known/oauth-authorization-server', 'oauth_metadata', 'Where the endpoints of OAuth are, and what they know (RFC 8414).', json('AuthorizationServer', 'public, max-age=300')),
-  open('/.well-known/openid-configuration', 'openid_metadata', 'The same (OpenID Connect Discovery).', json('AuthorizationServer', 'public, max-age=300')),
-  open('/.well-known/jwks.json', 'jwks', 'The public keys of access and ID tokens.', json('Jwks', 'public, max-age=300')),
+  open('/.well-known/oauth-authorization-server', 'oauth_metadata', 'Where the endpoints of OAuth are, and what they know (RFC 8414).', { ...json('AuthorizationServer', 'public, max-age=300'), anybody: true }),
+  open('/.well-known/openid-configuration', 'openid_metadata', 'The same (OpenID Connect Discovery).', { ...json('AuthorizationServer', 'public, max-age=300'), anybody: true }),
+  open('/.well-known/jwks.json', 'jwks', 'The public keys of access and ID tokens.', { ...json('Jwks', 'public, max-age=300'), anybody: true }),
   open('/openapi.json', 'openapi', 'This document.', { anything: true, cache: 'no-cache', anybody: true }),
   open('/asyncapi.json', 'asyncapi', 'The WebSocket\'s commands, replies and pushes.', { anything: true, cache: 'no-cache', anybody: true }),
   open('/schema.json', 'schema', 'Every type of both documents as JSON Schema.', { type: 'application/schema+json', anything: true, cache: 'no-cache', anybody: true }),

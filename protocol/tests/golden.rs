@@ -751,6 +751,7 @@ fn session_pushes(golden: &mut Golden) {
         session: None,
         device: None,
         ip: None,
+        client: None,
     };
     frame!(
         golden,
@@ -784,6 +785,18 @@ fn session_pushes(golden: &mut Golden) {
             session: Some(SESSION.into()),
             device: Some(laptop()),
             ip: Some("192.0.2.7".into()),
+            ..session(SessionState::NewDevice)
+        }
+    );
+    frame!(
+        golden,
+        "push.session.new_device_of_client",
+        SessionPush,
+        SessionPush {
+            session: Some(SESSION.into()),
+            device: Some(laptop()),
+            ip: Some("192.0.2.7".into()),
+            client: Some("Reader".into()),
             ..session(SessionState::NewDevice)
         }
     );

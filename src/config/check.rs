@@ -53,6 +53,8 @@ impl Config {
             );
             found.push(Found::new(&["qr.rotate_ms", "qr.lifetime_ms"], text));
         }
+        let issuer = self.issuer_problem();
+        found.extend(issuer.map(|text| Found::new(&["tokens.issuer"], text)));
         found.extend(namespaces::problems(&self.namespaces).into_iter().map(Found::of));
         let registered = clients::problems(&self.clients, &self.tokens.audience);
         found.extend(registered.into_iter().map(Found::of));
@@ -152,6 +154,9 @@ impl Config {
                     self.operator_listen
                 ),
             );
+        }
+        if let Some(text) = self.issuer_doubt() {
+            doubt("tokens.issuer", text);
         }
         for (path, text) in clients::doubts(&self.clients) {
             doubt(&path, text);

@@ -1,7 +1,7 @@
 //! Registered clients: apps that may open QR logins in their own name.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use countersign_protocol::UserId;
@@ -41,7 +41,7 @@ settings! {
             "what a confidential client authenticates with; `openssl rand -hex 32` makes one. Without it the client is a public one" [Secret]
             like "\"a-secret-of-its-own-made-by-openssl\"";
         origins: Vec<String> = Vec::new(), "", Form("as `public_origin`, at most 100; for public clients"),
-            "whose pages may open QR logins for it with `client_id`; they need not be in `allowed_origins` as well"
+            "whose pages may open QR logins for it with `client_id`. Each is as good as an entry of `allowed_origins`: its pages may open sockets and call every API, also without `client_id`"
             like "[\"https://reader.example\"]";
         third_party: bool = false, "", Free,
             "whether it is somebody else's app: its tokens are never good for this gateway's own API";
@@ -100,9 +100,17 @@ impl Config {
 }
 
 impl Config {
-    /// Whose pages may connect, beside those of `public_origin`: `allowed_origins` and those of clients.
+    /// What a client is called, by its id: one that is registered no longer has no name any more.
+    pub fn client_name(&self, id: &str) -> String {
+        self.client(id)
+            .map_or_else(|| id.to_owned(), |client| client.name.clone())
+    }
+
+    /// Whose pages may connect, beside those of `public_origin`: `allowed_origins` and those of public clients. A
+    /// client with a secret is opened by no page.
     pub fn page_origins(&self) -> Vec<String> {
-        let clients = self.clients.values().flat_map(|client| &client.origins);
+        let public = self.clients.values().filter(|client| client.is_public());
+        let clients = public.flat_map(|client| &client.origins);
         self.allowed_origins.iter().chain(clients).cloned().collect()
     }
 }
@@ -192,8 +200,38 @@ pub(super) fn problems(clients: &Clients, own_audience: &str) -> Vec<(String, St
     problems
 }
 
-/// What is of no use: origins of a client with a secret, which no page keeps.
+/// What may not be meant.
 pub(super) fn doubts(clients: &Clients) -> Vec<(String, String)> {
+    let mut doubts = useless_origins(clients);
+    doubts.extend(shared_audiences(clients));
+    doubts
+}
+
+/// Audiences that two clients have: who takes the tokens of one takes those of the other.
+fn shared_audiences(clients: &Clients) -> Vec<(String, String)> {
+    // By audience and by id: whom a token with that audience would be for.
+    let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (id, client) in clients {
+        let names = BTreeSet::from([id.as_str(), client.audience(id)]);
+        for name in names {
+            owners.entry(name).or_default().push(id);
+        }
+    }
+    let told = |(id, client): (&String, &Client)| {
+        let audience = client.audience.as_deref()?;
+        let other = owners.get(audience)?.iter().find(|other| *other != id)?;
+        let path = format!("clients.{id}.audience");
+        let told = format!(
+            "{path}: {audience:?} is the id or the audience of {other:?} too: what takes the tokens of the one takes those of \
+             the other"
+        );
+        Some((path, told))
+    };
+    clients.iter().filter_map(told).collect()
+}
+
+/// What is of no use: origins of a client with a secret, which no page keeps.
+fn useless_origins(clients: &Clients) -> Vec<(String, String)> {
     let useless = clients
         .iter()
         .filter(|(_, client)| !client.is_public() && !client.origins.is_empty());
@@ -358,6 +396,48 @@ mod tests {
                 .iter()
                 .any(|doubt| doubt.text.contains("clients.a.origins"))
         );
+    }
+
+    #[test]
+    fn pages_of_public_clients_connect_and_no_others() {
+        let text = "allowed_origins = [\"https://own.example\"]\n\
+            [clients.a]\nname = \"A\"\norigins = [\"https://a.example\"]\n\
+            [clients.b]\nname = \"B\"\norigins = [\"https://b.example\"]\nsecret = \"0123456789abcdef0123456789\"";
+        let config = Config::from_toml(text).unwrap();
+        assert_eq!(
+            config.page_origins(),
+            ["https://own.example", "https://a.example"]
+        );
+    }
+
+    #[test]
+    fn an_audience_of_two_clients_is_doubted() {
+        let doubts = |text: &str| {
+            let config = Config::from_toml(text).unwrap();
+            let found = config.doubts().into_iter().map(|doubt| doubt.text);
+            let audiences = found.filter(|text| text.contains(".audience"));
+            audiences.collect::<Vec<_>>().join("\n")
+        };
+        let two = |a: &str, b: &str| {
+            doubts(&format!(
+                "[clients.a]\nname = \"A\"\n{a}\n[clients.b]\nname = \"B\"\n{b}"
+            ))
+        };
+        let id = two("", "audience = \"a\"");
+        assert!(
+            id.contains("clients.b.audience: \"a\" is the id or the audience of \"a\""),
+            "{id}"
+        );
+        let both = two(
+            "audience = \"https://api.example\"",
+            "audience = \"https://api.example\"",
+        );
+        assert!(
+            both.contains("clients.a.audience") && both.contains("clients.b.audience"),
+            "{both}"
+        );
+        assert_eq!(two("audience = \"a\"", "audience = \"https://api.example\""), "");
+        assert_eq!(two("", ""), "");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod check;
 mod clients;
 mod exposure;
 pub mod fields;
+mod issuer;
 pub mod limits;
 mod load;
 mod namespaces;

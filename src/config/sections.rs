@@ -31,7 +31,7 @@ settings! {
     /// Tokens the gateway issues.
     #[derive(Debug, Clone)]
     pub struct Tokens {
-        issuer: Option<String> = None, "", Form("an https address; http on loopback"),
+        issuer: Option<String> = None, "", Form("an https address without query, fragment and slash at its end; http on loopback"),
             "claim `iss`; without it `public_origin`. What reads `/.well-known/oauth-authorization-server` expects it to be the address it was read from"
             like "\"https://login.example\"";
         audience: String = "countersign".into(), "", Free,

@@ -39,6 +39,8 @@ pub enum Event {
         session: String,
         device: PublicDevice,
         ip: String,
+        /// The id of the registered client it is for, if for one.
+        client: Option<String>,
     },
     /// A session's tokens stopped working.
     Revoked { user: UserId, session: String },

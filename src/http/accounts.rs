@@ -95,6 +95,5 @@ pub(super) async fn me(User(_, session): User) -> Response {
 }
 
 pub(super) async fn jwks(State(node): State<Arc<Node>>) -> Response {
-    let cache = (header::CACHE_CONTROL, "public, max-age=300");
-    ([cache], axum::Json(node.jwks())).into_response()
+    (super::documents::PUBLIC_DOCUMENT, axum::Json(node.jwks())).into_response()
 }

@@ -10,6 +10,12 @@ macro_rules! contract {
     };
 }
 
+/// Of what tells programs where things are and which keys sign: pages of any origin verify tokens too.
+pub(super) const PUBLIC_DOCUMENT: [(HeaderName, &str); 2] = [
+    (header::CACHE_CONTROL, "public, max-age=300"),
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+];
+
 /// GET `/openapi.json`.
 pub(super) async fn openapi() -> Response {
     document("application/json", contract!("openapi.json"))

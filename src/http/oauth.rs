@@ -17,6 +17,7 @@ use countersign_protocol::oauth::{DEVICE_CODE_GRANT, OAuthErrorCode, REFRESH_TOK
 
 pub(super) use error::OAuthHttpError;
 
+use super::documents::PUBLIC_DOCUMENT;
 use super::extract::{bearer, device, own_url, proof, user_agent};
 use crate::auth::sessions::Proof;
 use crate::node::{Asking, DeviceRequest, Node, OAuthRefusal, Refusal};
@@ -49,8 +50,7 @@ async fn other_method() -> OAuthHttpError {
 }
 
 async fn metadata(State(node): State<Arc<Node>>) -> Response {
-    let cache = (header::CACHE_CONTROL, "public, max-age=300");
-    ([cache], Json(node.authorization_server())).into_response()
+    (PUBLIC_DOCUMENT, Json(node.authorization_server())).into_response()
 }
 
 async fn device_authorization(
@@ -70,7 +70,7 @@ async fn device_authorization(
         node.open_grant(&asking, asked.address, wanted).await
     };
     let opened = node.oauth_counted(OAuthRequest::DeviceAuthorization, call).await;
-    let opened = opened.map_err(|refusal| asked.refused(refusal))?;
+    let opened = opened.map_err(OAuthHttpError::of_client)?;
     Ok((NO_STORE, Json(opened)).into_response())
 }
 
@@ -106,7 +106,7 @@ async fn token(State(node): State<Arc<Node>>, request: Request) -> Result<Respon
         }
     };
     let tokens = node.oauth_counted(kind, call).await;
-    let tokens = tokens.map_err(|refusal| asked.refused(refusal))?;
+    let tokens = tokens.map_err(OAuthHttpError::of_client)?;
     Ok((NO_STORE, Json(tokens)).into_response())
 }
 
@@ -118,7 +118,7 @@ async fn revoke(State(node): State<Arc<Node>>, request: Request) -> Result<Respo
             .await
     };
     let revoked = node.oauth_counted(OAuthRequest::Revoke, call).await;
-    revoked.map_err(|refusal| asked.refused(refusal))?;
+    revoked.map_err(OAuthHttpError::of_client)?;
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
 
@@ -129,7 +129,7 @@ async fn introspect(State(node): State<Arc<Node>>, request: Request) -> Result<R
         node.introspect(&asking, asked.form.required("token")?).await
     };
     let told = node.oauth_counted(OAuthRequest::Introspect, call).await;
-    let told = told.map_err(|refusal| asked.refused(refusal))?;
+    let told = told.map_err(OAuthHttpError::of_client)?;
     Ok((NO_STORE, Json(told)).into_response())
 }
 

@@ -64,7 +64,7 @@ use proxies::Proxies;
 /// Everything one process serves with. Built once by [`crate::app`].
 pub struct Node {
     pub clock: Clock,
-    config: ArcSwap<Config>,
+    config: Arc<ArcSwap<Config>>,
     limits: ArcSwap<Limits>,
     /// Held by the reload under way.
     reloading: parking_lot::Mutex<()>,
@@ -226,10 +226,13 @@ impl Node {
             config.public_origin.is_some(),
             &config.page_origins(),
         );
+        let config = Arc::new(config);
+        let current = Arc::new(ArcSwap::new(Arc::clone(&config)));
         let sink = Arc::new(NodeSink::new(
             Arc::clone(&hub),
             clock.clone(),
             origins.public().to_owned(),
+            Arc::clone(&current),
             repairs.clone(),
             Arc::clone(&metrics),
         ));
@@ -244,7 +247,7 @@ impl Node {
             proxies: Proxies::of(&config),
             certificate: certificate_of(&config)?.map(ArcSwap::from_pointee),
             clock,
-            config: ArcSwap::from_pointee(config),
+            config: current,
             limits: ArcSwap::from_pointee(limits),
             reloading: parking_lot::Mutex::new(()),
             hub,

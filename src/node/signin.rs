@@ -214,11 +214,7 @@ impl Node {
         let records = self.engine.sessions_of(user, self.clock.now()).await?;
         let config = self.config();
         let body = |record: &Arc<SessionRecord>| SessionBody {
-            client: record.identity.client.as_ref().map(|client| {
-                // One that is registered no longer has no name any more.
-                let registered = config.client(&client.id);
-                registered.map_or_else(|| client.id.clone(), |registered| registered.name.clone())
-            }),
+            client: (record.identity.client.as_ref()).map(|client| config.client_name(&client.id)),
             id: record.identity.id.clone(),
             device: record.identity.public_device.clone(),
             created_at_ms: record.created_at,

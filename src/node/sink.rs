@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign_protocol::CloseCode;
 use countersign_protocol::RoomName;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::core::attempt::{self, Attempt, AttemptKey};
 use crate::core::outbox::Class;
 use crate::engine::{Event, Sink, Topic};
@@ -28,6 +30,7 @@ pub struct NodeSink {
     hub: Arc<Hub>,
     clock: Clock,
     public_origin: String,
+    config: Arc<ArcSwap<Config>>,
     repairs: Repairs,
     metrics: Arc<Metrics>,
 }
@@ -37,6 +40,7 @@ impl NodeSink {
         hub: Arc<Hub>,
         clock: Clock,
         public_origin: String,
+        config: Arc<ArcSwap<Config>>,
         repairs: Repairs,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -44,6 +48,7 @@ impl NodeSink {
             hub,
             clock,
             public_origin,
+            config,
             repairs,
             metrics,
         }
@@ -99,6 +104,7 @@ impl Sink for NodeSink {
                 session,
                 device,
                 ip,
+                client,
             } => {
                 let frame = Bytes::from(text_frame(&SessionPush {
                     state: SessionState::NewDevice,
@@ -106,6 +112,7 @@ impl Sink for NodeSink {
                     session: Some(session.clone()),
                     device: Some(device),
                     ip: Some(ip),
+                    client: client.map(|id| self.config.load().client_name(&id)),
                 }));
                 for connection in self.hub.connections_of(&user) {
                     if connection.session().is_some_and(|s| s.id() != session) {
@@ -151,6 +158,7 @@ pub(super) fn revoked_frame(session: &str) -> Bytes {
         session: Some(session.to_owned()),
         device: None,
         ip: None,
+        client: None,
     }))
 }
 

@@ -385,6 +385,7 @@ impl Owner {
                 session: None,
                 device: None,
                 ip: None,
+                client: None,
             })
             .into()
         };

@@ -211,6 +211,7 @@ fn events() {
                 session: "s1".into(),
                 device,
                 ip: "192.0.2.1".into(),
+                client: Some("reader".into()),
             },
             Topic::User(alice.clone()),
         ),

@@ -1412,6 +1412,7 @@ export interface SessionNewDevice {
    * Where it signed in from.
    */
   ip: string;
+  client?: ClientName;
 }
 export interface NewAccount {
   user_id: UserId;

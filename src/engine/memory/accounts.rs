@@ -62,6 +62,7 @@ impl Memory {
             session: id.clone(),
             device: who.public_device.clone(),
             ip: session.ip.clone(),
+            client: who.client.as_ref().map(|client| client.id.clone()),
         };
         let _in_order = self.user_order.lock(&user);
         self.sessions

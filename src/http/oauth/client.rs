@@ -73,9 +73,4 @@ impl Asked {
         let refused = || OAuthRefusal::new(OAuthErrorCode::InvalidClient, unread);
         read().map(Some).ok_or_else(refused)
     }
-
-    /// A refusal as this request is told it.
-    pub(super) fn refused(&self, refusal: OAuthRefusal) -> OAuthHttpError {
-        OAuthHttpError::of_client(refusal, self.headers.contains_key(header::AUTHORIZATION))
-    }
 }

@@ -31,12 +31,12 @@ impl From<Refusal> for OAuthHttpError {
 }
 
 impl OAuthHttpError {
-    /// To a client that may have authenticated by a header: the one that was refused is named by its scheme.
-    pub(super) fn of_client(refusal: OAuthRefusal, by_header: bool) -> Self {
-        let named = by_header && refusal.error == OAuthErrorCode::InvalidClient;
+    /// To a client: one that did not authenticate is told the scheme of HTTP that would do, however it tried.
+    pub(super) fn of_client(refusal: OAuthRefusal) -> Self {
+        let unknown = refusal.error == OAuthErrorCode::InvalidClient;
         Self {
             refusal,
-            challenge: named.then_some("Basic realm=\"oauth\", charset=\"UTF-8\""),
+            challenge: unknown.then_some("Basic realm=\"oauth\", charset=\"UTF-8\""),
         }
     }
 
