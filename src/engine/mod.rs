@@ -90,6 +90,7 @@ pub enum AttemptRef {
 #[derive(Debug)]
 pub struct Decided {
     pub attempt: Arc<Attempt>,
+    /// Its `next` is the record itself by now, and no longer here.
     pub step: Step,
 }
 

@@ -104,14 +104,14 @@ impl Memory {
         let Some(before) = slot.clone() else {
             return Ok(None);
         };
-        let (step, session) = decide(&before);
+        let (mut step, session) = decide(&before);
         let evicted = match session {
             Some(session) => self.open_session(session, now)?,
             None => Vec::new(),
         };
-        let after = match &step.next {
+        let after = match step.next.take() {
             Some(next) => {
-                let after = Arc::new(next.clone());
+                let after = Arc::new(next);
                 self.follow_change(key, &before, &after);
                 *slot = Some(Arc::clone(&after));
                 if !step.events.is_empty() {
