@@ -27,6 +27,8 @@ use tokio::runtime::{Builder, Runtime};
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
     -----END PRIVATE KEY-----\n";
+/// Where browsers would find the gateway, and the issuer of its tokens.
+const ORIGIN: &str = "http://localhost";
 /// The stage's time, Unix milliseconds.
 pub const NOW: u64 = 1_795_305_226_000;
 /// The device of everybody.
@@ -150,20 +152,13 @@ impl Stage {
         config.limits.room_rate.count = 0;
         let tokens = KeySet::new(
             SigningKey::from_bytes(KEY.as_bytes()).unwrap(),
-            "http://127.0.0.1:8080".to_owned(),
+            ORIGIN,
             config.tokens.audience.clone(),
         );
         let clock = Clock::manual(NOW);
         let memory = memory_engine(&config);
         let engine = Engine::Memory(Arc::clone(&memory));
-        let built = Node::build(
-            config,
-            engine,
-            clock.clone(),
-            "http://localhost".into(),
-            1_000_000,
-        )
-        .unwrap();
+        let built = Node::build(config, engine, clock.clone(), ORIGIN.into(), 1_000_000).unwrap();
         memory.attach(Arc::clone(&built.sink) as Arc<_>);
         Self {
             runtime: runtime(),
