@@ -145,12 +145,14 @@ test('the library reads every refusal as the RFCs have it', async () => {
   await posted(`/v1/qr/${qr_id}/deny`, { scan_token }, phone);
   await assert.rejects(ask(device_code), { error: 'access_denied' });
   await assert.rejects(ask('nonsense'), { error: 'invalid_grant' });
-  await assert.rejects(ask(device_code, { client_id: 'reader' }, oauth.ClientSecretPost('wrong')), { error: 'invalid_client', status: 401 });
-  // With Basic the refusal is a challenge, which the library tells as such.
-  await assert.rejects(ask(device_code, { client_id: 'reader' }, oauth.ClientSecretBasic('wrong')), (error) => {
+  // Whichever way the secret came, the refusal is a challenge (RFC 9110 §15.5.2), which the library tells as such.
+  for (const auth of [oauth.ClientSecretPost('wrong'), oauth.ClientSecretBasic('wrong')]) {
+    const error = await ask(device_code, { client_id: 'reader' }, auth).then(() => assert.fail('was let in'), (e) => e);
+    assert.ok(error instanceof oauth.WWWAuthenticateChallengeError, error.stack);
     assert.equal(error.status, 401);
-    return true;
-  });
+    assert.deepEqual(error.cause.map(({ scheme }) => scheme), ['basic']);
+    assert.equal((await error.response.json()).error, 'invalid_client');
+  }
   const scoped = await oauth.deviceAuthorizationRequest(as, client, oauth.None(), { scope: 'everything' }, PLAIN);
   await assert.rejects(oauth.processDeviceAuthorizationResponse(as, client, scoped), { error: 'invalid_scope' });
 });
