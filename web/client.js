@@ -54,11 +54,12 @@ export class Client extends Emitter {
    * @param {{id: string, name?: string, kind?: string}} options.device a stable id for this installation
    * @param {import('./client/session.js').SavedSession | null} [options.session] from an earlier `session` event
    * @param {typeof WebSocket} [options.WebSocket] where the platform has none of its own
+   * @param {typeof BroadcastChannel} [options.BroadcastChannel] by which the tabs of one browser tell each other who watches
    * @param {typeof fetch} [options.fetch]
    * @param {() => number} [options.random]
    * @param {typeof SYSTEM_CLOCK} [options.clock]
    */
-  constructor({ url, device, session = null, WebSocket, fetch, random = Math.random, clock = SYSTEM_CLOCK }) {
+  constructor({ url, device, session = null, WebSocket, BroadcastChannel, fetch, random = Math.random, clock = SYSTEM_CLOCK }) {
     super();
     const origin = new URL(url).origin;
     this.#device = device;
@@ -73,7 +74,13 @@ export class Client extends Emitter {
       random,
       clock,
     });
-    this.#line = new Line({ connection: this.#connection, http: this.#http, clock, random });
+    this.#line = new Line({
+      connection: this.#connection,
+      http: this.#http,
+      clock,
+      random,
+      BroadcastChannel: BroadcastChannel ?? globalThis.BroadcastChannel,
+    });
     for (const event of ['reachable', 'transport']) this.#line.on(event, (value) => this.emit(event, value));
     this.#connection.on('state', (state, detail) => {
       this.emit('state', state, detail);

@@ -49,6 +49,7 @@ files! {
     "client/room.js", "text/javascript; charset=utf-8";
     "client/session.js", "text/javascript; charset=utf-8";
     "client/transport.js", "text/javascript; charset=utf-8";
+    "client/watch-news.js", "text/javascript; charset=utf-8";
     "confirm.html", "text/html; charset=utf-8";
     "confirm.js", "text/javascript; charset=utf-8";
     "icon.svg", "image/svg+xml";
