@@ -63,10 +63,12 @@ files! {
     "page/dom.js", "text/javascript; charset=utf-8";
     "page/language.js", "text/javascript; charset=utf-8";
     "page/members.js", "text/javascript; charset=utf-8";
+    "page/other-tabs.js", "text/javascript; charset=utf-8";
     "page/outcome.js", "text/javascript; charset=utf-8";
     "page/reach.js", "text/javascript; charset=utf-8";
     "page/result.js", "text/javascript; charset=utf-8";
     "page/room.js", "text/javascript; charset=utf-8";
+    "page/session-store.js", "text/javascript; charset=utf-8";
     "page/sign-in.js", "text/javascript; charset=utf-8";
     "page/store.js", "text/javascript; charset=utf-8";
     "page/type-code.js", "text/javascript; charset=utf-8";
