@@ -53,18 +53,20 @@ export class Client extends Emitter {
    * @param {string} options.url the gateway's address, `https://…`; the socket's is made from it
    * @param {{id: string, name?: string, kind?: string}} options.device a stable id for this installation
    * @param {import('./client/session.js').SavedSession | null} [options.session] from an earlier `session` event
+   * @param {import('./client/session.js').SharedSession} [options.shared] where other tabs keep that session too
    * @param {typeof WebSocket} [options.WebSocket] where the platform has none of its own
+   * @param {typeof BroadcastChannel} [options.BroadcastChannel] by which the tabs of one browser tell each other who watches
    * @param {typeof fetch} [options.fetch]
    * @param {() => number} [options.random]
    * @param {typeof SYSTEM_CLOCK} [options.clock]
    */
-  constructor({ url, device, session = null, WebSocket, fetch, random = Math.random, clock = SYSTEM_CLOCK }) {
+  constructor({ url, device, session = null, shared, WebSocket, BroadcastChannel, fetch, random = Math.random, clock = SYSTEM_CLOCK }) {
     super();
     const origin = new URL(url).origin;
     this.#device = device;
     this.#clock = clock;
     this.#http = new Http({ origin, device, fetch: fetch ?? globalThis.fetch });
-    this.#session = new Session(this.#http, clock.now, session);
+    this.#session = new Session(this.#http, clock.now, session, shared);
     this.#connection = new Connection({
       url: `${origin.replace(/^http/, 'ws')}/v1/ws`,
       WebSocket: WebSocket ?? globalThis.WebSocket,
@@ -73,7 +75,13 @@ export class Client extends Emitter {
       random,
       clock,
     });
-    this.#line = new Line({ connection: this.#connection, http: this.#http, clock, random });
+    this.#line = new Line({
+      connection: this.#connection,
+      http: this.#http,
+      clock,
+      random,
+      BroadcastChannel: BroadcastChannel ?? globalThis.BroadcastChannel,
+    });
     for (const event of ['reachable', 'transport']) this.#line.on(event, (value) => this.emit(event, value));
     this.#connection.on('state', (state, detail) => {
       this.emit('state', state, detail);
@@ -186,6 +194,18 @@ export class Client extends Emitter {
     this.#connection.close();
     this.#session.end('signed_out');
     if (token) await this.#http.request('POST', '/v1/logout', { token });
+  }
+
+  /** Goes on with a session that another tab has kept, as after a sign-in: `session` is emitted with `kept`. */
+  resumeSession(saved) {
+    // The socket is signed in as nobody, or as somebody else.
+    if (this.state === 'connected') this.#connection.restart();
+    this.#session.take(saved, 'kept');
+  }
+
+  /** To be called when another tab may have renewed or ended the session that is shared with it. */
+  syncSession() {
+    this.#session.sync();
   }
 
   // QR login.

@@ -5,9 +5,10 @@ import { Decide } from './page/decide.js';
 import { Devices } from './page/devices.js';
 import { by_id, fill_texts, say } from './page/dom.js';
 import { language_switch } from './page/language.js';
+import { heed_other_tabs } from './page/other-tabs.js';
 import { Outcome } from './page/outcome.js';
 import { Result } from './page/result.js';
-import { load_confirmed, load_session, save_confirmed, save_session, this_device } from './page/store.js';
+import { load_confirmed, save_confirmed, session_store, this_device } from './page/store.js';
 import { TypeCode } from './page/type-code.js';
 import { seconds, text } from './strings.js';
 
@@ -17,14 +18,14 @@ language_switch();
 let qr_id = decodeURIComponent(location.pathname.split('/')[2] ?? '') || null;
 const by_typing = qr_id === null;
 const path = (verb) => `/v1/qr/${encodeURIComponent(qr_id)}/${verb}`;
-const client = new Client({ url: location.origin, device: this_device(), session: load_session() });
+const client = new Client({ url: location.origin, device: this_device(), session: session_store.load(), shared: session_store });
 const devices = new Devices(client);
 const decide = new Decide({ confirm, deny });
 const typing = new TypeCode({ find, stop: () => result(text.confirm.stopped) });
 const outcome = new Outcome(client, () => path('outcome'), { ended, lost, answering });
 const shown = new Result(client, { by_typing });
-account_form(by_id('account-form'), client);
-say(by_id('sign-in-why'), by_typing ? text.typeCode.signInFirst : text.confirm.signInFirst);
+account_form(by_id('account-form'), client, { stay: (yes) => session_store.stay(yes) });
+why_sign_in();
 
 /** An end is shown after this time at the latest, with or without why. */
 const TELLING_MS = 3_000;
@@ -35,10 +36,11 @@ let turn = 0;
 
 client.on('session', (saved, why) => {
   const going_on = asked !== null || by_id('step-result').dataset.kind === 'waiting';
-  save_session(saved);
+  session_store.save(saved, why);
   if (!saved) devices.close();
   if (why === 'refreshed') return;
   account(saved);
+  why_sign_in(saved ? '' : text.account.ended[why]);
   if (why === 'locked') result(text.refusals.account_locked, { again: text.account.signIn });
   else if (!saved && why !== 'signed_out' && going_on) result(text.finals.revoked, { again: text.account.signIn });
   else begin(saved);
@@ -46,16 +48,23 @@ client.on('session', (saved, why) => {
 by_id('sign-out').addEventListener('click', () => client.logout().catch(() => {}));
 by_id('in-front').addEventListener('click', () => scan());
 by_id('not-in-front').addEventListener('click', () => result(text.confirm.stopped));
-by_id('result-again').addEventListener('click', () => begin(load_session()));
+by_id('result-again').addEventListener('click', () => begin(client.session));
 by_id('result-devices').addEventListener('click', () => devices.open());
 
-account(load_session());
-begin(load_session());
+account(client.session);
+begin(client.session);
+heed_other_tabs(client, session_store, { join: true });
 
 function account(saved) {
   by_id('account').hidden = !saved;
   say(by_id('account-name'), saved?.user.name || saved?.user.id || '');
   say(by_id('account-id'), saved?.user.id ?? '');
+}
+
+/** @param {string} [ended] how the session that there was ended, if nobody ended it here */
+function why_sign_in(ended = '') {
+  say(by_id('sign-in-why'), `${ended} ${by_typing ? text.typeCode.signInFirst : text.confirm.signInFirst}`.trim());
+  say(by_id('announce'), ended);
 }
 
 /** The first step this person can take. Nothing is asked of the gateway yet, but how it ended if this page confirmed it. */

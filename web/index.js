@@ -3,16 +3,17 @@ import { account_form } from './page/account-form.js';
 import { Devices } from './page/devices.js';
 import { by_id, fill_texts, say } from './page/dom.js';
 import { language_switch } from './page/language.js';
+import { heed_other_tabs } from './page/other-tabs.js';
 import { RoomView } from './page/room.js';
 import { SignIn } from './page/sign-in.js';
-import { load_session, save_session, this_device } from './page/store.js';
+import { session_store, this_device } from './page/store.js';
 import { text } from './strings.js';
 
 const NOTICE_MS = 6_000;
 
 fill_texts();
 language_switch();
-const client = new Client({ url: location.origin, device: this_device(), session: load_session() });
+const client = new Client({ url: location.origin, device: this_device(), session: session_store.load(), shared: session_store });
 const devices = new Devices(client);
 const sign_in = new SignIn(client);
 const room = new RoomView(client, new URLSearchParams(location.search).get('room') || 'chat:lobby');
@@ -29,7 +30,7 @@ client.on('state', (state, { code }) => {
 by_id('closed-again').addEventListener('click', () => connect());
 
 client.on('session', (saved, why) => {
-  save_session(saved);
+  session_store.save(saved, why);
   if (why === 'qr' || why === 'login') notice(text.signIn.welcome(saved.user.name || saved.user.id));
   if (!saved) devices.close();
   if (!saved) notice(text.account.ended[why] ?? '');
@@ -49,8 +50,10 @@ by_id('sign-out').addEventListener('click', () => {
 addEventListener('online', () => client.nudge());
 addEventListener('pageshow', () => client.nudge());
 document.addEventListener('visibilitychange', () => { if (!document.hidden) client.nudge(); });
+// A code that is shown here goes on, whoever signs in at another tab.
+heed_other_tabs(client, session_store, { join: false });
 
-show(load_session());
+show(client.session);
 
 function show(saved) {
   by_id('account').hidden = !saved;
@@ -70,7 +73,7 @@ function show(saved) {
 
 /** What the bar says: a QR login gets on without a socket. */
 function show_connection() {
-  const around = !load_session() && ['events', 'polling'].includes(client.transport);
+  const around = !client.session && ['events', 'polling'].includes(client.transport);
   const state = around && client.state !== 'connected' ? 'around' : client.state;
   by_id('connection').dataset.state = state;
   say(by_id('connection'), text.connection[state]);

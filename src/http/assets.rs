@@ -49,6 +49,7 @@ files! {
     "client/room.js", "text/javascript; charset=utf-8";
     "client/session.js", "text/javascript; charset=utf-8";
     "client/transport.js", "text/javascript; charset=utf-8";
+    "client/watch-news.js", "text/javascript; charset=utf-8";
     "confirm.html", "text/html; charset=utf-8";
     "confirm.js", "text/javascript; charset=utf-8";
     "icon.svg", "image/svg+xml";
@@ -62,10 +63,12 @@ files! {
     "page/dom.js", "text/javascript; charset=utf-8";
     "page/language.js", "text/javascript; charset=utf-8";
     "page/members.js", "text/javascript; charset=utf-8";
+    "page/other-tabs.js", "text/javascript; charset=utf-8";
     "page/outcome.js", "text/javascript; charset=utf-8";
     "page/reach.js", "text/javascript; charset=utf-8";
     "page/result.js", "text/javascript; charset=utf-8";
     "page/room.js", "text/javascript; charset=utf-8";
+    "page/session-store.js", "text/javascript; charset=utf-8";
     "page/sign-in.js", "text/javascript; charset=utf-8";
     "page/store.js", "text/javascript; charset=utf-8";
     "page/type-code.js", "text/javascript; charset=utf-8";

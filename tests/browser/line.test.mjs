@@ -64,6 +64,7 @@ describe('without a socket', () => {
     let stream;
     const { world, login, last, views } = await around((world) => { stream = make_stream(world); });
     assert.deepEqual([stream.opened, stream.after], [1, '1']);
+    assert.deepEqual(world.told, [{ taken: 'q1' }], 'a stream takes the watch');
     assert.equal(last().connected, false, 'nothing has been seen to work');
     await stream.say();
     assert.deepEqual([last().connected, last().transport, last().state], [true, 'events', 'waiting']);

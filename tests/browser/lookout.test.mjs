@@ -75,6 +75,97 @@ describe('an event that is late', () => {
   });
 });
 
+describe('after a scan', () => {
+  const SCANNED_FIRST = { ...SCANNED, qr_id: 'q1', seq: 2 };
+  const DENIED = { type: 'qr', qr_id: 'q1', seq: 3, state: 'denied', reason: 'user' };
+
+  /** Scanned, and heard of. */
+  async function scanned() {
+    const here = await unheard();
+    here.world.socket.say(SCANNED_FIRST);
+    here.newest(SCANNED_FIRST);
+    /** The socket lives, and brings nothing. */
+    here.wait = async (ms) => {
+      for (let left = ms; left > 0; left -= 1_000) {
+        here.world.socket.say({ type: 'pong' });
+        await here.pass(Math.min(left, 1_000));
+      }
+    };
+    return here;
+  }
+
+  test('a tab that was told that another one watches sees the end a few seconds after it', async () => {
+    const { world, login, looks, wait, newest, last } = await scanned();
+    world.tell({ taken: 'q1' });
+    await wait(BOUNDS.overdue_ms);
+    assert.deepEqual([looks().length, last().match.code], [1, '47']);
+    newest(DENIED);
+    await wait(BOUNDS.overdue_ms);
+    assert.deepEqual([looks().length, last().state, last().reason], [2, 'denied', 'user']);
+    await assert.rejects(login.session, { code: 'denied' });
+    assert.equal(world.clock.waiting, 0);
+  });
+
+  test('and so does one that was told while it waited', async () => {
+    const { world, looks, pass, newest, last } = await unheard();
+    world.tell({ taken: 'q1' });
+    newest(SCANNED_FIRST);
+    await pass(BOUNDS.overdue_ms);
+    assert.deepEqual([looks().length, last().state], [1, 'scanned']);
+    newest(DENIED);
+    await pass(BOUNDS.overdue_ms);
+    assert.deepEqual([looks().length, last().state], [2, 'denied']);
+  });
+
+  test('one that could not be told looks while the end is still known', async () => {
+    const { looks, wait, newest, last } = await scanned();
+    newest(DENIED);
+    await wait(BOUNDS.scanned_look_ms);
+    assert.deepEqual([looks().length, last().state, last().reason], [1, 'denied', 'user']);
+  });
+
+  test('a look that finds what was not heard says that another one watches', async () => {
+    const { looks, wait, newest } = await scanned();
+    newest({ ...SCANNED_FIRST, seq: 3, matched: true });
+    await wait(BOUNDS.scanned_look_ms + 2 * BOUNDS.overdue_ms);
+    assert.equal(looks().length, 3);
+  });
+
+  test('nobody else watches: not looked for, or rarely where a person takes long', async () => {
+    const quick = await scanned();
+    await quick.wait(BOUNDS.scanned_look_ms - 1_000);
+    quick.world.socket.say(DENIED);
+    await quick.wait(60_000);
+    assert.equal(quick.looks().length, 0);
+
+    const slow = await scanned();
+    await slow.wait(SCANNED.expires_in_ms);
+    assert.equal(slow.looks().length, SCANNED.expires_in_ms / BOUNDS.scanned_look_ms);
+  });
+
+  test('an event that is heard, and a watch that is taken back, end the looking', async () => {
+    const { world, looks, pass, newest } = await unheard();
+    newest(OPENED);
+    for (const not_ours of [{ taken: 'q9' }, { taken: 7 }, {}, null]) world.tell(not_ours);
+    await pass(BOUNDS.overdue_ms);
+    assert.equal(looks().length, 0, 'somebody else\'s attempt');
+    world.tell({ taken: 'q1' });
+    world.socket.say({ ...ROTATED, rotate_in_ms: 60_000, expires_in_ms: 60_000 });
+    await pass(2 * BOUNDS.overdue_ms);
+    assert.equal(looks().length, 0, 'heard');
+
+    assert.deepEqual(world.told, [], 'who opens an attempt takes its watch from nobody');
+    world.tell({ taken: 'q2' });
+    await world.socket.drop();
+    await world.clock.advance(1_000);
+    await world.greet();
+    await world.socket.ok('qr.watch', { state: 'waiting', expires_in_ms: 60_000 });
+    assert.deepEqual(world.told, [{ taken: 'q2' }]);
+    await pass(2 * BOUNDS.overdue_ms);
+    assert.equal(looks().length, 0, 'taken back');
+  });
+});
+
 describe('a confirmation that somebody else is told', () => {
   test('is theirs to redeem: the end is told here, and their tokens are not asked for', async () => {
     const { world, login, looks, pass, newest, last } = await unheard();

@@ -8,12 +8,33 @@ import { code_of, number_of, stage, type_number } from './support/stage.mjs';
 const on = stage('[qr]\nrotate_ms = 8_000\nlifetime_ms = 120_000\n');
 /** Rotation, what is given for it to come late, and a busy machine. */
 const LATE_MS = 60_000;
+/** Less than what there is to decide in, after which it would come out anyway: by then the gateway no longer knows how it ended. */
+const SOON_MS = 45_000;
 
 /** A tab with a code, and its copy, which has taken the watch over. */
 async function duplicated() {
   const person = await on.somebody();
   const first = await person.tab(`${on.url}/?room=${fresh('chat:tabs')}`);
   await code_of(first);
+  const { second, frames } = await copy_of(first, person);
+  const taken = await code_of(second);
+  took_over(frames);
+  return { first, second, taken };
+}
+
+/** A tab that was scanned and shows the number, and its copy, which has taken the watch over. */
+async function duplicated_late(word) {
+  const person = await on.somebody();
+  const first = await person.tab(`${on.url}/?room=${fresh('chat:tabs')}`);
+  const phone = await scan_of(first, word);
+  const number = await number_of(first);
+  const { second, frames } = await copy_of(first, person);
+  await shows(second.at('qr-number'), number);
+  took_over(frames);
+  return { first, second, phone, number };
+}
+
+async function copy_of(first, person) {
   const frames = [];
   person.context.on('page', (page) => page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => frames.push(payload))));
   // A window that a page opens gets a copy of its session storage, as a duplicated tab does.
@@ -21,10 +42,11 @@ async function duplicated() {
     person.context.waitForEvent('page'),
     first.page.evaluate(() => { window.open(location.href); }),
   ]);
-  const second = { page, at: (id) => page.getByTestId(id) };
-  const taken = await code_of(second);
+  return { second: { page, at: (id) => page.getByTestId(id) }, frames };
+}
+
+function took_over(frames) {
   assert.ok(frames.some((frame) => frame.includes('"qr.watch"')) && !frames.some((frame) => frame.includes('"qr.open"')), 'the same attempt');
-  return { first, second, taken };
 }
 
 /** A phone that is signed in and has scanned what the tab shows: at once, before that is another code. */
@@ -73,5 +95,25 @@ test('the copy is closed: the one that is left is signed in', async () => {
   await shows(first.at('qr-number'), number, LATE_MS);
   await type_number(phone, number);
   await first.at('room').waitFor({ timeout: LATE_MS });
+  await shows(phone.at('result-title'), /^Signed in on/);
+});
+
+test('taken over after the scan, and denied: the first one says so too', async () => {
+  const { first, second, phone, number } = await duplicated_late('No');
+  await shows(first.at('qr-number'), number);
+  await phone.at('choose-deny').click();
+  for (const tab of [second, first]) {
+    await shows(tab.at('qr-end'), 'Denied', SOON_MS);
+    assert.equal(await tab.at('qr-number').isVisible(), false);
+  }
+  await shows(first.at('qr-status'), /^The phone said no\./);
+});
+
+test('taken over after the scan, and signed in there: the first one says that it was in another window', async () => {
+  const { first, second, phone, number } = await duplicated_late('Yes');
+  await type_number(phone, number);
+  await second.at('room').waitFor();
+  await shows(first.at('qr-end'), 'Signed in in another window', SOON_MS);
+  assert.equal(await first.at('room').isVisible(), false);
   await shows(phone.at('result-title'), /^Signed in on/);
 });

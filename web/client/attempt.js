@@ -77,6 +77,11 @@ export class Attempt extends Emitter {
     return state === 'waiting' || this.seq === 0 || this.#ids.has(qr_id);
   }
 
+  /** Whether it has, or had, this id. */
+  named(qr_id) {
+    return this.#ids.has(qr_id);
+  }
+
   /** What a reload needs to go on. It holds the claim: keep it where the tokens are kept. */
   toJSON() {
     return { qr_id: this.qr_id, claim: this.#claim, url: this.url };

@@ -3,6 +3,7 @@ import { CountersignError } from './error.js';
 import { read_events } from './events.js';
 import { Lookout } from './lookout.js';
 import * as transport from './transport.js';
+import { WatchNews } from './watch-news.js';
 
 const { BOUNDS } = transport;
 /** A poll without an answer is given up after this time. */
@@ -36,11 +37,19 @@ export class Line extends Emitter {
   #abort = null;
   #streamed = false;
   #lookout;
+  #news;
   /** @type {'websocket' | 'events' | 'polling' | null} */
   transport = null;
 
-  /** @param {{connection: import('./connection.js').Connection, http: import('./http.js').Http, clock: object, random: () => number}} options */
-  constructor({ connection, http, clock, random }) {
+  /**
+   * @param {object} options
+   * @param {import('./connection.js').Connection} options.connection
+   * @param {import('./http.js').Http} options.http
+   * @param {object} options.clock
+   * @param {() => number} options.random
+   * @param {typeof BroadcastChannel} [options.BroadcastChannel]
+   */
+  constructor({ connection, http, clock, random, BroadcastChannel }) {
     super();
     this.#connection = connection;
     this.#http = http;
@@ -48,6 +57,7 @@ export class Line extends Emitter {
     this.#random = random;
     this.#state = transport.begin(clock.now());
     this.#lookout = new Lookout({ clock, newest: (attempt) => this.#look(attempt) });
+    this.#news = new WatchNews(BroadcastChannel, (qr_id) => { if (this.#attempt?.named(qr_id)) this.#lookout.watch_taken(true); });
   }
 
   /** A QR login is going to be asked for: from here on a way is looked for. */
@@ -55,6 +65,7 @@ export class Line extends Emitter {
     if (this.#attempt) this.#halt();
     this.#attempt = null;
     this.#lookout.stop();
+    this.#news.listen();
     if (this.#wanted) return;
     this.#wanted = true;
     const { up, stood } = this.#state;
@@ -66,6 +77,7 @@ export class Line extends Emitter {
   follow(attempt) {
     this.#attempt = attempt;
     this.#wanted = true;
+    this.#news.listen();
     this.#lookout.follow(attempt);
     this.#drive();
   }
@@ -76,6 +88,7 @@ export class Line extends Emitter {
     this.#attempt = null;
     this.#streamed = false;
     this.#lookout.stop();
+    this.#news.close();
     this.#halt();
     // Of HTTP nothing is seen any more.
     if (this.transport !== 'websocket') this.#prove(null);
@@ -122,7 +135,13 @@ export class Line extends Emitter {
    */
   call(type, fields, more) {
     const by_socket = this.#connection.greeted || !this.#wanted || transport.choose(this.#state, this.#clock.now()).way === null;
+    if (by_socket && type === 'qr.watch') this.#take_watch(fields.qr_id);
     return by_socket ? this.#connection.call(type, fields, more) : this.#carry(type, fields, more);
+  }
+
+  #take_watch(qr_id) {
+    this.#news.tell(qr_id);
+    this.#lookout.watch_taken(false);
   }
 
   async #carry(type, fields, more) {
@@ -192,6 +211,7 @@ export class Line extends Emitter {
     let heard = false;
     const bound = (ms) => this.#arm(ms, () => abort.abort());
     bound(BOUNDS.first_bytes_ms);
+    this.#take_watch(attempt.qr_id);
     try {
       const { path, claim, after } = attempt.over_http();
       const response = await this.#http.stream(`${path}/events`, { claim, after, signal: abort.signal });

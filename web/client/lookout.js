@@ -1,9 +1,14 @@
 import { BOUNDS } from './transport.js';
 
 /**
- * Looks after an attempt whose events have stopped. Another tab that took the watch over is not told of here (nor is this
- * one told that it lost it): when a code should have rotated or ended and nothing was heard, the newest event is read.
- * That takes the watch from nobody. From then on it is read at the same distance until something is heard again, or it ends.
+ * Looks after an attempt whose events do not come, because another tab has taken its watch over: the gateway tells neither. The
+ * newest event is read, which takes the watch from nobody:
+ * - when one that has to come is late: a rotation, or the end;
+ * - every few seconds as soon as it is known that another tab watches, because that tab said so (watch-news.js), or because a look
+ *   found what had not been heard; until an event is heard again;
+ * - once in a while after a scan. What comes then comes when a person decides, and is known for a minute only: who looked when it is
+ *   late would not find it.
+ * A PC of which no other tab has a copy looks after a scan that takes long, and never else.
  */
 export class Lookout {
   #clock;
@@ -11,6 +16,9 @@ export class Lookout {
   #attempt = null;
   #forget = null;
   #timer = null;
+  /** Another tab has the watch, as far as is known. */
+  #unwatched = false;
+  #looking = false;
   /** Which confirmation was seen at the last look. */
   #left = null;
 
@@ -30,7 +38,17 @@ export class Lookout {
     if (attempt === this.#attempt) return;
     this.stop();
     this.#attempt = attempt;
-    this.#forget = attempt.on('change', () => this.#wait());
+    this.#forget = attempt.on('change', () => {
+      if (!this.#looking) this.#unwatched = false;
+      this.#wait();
+    });
+    this.#wait();
+  }
+
+  /** The watch was taken: by another tab of this browser, or by this one. @param {boolean} elsewhere */
+  watch_taken(elsewhere) {
+    if (!this.#attempt || elsewhere === this.#unwatched) return;
+    this.#unwatched = elsewhere;
     this.#wait();
   }
 
@@ -40,20 +58,26 @@ export class Lookout {
     this.#attempt = null;
     this.#forget = null;
     this.#left = null;
+    this.#unwatched = false;
   }
 
   #wait() {
     const due = due_at(this.#attempt);
-    if (due === null) this.#disarm();
-    else this.#arm(Math.max(0, due - this.#clock.now()) + BOUNDS.overdue_ms);
+    if (due === null) return this.#disarm();
+    const late = Math.max(0, due - this.#clock.now()) + BOUNDS.overdue_ms;
+    if (this.#unwatched) return this.#arm(BOUNDS.overdue_ms);
+    return this.#arm(this.#attempt.state === 'scanned' ? Math.min(late, BOUNDS.scanned_look_ms) : late);
   }
 
   async #look() {
     const attempt = this.#attempt;
     const frame = await this.#newest(attempt);
     if (attempt !== this.#attempt) return;
+    if (frame?.seq > attempt.seq) this.#unwatched = true;
+    this.#looking = true;
     if (frame && this.#is_for_us(frame)) attempt.push(frame);
-    if (attempt === this.#attempt && due_at(attempt) !== null) this.#arm(BOUNDS.overdue_ms);
+    this.#looking = false;
+    if (attempt === this.#attempt) this.#wait();
   }
 
   /** Who watches fetches the tokens, and two tabs with the same ones would sign each other out. Whoever has not fetched them

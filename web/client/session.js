@@ -11,21 +11,44 @@ const MARGIN_MS = 10_000;
  * @property {number} expires_at_ms by this machine's clock; a wrong one only costs a refresh
  * @property {{id: string, name?: string, avatar?: string}} user
  * @property {string} session
+ * @property {number} [generation] how often it was renewed: of two pairs of one session the higher one is good; absent: 0
  */
 
-/** Who is signed in on this device, and tokens that are fresh when they are needed. Event: `change` (saved, reason). */
+/**
+ * @typedef {object} SharedSession where several tabs keep one session. Refresh tokens are exchanged once, so what the others have
+ *   done is read before anything is; what is emitted as `change` is to be kept there at once
+ * @property {() => SavedSession | null | undefined} read what is kept now, null: it has ended; undefined: this tab has one of its own
+ * @property {<T>(run: () => Promise<T>) => Promise<T>} alone runs it while no other tab does, as far as that can be had
+ */
+
+/** Without tabs to share with. @type {SharedSession} */
+const OWN = { read: () => undefined, alone: (run) => run() };
+
+const generation = (saved) => saved.generation ?? 0;
+
+/**
+ * Who is signed in on this device, and tokens that are fresh when they are needed. Event: `change` (saved, reason), the reason
+ * `refreshed` also for a newer pair that another tab has kept.
+ */
 export class Session extends Emitter {
   #http;
   #now;
+  #shared;
   #refreshing = null;
   /** @type {SavedSession | null} */
   current;
 
-  /** @param {import('./http.js').Http} http @param {() => number} now @param {SavedSession | null} saved */
-  constructor(http, now, saved) {
+  /**
+   * @param {import('./http.js').Http} http
+   * @param {() => number} now
+   * @param {SavedSession | null} saved
+   * @param {SharedSession} [shared]
+   */
+  constructor(http, now, saved, shared = OWN) {
     super();
     this.#http = http;
     this.#now = now;
+    this.#shared = shared;
     this.current = saved;
   }
 
@@ -37,8 +60,26 @@ export class Session extends Emitter {
       expires_at_ms: this.#now() + reply.expires_in_ms,
       user: reply.user ?? this.current?.user,
       session: reply.session ?? this.current?.session,
+      generation: reason === 'refreshed' && this.current ? generation(this.current) + 1 : 0,
     };
     this.emit('change', this.current, reason);
+  }
+
+  /** Goes on with one that was saved. */
+  take(saved, reason) {
+    this.current = saved;
+    this.emit('change', saved, reason);
+  }
+
+  /** Takes over what another tab has done to the session that this one shares with it. */
+  sync() {
+    const mine = this.current;
+    const kept = mine ? this.#shared.read() : undefined;
+    if (kept === undefined) return;
+    if (kept?.session !== mine.session) this.end('revoked');
+    else if (generation(kept) > generation(mine)) this.take(kept, 'refreshed');
+    // An older pair was kept over the newer one: without a lock that can be.
+    else if (generation(kept) < generation(mine)) this.emit('change', mine, 'refreshed');
   }
 
   /** Forgets the tokens. */
@@ -55,24 +96,34 @@ export class Session extends Emitter {
 
   /** @returns {Promise<string | null>} an access token with time left; null when nobody is signed in (any more) */
   async token() {
+    this.sync();
     if (!this.current) return null;
-    if (this.current.expires_at_ms - this.#now() > MARGIN_MS) return this.current.access_token;
+    if (this.#lasts(this.current)) return this.current.access_token;
     return this.refresh();
+  }
+
+  #lasts(saved) {
+    return saved.expires_at_ms - this.#now() > MARGIN_MS;
   }
 
   /** One refresh at a time: a refresh token used twice looks stolen. */
   refresh() {
-    this.#refreshing ??= this.#refresh().finally(() => { this.#refreshing = null; });
+    this.#refreshing ??= this.#shared.alone(() => this.#refresh()).finally(() => { this.#refreshing = null; });
     return this.#refreshing;
   }
 
   async #refresh() {
+    const before = this.current;
+    this.sync();
     const old = this.current;
     if (!old) return null;
+    // Another tab has just done it.
+    if (old !== before && this.#lasts(old)) return old.access_token;
     let reply;
     try {
       reply = await this.#http.request('POST', '/v1/refresh', { body: { refresh_token: old.refresh_token } });
     } catch (error) {
+      this.sync();
       if (this.current !== old) return this.current?.access_token ?? null;
       // Refused, as opposed to unreachable or busy: trying again cannot help.
       if (![400, 401, 403].includes(error.status)) throw error;

@@ -29,6 +29,8 @@ export const BOUNDS = Object.freeze({
   failed_max_ms: 10_000,
   /** An event that is this late is looked for, and again after this time: see lookout.js. */
   overdue_ms: 5_000,
+  /** After a scan nothing has to come for a minute, and an end is known for a minute only: half of it. */
+  scanned_look_ms: 30_000,
 });
 
 /**

@@ -5,8 +5,10 @@ import { make } from './dom.js';
  * Fills a form for signing in, or making an account first.
  * @param {HTMLFormElement} form
  * @param {import('../client.js').Client} client
+ * @param {{stay?: (yes: boolean) => void}} [options] `stay`: it is asked whether to stay signed in on this device, and the answer is
+ *   told before each sign-in
  */
-export function account_form(form, client) {
+export function account_form(form, client, { stay } = {}) {
   const words = text.account;
   const field = (name, label, hint, attributes) => {
     const input = make('input', { id: `account-${name}`, name, 'data-testid': `account-${name}`, ...attributes });
@@ -23,7 +25,8 @@ export function account_form(form, client) {
   const error = make('p', { class: 'error', role: 'alert', 'data-testid': 'account-error' });
   const submit = make('button', { type: 'submit', class: 'main', 'data-testid': 'account-submit' });
   const other = make('button', { type: 'button', class: 'link', 'data-testid': 'account-other' });
-  form.replaceChildren(user.row, name.row, password.row, error, submit, other);
+  const staying = stay_signed_in();
+  form.replaceChildren(user.row, name.row, password.row, ...(stay ? [staying.row] : []), error, submit, other);
 
   let registering = false;
   const set_mode = (register) => {
@@ -55,6 +58,7 @@ export function account_form(form, client) {
         // Should the login fail, trying again must not ask for the account a second time.
         set_mode(false);
       }
+      stay?.(staying.input.checked);
       await client.login(account);
       form.reset();
       set_mode(false);
@@ -65,6 +69,13 @@ export function account_form(form, client) {
       submit.textContent = registering ? words.register : words.signIn;
     }
   });
+}
+
+/** A phone is somebody's own, and opens every code in a new tab; of what has a mouse it is not taken for granted. */
+function stay_signed_in() {
+  const checked = matchMedia('(pointer: coarse)').matches;
+  const input = make('input', { id: 'account-stay', name: 'stay', type: 'checkbox', checked, 'data-testid': 'account-stay' });
+  return { input, row: make('label', { class: 'check' }, input, text.account.stay) };
 }
 
 function in_words(failure) {

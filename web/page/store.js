@@ -1,6 +1,6 @@
 import { guarded, kept_device_id } from '../client/device.js';
+import { SessionStore } from './session-store.js';
 
-const SESSION = 'countersign.session';
 const ATTEMPT = 'countersign.attempt';
 const CONFIRMED = 'countersign.confirmed';
 
@@ -11,9 +11,9 @@ export function this_device() {
   return { id: kept_device_id(), name: device_name(navigator.userAgent), kind: 'web' };
 }
 
-/** Tokens live in memory and, for a reload of this tab, in its session storage. */
-export const load_session = () => passing.read(SESSION);
-export const save_session = (saved) => passing.write(SESSION, saved);
+/** Tokens live in memory and, for a reload of this tab, in its session storage; in local storage when somebody asked to stay
+ * signed in on this device. */
+export const session_store = new SessionStore({ tab: passing, lasting: guarded(() => localStorage), locks: navigator.locks });
 
 /** A code on the screen outlives a reload the same way. */
 export const load_attempt = () => passing.read(ATTEMPT);

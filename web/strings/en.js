@@ -32,6 +32,7 @@ export const en = {
     name: 'Name shown to others',
     nameHint: 'Optional',
     password: 'Password',
+    stay: 'Stay signed in on this device',
     signIn: 'Sign in',
     register: 'Create account',
     toRegister: 'No account yet? Create one',

@@ -32,6 +32,7 @@ export const zh = {
     name: '显示给他人的名称',
     nameHint: '可不填',
     password: '密码',
+    stay: '在此设备上保持登录',
     signIn: '登录',
     register: '创建账号',
     toRegister: '还没有账号？创建一个',

@@ -58,6 +58,7 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
   const sockets = [];
   const fetched = [];
   const answers = new Map();
+  const channels = new Set();
   const world = {
     clock,
     sockets,
@@ -65,6 +66,12 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
     random: 0.5,
     states: [],
     sessions: [],
+    /** What this client told the other tabs. */
+    told: [],
+    /** Another tab tells this. */
+    tell(data) {
+      for (const channel of channels) channel.onmessage({ data });
+    },
     /** The newest socket. */
     get socket() {
       return sockets.at(-1);
@@ -134,6 +141,18 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
     }
   }
 
+  class FakeChannel {
+    constructor() {
+      channels.add(this);
+    }
+    postMessage(data) {
+      world.told.push(data);
+    }
+    close() {
+      channels.delete(this);
+    }
+  }
+
   const fetch = async (url, { method, headers, body, signal }) => {
     const path = new URL(url).pathname;
     fetched.push({ method, path, headers, body: body && JSON.parse(body) });
@@ -146,7 +165,7 @@ export function make_world({ signed_in = false, expires_in_ms = 900_000 } = {}) 
   };
 
   /** What a client of this world runs on. */
-  world.platform = { WebSocket: FakeSocket, fetch, random: () => world.random, clock };
+  world.platform = { WebSocket: FakeSocket, BroadcastChannel: FakeChannel, fetch, random: () => world.random, clock };
   const saved = { ...TOKENS, expires_at_ms: clock.now() + expires_in_ms };
   world.client = new Client({
     url: 'https://gateway.test',

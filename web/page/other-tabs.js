@@ -1,0 +1,20 @@
+import { SESSION } from './session-store.js';
+
+/**
+ * Has a page notice what other tabs do to the session on this device: renew it, end it, sign in.
+ * @param {import('../client.js').Client} client
+ * @param {import('./session-store.js').SessionStore} store
+ * @param {{join: boolean}} options whether a page on which nobody is signed in goes on with a session that another tab keeps
+ */
+export function heed_other_tabs(client, store, { join }) {
+  const look = () => {
+    client.syncSession();
+    const kept = join && !client.session ? store.kept() : null;
+    if (kept) client.resumeSession(kept);
+  };
+  // Without a key all of it was cleared.
+  addEventListener('storage', ({ key }) => { if (key === null || key === SESSION) look(); });
+  // A page that was asleep is not told.
+  addEventListener('pageshow', look);
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) look(); });
+}

@@ -1,0 +1,100 @@
+export const SESSION = 'countersign.session';
+
+/** For another tab that is renewing the session this one waits so long at most: less than the 10 s (`tokens.refresh_grace_ms`)
+ * within which the gateway answers a refresh token once more with the same pair. A tab that is asleep may hold the lock for ever. */
+const LOCK_MS = 5_000;
+
+/**
+ * Where a page keeps its session: for this tab alone, over a reload, or on this device, for all tabs. Those then share one session,
+ * and with it one refresh token at a time. Local storage has no atomic change; that a newer pair is not overwritten is seen to here
+ * as far as it can be, and what slips through is put right by the tab that has the newer one (client/session.js).
+ */
+export class SessionStore {
+  #tab;
+  #lasting;
+  #locks;
+  #stays = false;
+  /** The session of this tab, by its id, if the tabs share it. */
+  #shares = null;
+
+  /**
+   * @param {object} options
+   * @param {{read(key: string): any, write(key: string, value: any): void}} options.tab
+   * @param {{read(key: string): any, write(key: string, value: any): void}} options.lasting
+   * @param {LockManager} [options.locks] absent where the page is not in a secure context
+   */
+  constructor({ tab, lasting, locks }) {
+    this.#tab = tab;
+    this.#lasting = lasting;
+    this.#locks = locks;
+  }
+
+  /** The session to begin with: this tab's own, else the one on this device. @returns {import('../client/session.js').SavedSession | null} */
+  load() {
+    const own = whole(this.#tab.read(SESSION));
+    if (own) return own;
+    const kept = this.kept();
+    this.#shares = kept?.session ?? null;
+    return kept;
+  }
+
+  /** The session on this device. @returns {import('../client/session.js').SavedSession | null} */
+  kept() {
+    return whole(this.#lasting.read(SESSION));
+  }
+
+  /** Whether the next sign-in by password stays on this device. @param {boolean} yes */
+  stay(yes) {
+    this.#stays = yes;
+  }
+
+  /** @param {import('../client/session.js').SavedSession | null} saved @param {string} why as the client's `session` event has them */
+  save(saved, why) {
+    if (saved && why === 'refreshed') return this.#renewed(saved);
+    const before = this.#shares;
+    const lasts = saved && (why === 'kept' || (why === 'login' && this.#stays && this.#keep(saved)));
+    this.#shares = lasts ? saved.session : null;
+    this.#tab.write(SESSION, lasts ? null : saved);
+    // Another one that took its place meanwhile is not this tab's to forget.
+    if (!lasts && before !== null && this.kept()?.session === before) this.#lasting.write(SESSION, null);
+    return undefined;
+  }
+
+  /** For the client: what the tabs share. */
+  read() {
+    return this.#shares === null ? undefined : this.kept();
+  }
+
+  /** For the client: one tab at a time where there are locks. Without, the gateway's grace has to do. */
+  async alone(run) {
+    if (this.#shares === null || !this.#locks) return run();
+    let began = false;
+    const locked = () => {
+      began = true;
+      return run();
+    };
+    try {
+      return await this.#locks.request(SESSION, { signal: AbortSignal.timeout(LOCK_MS) }, locked);
+    } catch (error) {
+      if (began) throw error;
+      return run();
+    }
+  }
+
+  #renewed(saved) {
+    if (this.#shares === null) return this.#tab.write(SESSION, saved);
+    const kept = this.kept();
+    // Ended elsewhere, or further on: the client finds that out by itself.
+    if (kept?.session !== saved.session || (kept.generation ?? 0) >= saved.generation) return undefined;
+    return this.#lasting.write(SESSION, saved);
+  }
+
+  /** Where nothing can be kept it is this tab's alone. */
+  #keep(saved) {
+    this.#lasting.write(SESSION, saved);
+    return this.kept()?.session === saved.session;
+  }
+}
+
+/** Anything may be in a storage. */
+const whole = (saved) => ([saved?.refresh_token, saved?.session, saved?.user?.id].every((part) => typeof part === 'string') ? saved : null);
