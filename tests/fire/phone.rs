@@ -1,13 +1,10 @@
 //! A phone over a line that fails: it repeats what was not answered, and asks how it ended.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::common::http::request;
 use super::common::{Answer, Person};
-use super::link::{ask, patience};
+use super::link::{Calls, patience};
 use super::pc::{Shown, is_final, text};
 
 const TRIES_MAX: u32 = 60;
@@ -45,7 +42,7 @@ pub(crate) enum PhoneEnd {
 }
 
 pub(crate) struct Phone<'a> {
-    pub(crate) line: SocketAddr,
+    pub(crate) calls: Calls,
     pub(crate) person: &'a Person,
     pub(crate) will: Will,
     pub(crate) screen: watch::Receiver<Shown>,
@@ -66,7 +63,9 @@ enum Scan {
 impl Phone<'_> {
     async fn say(&mut self, method: &'static str, path: &str, body: Option<Value>) -> Answer {
         loop {
-            let mut ask_for = request(self.line, method, path)
+            let mut ask_for = self
+                .calls
+                .request(method, path)
                 .header(
                     "authorization",
                     &format!("Bearer {}", self.person.tokens.access_token),
@@ -75,7 +74,7 @@ impl Phone<'_> {
             if let Some(body) = &body {
                 ask_for = ask_for.json(body);
             }
-            if let Some(answer) = ask(self.line, &ask_for, patience(self.tries / 4)).await {
+            if let Some(answer) = self.calls.ask(&ask_for, patience(self.tries / 4)).await {
                 return answer;
             }
             self.again(path);
