@@ -16,6 +16,8 @@ mod agree;
 #[path = "fire/attempt.rs"]
 mod attempt;
 mod common;
+#[path = "fire/grant_taint.rs"]
+mod grant_taint;
 #[path = "fire/link.rs"]
 mod link;
 #[path = "fire/pc.rs"]
@@ -181,6 +183,9 @@ async fn one_stream() {
     let server = TestServer::start(watchful).await;
     for over in WAYS {
         taint::only_one_stream(&server, over).await;
+    }
+    for typed in [true, false] {
+        grant_taint::only_its_client(&server, typed).await;
     }
     server.stop().await;
 }
