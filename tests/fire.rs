@@ -22,6 +22,8 @@ mod grant_taint;
 mod link;
 #[path = "fire/pc.rs"]
 mod pc;
+#[path = "fire/pc_grant.rs"]
+mod pc_grant;
 #[path = "fire/pc_http.rs"]
 mod pc_http;
 #[path = "fire/phone.rs"]
@@ -57,6 +59,7 @@ use phone::Will;
 use plan::{FAULT_KINDS, Plan};
 use rng::{Rng, seed};
 
+/// Of a PC that `qr.open` signs in.
 const WAYS: [Over; 3] = [Over::WebSocket, Over::Events, Over::Polls];
 
 /// What is counted beside the ends: faults that happened, and phones that had no part in an attempt.
@@ -76,6 +79,8 @@ fn watchful(config: &mut Config) {
     config.limits.outcome_wait_ms = 1_000;
     // A code whose PC never got it ends soon, and not while a PC comes back.
     config.qr.idle_ms = 10_000;
+    config.oauth.interval_ms = 1_000;
+    config.oauth.lifetime_ms = 10_000;
 }
 
 /// Times so short that some run out.
@@ -86,6 +91,9 @@ fn hasty(config: &mut Config) {
     config.qr.idle_ms = 2_000;
     config.qr.scanned_ms = 3_000;
     config.qr.confirmed_ms = 3_000;
+    config.oauth.lifetime_ms = 8_000;
+    // Longer than an app waits that was told to slow down.
+    config.oauth.confirmed_ms = 8_000;
 }
 
 /// Carries settings out, some at a time.
@@ -106,8 +114,11 @@ async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> Vec<(Set
 fn tally(carried: &[(Setting, Outcome)]) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();
     let mut count = |what: String, times| *tally.entry(what).or_default() += times;
-    for (_, outcome) in carried {
+    for (setting, outcome) in carried {
         count(outcome.state.clone(), 1);
+        if setting.over == Over::Grants {
+            count(format!("apps: {}", outcome.state), 1);
+        }
         count(TOO_LATE.into(), outcome.too_late);
         count(BEATEN.into(), outcome.beaten);
         count(FAULTS.into(), outcome.faults.len());
@@ -218,7 +229,13 @@ async fn storm(attempts: u64, typist: MatchMode) {
         .collect();
     let endings = tally(&carry_all(&server, settings).await);
     println!("seed {seed}, {attempts} attempts, {typist:?}: {endings:?}");
-    for often in ["redeemed", "denied user", "denied match_failed", "cancelled user"] {
+    for often in [
+        "redeemed",
+        "apps: redeemed",
+        "denied user",
+        "denied match_failed",
+        "cancelled user",
+    ] {
         assert!(endings.contains_key(often), "none ended {often}: {endings:?}");
     }
     for kind in FAULT_KINDS {
@@ -264,7 +281,11 @@ fn setting(seed: &Rng, name: u64, typist: MatchMode) -> Setting {
     Setting {
         name,
         typist,
-        over: rng.pick(&WAYS),
+        // An eighth are apps.
+        over: match rng.below(8) {
+            0 => Over::Grants,
+            _ => rng.pick(&WAYS),
+        },
         keeps: rng.percent(50),
         habit,
         pc,

@@ -18,6 +18,8 @@ pub(crate) enum Over {
     WebSocket,
     Events,
     Polls,
+    /// By nobody: an app that asks for its tokens by OAuth.
+    Grants,
 }
 
 /// What the person before it does.
@@ -35,6 +37,8 @@ pub(crate) enum Habit {
 pub(crate) struct Shown {
     pub(crate) qr_id: Option<String>,
     pub(crate) digits: Option<String>,
+    /// An app's, which is its number too.
+    pub(crate) user_code: Option<String>,
     /// The number that was typed here was right.
     pub(crate) matched: bool,
     pub(crate) over: bool,
@@ -125,6 +129,7 @@ impl Pc {
     pub(crate) async fn run(mut self, over: Over) -> (Ending, Self) {
         let ending = match over {
             Over::WebSocket => self.over_web_socket().await,
+            Over::Grants => self.by_device_code().await,
             Over::Events | Over::Polls => self.over_http(over == Over::Events).await,
         };
         self.screen.send_modify(|shown| shown.over = true);

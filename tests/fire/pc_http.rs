@@ -11,7 +11,7 @@ use super::pc::{Ending, Next, Pc, typing};
 use super::units::Splitter;
 
 impl Pc {
-    fn claiming(&self, method: &'static str, after: &str) -> Request {
+    pub(crate) fn claiming(&self, method: &'static str, after: &str) -> Request {
         let (qr_id, claim) = self.claim.as_ref().unwrap();
         self.calls
             .request(method, &format!("/v1/qr/{qr_id}{after}"))

@@ -53,6 +53,8 @@ pub(crate) struct Phone<'a> {
     pub(crate) has_scanned: bool,
     /// It was told the number, which the PC is to type.
     pub(crate) shows_number: bool,
+    /// Its person types a user code, where one is shown, in place of scanning.
+    pub(crate) types_codes: bool,
 }
 
 enum Scan {
@@ -120,7 +122,10 @@ impl Phone<'_> {
             }
             Will::Deny => self.deny(&mut qr_id, &mut token).await,
             Will::Confirm | Will::Mistype | Will::Repent => {
-                let code = if self.shows_number {
+                let code = if self.typed_code().is_some() {
+                    // The number was matched by that.
+                    Some(None)
+                } else if self.shows_number {
                     self.sees(|s| s.matched.then_some(None)).await
                 } else {
                     self.sees(|s| s.digits.clone().map(Some)).await
@@ -136,9 +141,22 @@ impl Phone<'_> {
         self.outcome(&qr_id).await
     }
 
+    /// The user code, where it is typed and not scanned.
+    fn typed_code(&self) -> Option<String> {
+        let shown = self.screen.borrow().user_code.clone();
+        // Who came by the code cannot mistake it any more.
+        shown.filter(|_| self.types_codes && self.will != Will::Mistype)
+    }
+
     async fn scan(&mut self, qr_id: &mut String) -> Scan {
         loop {
-            let answer = self.say("POST", &format!("/v1/qr/{qr_id}/scan"), None).await;
+            let answer = match self.typed_code() {
+                Some(code) => {
+                    let body = json!({"user_code": code});
+                    self.say("POST", "/v1/qr/scan", Some(body)).await
+                }
+                None => self.say("POST", &format!("/v1/qr/{qr_id}/scan"), None).await,
+            };
             let name = (answer.status != 200).then(|| text(&answer.json()["code"]));
             match (answer.status, name.as_deref()) {
                 (200, _) => {

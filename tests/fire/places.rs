@@ -124,8 +124,11 @@ pub(crate) async fn single_faults() {
     // Opening, questions, redemption.
     settings.extend(pc(Over::Polls, true, requests(0, 4)));
     settings.extend(pc(Over::Polls, false, one_each(4)));
-    // A phone: scan, confirmation, outcome.
-    for over in WAYS {
+    // An app: authorization, exchange.
+    settings.extend(pc(Over::Grants, true, requests(0, 2)));
+    settings.extend(pc(Over::Grants, false, one_each(2)));
+    // A phone: scan or code, confirmation, outcome.
+    for over in WAYS.into_iter().chain([Over::Grants]) {
         for (keeps, places) in [(true, requests(0, 3)), (false, one_each(3))] {
             let plans = places.into_iter().map(|place| Plan::Named(vec![place]));
             settings.extend(plans.map(|plan| setting(over, keeps, Plan::Clean, plan)));

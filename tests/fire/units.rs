@@ -165,7 +165,8 @@ impl Splitter {
 /// Method and last part of the path of a request, without what is another each time.
 fn name_of(head: &str) -> String {
     let mut words = head.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let method = words.next().unwrap_or_default().to_ascii_uppercase();
+    let path = words.next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default();
     let last = if last.len() == QR_ID_LENGTH { "…" } else { last };
     format!("{method} {last}")
