@@ -16,14 +16,20 @@ mod agree;
 #[path = "fire/attempt.rs"]
 mod attempt;
 mod common;
+#[path = "fire/grant_taint.rs"]
+mod grant_taint;
 #[path = "fire/link.rs"]
 mod link;
 #[path = "fire/pc.rs"]
 mod pc;
+#[path = "fire/pc_grant.rs"]
+mod pc_grant;
 #[path = "fire/pc_http.rs"]
 mod pc_http;
 #[path = "fire/phone.rs"]
 mod phone;
+#[path = "fire/places.rs"]
+mod places;
 #[path = "fire/plan.rs"]
 mod plan;
 #[path = "fire/proxy.rs"]
@@ -32,6 +38,8 @@ mod proxy;
 mod rng;
 #[path = "fire/taint.rs"]
 mod taint;
+#[path = "fire/twice.rs"]
+mod twice;
 #[path = "fire/units.rs"]
 mod units;
 
@@ -39,7 +47,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use attempt::{Setting, carry_out};
+use attempt::{Outcome, Setting, carry_out};
 use common::{PATIENCE, TestServer};
 use countersign::config::{Config, Profile};
 use countersign::core::attempt::{Attempt, Outcome as Decided, Step};
@@ -48,9 +56,10 @@ use countersign_protocol::server::MatchMode;
 use futures::StreamExt;
 use pc::{Habit, Over};
 use phone::Will;
-use plan::{Direction, Fault, Plan, Planned};
+use plan::{FAULT_KINDS, Plan};
 use rng::{Rng, seed};
 
+/// Of a PC that `qr.open` signs in.
 const WAYS: [Over; 3] = [Over::WebSocket, Over::Events, Over::Polls];
 
 /// What is counted beside the ends: faults that happened, and phones that had no part in an attempt.
@@ -70,6 +79,8 @@ fn watchful(config: &mut Config) {
     config.limits.outcome_wait_ms = 1_000;
     // A code whose PC never got it ends soon, and not while a PC comes back.
     config.qr.idle_ms = 10_000;
+    config.oauth.interval_ms = 1_000;
+    config.oauth.lifetime_ms = 10_000;
 }
 
 /// Times so short that some run out.
@@ -80,30 +91,45 @@ fn hasty(config: &mut Config) {
     config.qr.idle_ms = 2_000;
     config.qr.scanned_ms = 3_000;
     config.qr.confirmed_ms = 3_000;
+    config.oauth.lifetime_ms = 8_000;
+    // Longer than an app waits that was told to slow down.
+    config.oauth.confirmed_ms = 8_000;
 }
 
-/// Carries settings out, some at a time, and counts how they ended.
-async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> BTreeMap<String, usize> {
-    let mut endings = BTreeMap::new();
-    let mut running = futures::stream::iter(settings.into_iter().map(|setting| {
-        let (server, told) = (Arc::clone(server), format!("{setting:?}"));
+/// Carries settings out, some at a time.
+async fn carry_all(server: &Arc<TestServer>, settings: Vec<Setting>) -> Vec<(Setting, Outcome)> {
+    let running = futures::stream::iter(settings.into_iter().map(|setting| {
+        let server = Arc::clone(server);
         async move {
-            let carried = tokio::spawn(async move { carry_out(&server, setting).await }).await;
-            carried.unwrap_or_else(|e| panic!("{e}\nin {told}"))
+            let told = setting.clone();
+            let carried = tokio::spawn(async move { carry_out(&server, told).await }).await;
+            let outcome = carried.unwrap_or_else(|e| panic!("{e}\nin {setting:?}"));
+            (setting, outcome)
         }
-    }))
-    .buffer_unordered(AT_ONCE);
-    while let Some(outcome) = running.next().await {
-        *endings.entry(outcome.state).or_default() += 1;
-        for (what, count) in [
-            (FAULTS, outcome.faults),
-            (TOO_LATE, outcome.too_late),
-            (BEATEN, outcome.beaten),
-        ] {
-            *endings.entry(what.into()).or_default() += count;
+    }));
+    running.buffer_unordered(AT_ONCE).collect().await
+}
+
+/// How they ended, and what happened on the way.
+fn tally(carried: &[(Setting, Outcome)]) -> BTreeMap<String, usize> {
+    let mut tally = BTreeMap::new();
+    let mut count = |what: String, times| *tally.entry(what).or_default() += times;
+    for (setting, outcome) in carried {
+        count(outcome.state.clone(), 1);
+        if setting.over == Over::Grants {
+            count(format!("apps: {}", outcome.state), 1);
+        }
+        count(TOO_LATE.into(), outcome.too_late);
+        count(BEATEN.into(), outcome.beaten);
+        count(FAULTS.into(), outcome.faults.len());
+        for fault in &outcome.faults {
+            count(format!("faults: {}", fault.name()), 1);
+        }
+        for double in outcome.doubles.iter().filter(|d| d.what.starts_with("qr.")) {
+            count(format!("twice: {}", double.what), 1);
         }
     }
-    endings
+    tally
 }
 
 /// Each test counts the descriptors of the process, so it has the process to itself. A test that waits for its turn has
@@ -169,79 +195,22 @@ async fn one_stream() {
     for over in WAYS {
         taint::only_one_stream(&server, over).await;
     }
+    for typed in [true, false] {
+        grant_taint::only_its_client(&server, typed).await;
+    }
     server.stop().await;
 }
 
 /// One line, one fault, at every place there is: the sign-in succeeds all the same.
 #[test]
 fn a_single_fault_anywhere_costs_nothing() {
-    alone(single_faults());
+    alone(places::single_faults());
 }
 
-async fn single_faults() {
-    let server = Arc::new(TestServer::start(watchful).await);
-    server.user("warm").await;
-    let before = descriptors();
-    let mut settings = Vec::new();
-    let cuts = [Fault::CutBefore, Fault::CutInside, Fault::CutAfter];
-    let places = |units: u64, connections: u64, faults: &[Fault]| {
-        let mut places = Vec::new();
-        for connection in 0..connections {
-            for unit in 0..units {
-                for direction in [Direction::ToGateway, Direction::ToClient] {
-                    places.extend(faults.iter().map(|&fault| {
-                        let planned = Planned {
-                            direction,
-                            unit,
-                            fault,
-                        };
-                        Plan::Single(connection, planned)
-                    }));
-                }
-            }
-        }
-        places
-    };
-    let all = [&cuts[..], &[Fault::HalfOpen, Fault::Duplicate]].concat();
-    // A WebSocket: the handshake, then hello, the reply, three pushes and the tokens; two commands the other way.
-    for plan in places(8, 1, &[&cuts[..], &[Fault::HalfOpen]].concat()) {
-        settings.push((Over::WebSocket, plan, Plan::Clean));
-    }
-    // An event stream: opened, watched, redeemed, each on a connection of its own.
-    for plan in places(5, 3, &cuts) {
-        settings.push((Over::Events, plan, Plan::Clean));
-    }
-    for plan in places(1, 6, &all) {
-        settings.push((Over::Events, plan.clone(), Plan::Clean));
-        settings.push((Over::Polls, plan, Plan::Clean));
-    }
-    // A phone: scan, confirmation, outcome.
-    for plan in places(1, 3, &all) {
-        for over in WAYS {
-            settings.push((over, Plan::Clean, plan.clone()));
-        }
-    }
-    let settings: Vec<_> = (settings.into_iter().zip(0..))
-        .map(|((over, pc, phone), name)| Setting {
-            name,
-            typist: MatchMode::PhoneTypes,
-            over,
-            habit: Habit::Waits,
-            pc,
-            phones: vec![(Will::Confirm, phone)],
-        })
-        .collect();
-    let count = settings.len();
-    let endings = carry_all(&server, settings).await;
-    println!("{count} sign-ins with one fault each: {endings:?}");
-    assert_eq!(endings["redeemed"], count, "{endings:?}");
-    assert!(
-        endings[FAULTS] > count / 2,
-        "the places are where something passes: {endings:?}"
-    );
-    // Each has one phone, which is the scanner.
-    assert_eq!((endings[TOO_LATE], endings[BEATEN]), (0, 0), "{endings:?}");
-    all_is_over(&server, before).await;
+/// A command that comes twice is carried out once, and answered twice.
+#[test]
+fn what_is_said_twice_is_done_once() {
+    alone(places::said_twice());
 }
 
 /// Every line fails again and again, people change their minds, times run out.
@@ -258,11 +227,25 @@ async fn storm(attempts: u64, typist: MatchMode) {
     let settings = (0..attempts)
         .map(|name| setting(&Rng::new(seed), name, typist))
         .collect();
-    let endings = carry_all(&server, settings).await;
+    let endings = tally(&carry_all(&server, settings).await);
     println!("seed {seed}, {attempts} attempts, {typist:?}: {endings:?}");
-    for often in ["redeemed", "denied user", "denied match_failed", "cancelled user"] {
+    for often in [
+        "redeemed",
+        "apps: redeemed",
+        "denied user",
+        "denied match_failed",
+        "cancelled user",
+    ] {
         assert!(endings.contains_key(often), "none ended {often}: {endings:?}");
     }
+    for kind in FAULT_KINDS {
+        let fault = format!("{FAULTS}: {kind}");
+        assert!(endings.contains_key(&fault), "none was {kind}: {endings:?}");
+    }
+    assert!(
+        endings[FAULTS] > usize::try_from(attempts).unwrap() / 2,
+        "little failed: {endings:?}"
+    );
     // Each of them is accounted for: no other phone had that code, and it ended without one, or one was first. Were they
     // the most, little would have been tried.
     let phones = usize::try_from(attempts + attempts.div_ceil(4)).unwrap();
@@ -277,7 +260,7 @@ async fn storm(attempts: u64, typist: MatchMode) {
 fn setting(seed: &Rng, name: u64, typist: MatchMode) -> Setting {
     let mut rng = seed.named(name);
     let storm = |percent: u64| Plan::Storm(rng.named(percent.wrapping_mul(7) + 1), percent);
-    let (pc, first, second) = (storm(35), storm(30), storm(31));
+    let (pc, first, second) = (storm(60), storm(50), storm(51));
     let mut will = || match rng.below(20) {
         0..=11 => Will::Confirm,
         12..=13 => Will::Mistype,
@@ -298,7 +281,12 @@ fn setting(seed: &Rng, name: u64, typist: MatchMode) -> Setting {
     Setting {
         name,
         typist,
-        over: rng.pick(&WAYS),
+        // An eighth are apps.
+        over: match rng.below(8) {
+            0 => Over::Grants,
+            _ => rng.pick(&WAYS),
+        },
+        keeps: rng.percent(50),
         habit,
         pc,
         phones,

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what must hold")]
 
 mod common;
+#[path = "qr_http/each_way.rs"]
+mod each_way;
+#[path = "qr_http/ends.rs"]
+mod ends;
 #[path = "qr_http/screen.rs"]
 mod screen;
 #[path = "qr_http/stories.rs"]
@@ -17,32 +21,6 @@ use countersign::config::Config;
 use countersign::config::limits::RateLimit;
 use screen::{DEVICE, Over, Screen, open_over_http};
 use serde_json::{Value, json};
-
-/// Each story over each way.
-macro_rules! stories {
-    ($($story:ident),*) => {
-        $(mod $story {
-            use super::{Over, stories};
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_a_web_socket() {
-                stories::$story(Over::WebSocket).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn over_an_event_stream() {
-                stories::$story(Over::Events).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn by_polling() {
-                stories::$story(Over::Polling).await;
-            }
-        })*
-    };
-}
-
-stories!(success, denial, cancellation, expiry, rotation, answer);
 
 fn seqs(events: &[Event]) -> Vec<u32> {
     events.iter().map(|e| e.id).collect()

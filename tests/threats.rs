@@ -11,6 +11,8 @@
 mod common;
 #[path = "threats/crossing.rs"]
 mod crossing;
+#[path = "threats/device_code.rs"]
+mod device_code;
 #[path = "threats/enumeration.rs"]
 mod enumeration;
 #[path = "threats/last_byte.rs"]

@@ -18,9 +18,14 @@ pub struct Request {
 
 /// Starts a request.
 pub fn request(addr: SocketAddr, method: &'static str, path: &str) -> Request {
+    kept(addr, method, path).header("connection", "close")
+}
+
+/// Starts a request that others may follow on its connection.
+pub fn kept(addr: SocketAddr, method: &'static str, path: &str) -> Request {
     Request {
         addr,
-        head: format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n"),
+        head: format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\n"),
         body: Vec::new(),
     }
 }

@@ -32,7 +32,10 @@ fn ends_unscanned(ending: &Ending) -> bool {
     match ending {
         Ending::SignedIn { .. } => false,
         Ending::Final { state, reason } => {
-            matches!((&**state, &**reason), ("cancelled", "user") | ("expired", "idle"))
+            matches!(
+                (&**state, &**reason),
+                ("cancelled", "user" | "superseded") | ("expired", "idle")
+            )
         }
         // What it left expired, or its code was replaced and the new one was never shown.
         Ending::Left => true,
@@ -59,7 +62,10 @@ fn fits(ending: &Ending, will: Will, end: &PhoneEnd) -> bool {
             state: theirs,
             reason: why,
         } => (state, reason, session) == (theirs, Some(&**why), &None) && brings(will, state, reason),
-        Ending::Left => session.is_none() && state != "cancelled" && brings(will, state, reason),
+        Ending::Left => {
+            let cancelled = (&**state, reason) == ("cancelled", Some("user"));
+            session.is_none() && !cancelled && brings(will, state, reason)
+        }
     }
 }
 
@@ -70,7 +76,7 @@ fn brings(will: Will, state: &str, reason: Option<&str>) -> bool {
         ("denied", Some("match_failed")) => will == Will::Mistype,
         ("expired", Some("unredeemed")) => matches!(will, Will::Confirm | Will::Repent),
         // Whatever they wanted, the lines were worse.
-        ("expired", Some("unconfirmed")) | ("cancelled", Some("user")) => true,
+        ("expired", Some("unconfirmed")) | ("cancelled", Some("user" | "superseded")) => true,
         _ => false,
     }
 }
@@ -83,7 +89,7 @@ fn fits_unasked(ending: &Ending, end: &PhoneEnd) -> bool {
     match (&**state, &**reason) {
         ("denied", "revoked") => *end == PhoneEnd::SignedOut,
         // Time ran out before the phone got its sign-out over the line.
-        ("expired", "unconfirmed") | ("cancelled", "user") => true,
+        ("expired", "unconfirmed") | ("cancelled", "user" | "superseded") => true,
         _ => false,
     }
 }
@@ -149,6 +155,10 @@ mod tests {
                 vec![(Will::Forget, PhoneEnd::Forgot)],
             ),
             (ended("expired", "idle"), vec![(Will::Deny, PhoneEnd::TooLate)]),
+            (
+                ended("cancelled", "superseded"),
+                vec![(Will::Confirm, PhoneEnd::TooLate)],
+            ),
             (
                 Ending::Left,
                 vec![(Will::Confirm, outcome("expired", "unredeemed"))],

@@ -8,10 +8,12 @@ use tokio::sync::watch;
 
 use super::agree::agreed;
 use super::common::{Person, TestServer, request};
+use super::link::Calls;
 use super::pc::{Ending, Habit, Over, Pc, Shown};
 use super::phone::{Phone, PhoneEnd, Will};
-use super::plan::Plan;
+use super::plan::{Fault, Plan};
 use super::proxy::{Proxy, Stream};
+use super::twice::Double;
 
 /// Nothing takes this long; what does, hangs.
 const HANGS: Duration = Duration::from_secs(120);
@@ -23,6 +25,8 @@ pub(crate) struct Setting {
     /// As the gateway has it.
     pub(crate) typist: MatchMode,
     pub(crate) over: Over,
+    /// Requests of one party go over one connection, while it lasts.
+    pub(crate) keeps: bool,
     pub(crate) habit: Habit,
     pub(crate) pc: Plan,
     /// Phones, each another user's, with their lines. They scan at once.
@@ -30,13 +34,16 @@ pub(crate) struct Setting {
 }
 
 /// How it ended, for a tally.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) state: String,
     /// Phones that found nothing to scan any more, and phones that found another's scan.
     pub(crate) too_late: usize,
     pub(crate) beaten: usize,
-    pub(crate) faults: usize,
+    /// Those that happened.
+    pub(crate) faults: Vec<Fault>,
+    /// What came twice on the PC's line.
+    pub(crate) doubles: Vec<Double>,
 }
 
 /// Carries one out.
@@ -53,17 +60,17 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
         people.push(server.user(&format!("u{name}-{n}")).await);
     }
     let (screen, seen) = watch::channel(Shown::default());
-    let pc_line = Proxy::start(server.addr, setting.pc).await;
+    let pc_line = Proxy::start(server.addr, setting.pc.clone()).await;
     let (types, typed) = watch::channel(None);
     let device = format!("pc-{name}");
-    let pc = Pc::new(pc_line.addr, device, setting.habit, screen, typed);
+    let pc = Pc::new(pc_line.addr, setting.keeps, device, setting.habit, screen, typed);
     let mut lines = Vec::new();
     for (_, plan) in &setting.phones {
         lines.push(Proxy::start(server.addr, plan.clone()).await);
     }
     let mut phones: Vec<Phone<'_>> = (people.iter().zip(&lines).zip(&setting.phones))
         .map(|((person, line), (will, _))| Phone {
-            line: line.addr,
+            calls: Calls::new(line.addr, setting.keeps),
             person,
             will: *will,
             screen: seen.clone(),
@@ -71,6 +78,7 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
             types: types.clone(),
             has_scanned: false,
             shows_number: false,
+            types_codes: setting.keeps,
         })
         .collect();
     let ((ending, pc), ends) = tokio::join!(
@@ -81,10 +89,13 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
     if let Err(what) = agreed(&ending, &wills.zip(ends.iter().cloned()).collect::<Vec<_>>()) {
         panic!("{what}");
     }
-    if matches!(ending, Ending::SignedIn { .. }) {
+    // An app's code is for phones to type, whatever else is so.
+    if matches!(ending, Ending::SignedIn { .. }) && setting.over != Over::Grants {
         let at_the_pc = pc.typed.borrow().is_some();
         assert_eq!(at_the_pc, setting.typist == MatchMode::PcTypes, "who typed");
     }
+    let doubles = came_twice(&pc, &ending, &pc_line, &lines).await;
+    // Copies included.
     one_session(server, &people, &ending, &ends).await;
     let phone_streams = lines.iter().flat_map(Proxy::streams).collect::<Vec<_>>();
     only_proven(&pc, &ending, &pc_line.streams(), &phone_streams);
@@ -97,8 +108,29 @@ async fn act(server: &TestServer, setting: Setting) -> Outcome {
             Ending::Final { state, reason } => format!("{state} {reason}"),
             Ending::Left => "left".into(),
         },
-        faults: pc_line.faults() + lines.iter().map(Proxy::faults).sum::<usize>(),
+        faults: lines.iter().chain([&pc_line]).flat_map(Proxy::faults).collect(),
+        doubles,
     }
+}
+
+/// What came twice was answered twice, and only its own questions can have brought a PC an event again, or a newer code
+/// in the place of its own.
+async fn came_twice(pc: &Pc, ending: &Ending, pc_line: &Proxy, lines: &[Proxy]) -> Vec<Double> {
+    let doubles = pc_line.doubles().await;
+    doubles.iter().for_each(Double::judge);
+    for line in lines {
+        line.doubles().await.iter().for_each(Double::judge);
+    }
+    let twice = |what: &str| doubles.iter().any(|double| double.what == what);
+    assert!(
+        pc.repeats == 0 || twice("qr.watch"),
+        "{} events came again",
+        pc.repeats
+    );
+    if let Ending::Final { reason, .. } = ending {
+        assert!(reason != "superseded" || twice("qr.open"), "superseded by nobody");
+    }
+    doubles
 }
 
 /// Everybody has the session of their phone and nothing else, but for one who let one PC in.

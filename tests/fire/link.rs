@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::common::Answer;
-use super::common::http::Request;
+use super::common::http::{Request, kept, request};
 
 /// How long somebody waits for an answer the `tries`th time: longer each time, so that a slow machine is not an endless
 /// one.
@@ -31,17 +31,53 @@ fn whole(raw: &[u8]) -> Option<Answer> {
     (raw.len() >= end + length).then(|| Answer::parse(raw))
 }
 
-/// Sends a request over a line; `None` when no whole answer came.
-pub(crate) async fn ask(line: SocketAddr, request: &Request, patience: Duration) -> Option<Answer> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(line).await.ok()?;
-        stream.write_all(&request.bytes()).await.ok()?;
-        let mut raw = Vec::new();
-        // A reset after the whole answer is an answer.
-        let _ = stream.read_to_end(&mut raw).await;
-        whole(&raw)
-    };
-    tokio::time::timeout(patience, exchange).await.ok().flatten()
+/// Requests over a line, one after another.
+pub(crate) struct Calls {
+    line: SocketAddr,
+    /// On one connection, while it lasts; otherwise on one each.
+    keeps: bool,
+    open: Option<TcpStream>,
+}
+
+impl Calls {
+    pub(crate) fn new(line: SocketAddr, keeps: bool) -> Self {
+        Self {
+            line,
+            keeps,
+            open: None,
+        }
+    }
+
+    pub(crate) fn request(&self, method: &'static str, path: &str) -> Request {
+        let begin = if self.keeps { kept } else { request };
+        begin(self.line, method, path)
+    }
+
+    /// Sends a request; `None` when no whole answer came.
+    pub(crate) async fn ask(&mut self, request: &Request, patience: Duration) -> Option<Answer> {
+        let (kept, line) = (self.open.take(), self.line);
+        let exchange = async {
+            let mut stream = match kept {
+                Some(stream) => stream,
+                None => TcpStream::connect(line).await.ok()?,
+            };
+            stream.write_all(&request.bytes()).await.ok()?;
+            let mut raw = Vec::new();
+            loop {
+                if let Some(answer) = whole(&raw) {
+                    return Some((answer, stream));
+                }
+                // A reset after the whole answer is an answer.
+                if stream.read_buf(&mut raw).await.ok()? == 0 {
+                    return None;
+                }
+            }
+        };
+        let (answer, stream) = tokio::time::timeout(patience, exchange).await.ok().flatten()?;
+        let goes_on = self.keeps && answer.header("connection") != Some("close");
+        self.open = goes_on.then_some(stream);
+        Some(answer)
+    }
 }
 
 /// A WebSocket.
@@ -97,7 +133,7 @@ impl Link {
                 if frame["id"] == json!(id) {
                     return Some(frame);
                 }
-                self.pushes.push_back(frame);
+                self.pushes.extend(pushed(frame));
             }
         };
         tokio::time::timeout(patience, exchange).await.ok().flatten()
@@ -108,10 +144,25 @@ impl Link {
         if let Some(push) = self.pushes.pop_front() {
             return Ok(push);
         }
-        match tokio::time::timeout(patience, self.read()).await {
+        let pushes = async {
+            loop {
+                let frame = self.read().await?;
+                if let Some(push) = pushed(frame) {
+                    return Some(push);
+                }
+            }
+        };
+        match tokio::time::timeout(patience, pushes).await {
             Ok(Some(push)) => Ok(push),
             Ok(None) => Err(Nothing::Closed),
             Err(_) => Err(Nothing::Silence),
         }
     }
+}
+
+/// A frame unless it is the second reply to something that has been answered, which says nothing new.
+fn pushed(frame: Value) -> Option<Value> {
+    let id = frame.get("id");
+    assert!(id.is_none_or(Value::is_u64), "not understood: {frame}");
+    id.is_none().then_some(frame)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::link::{Link, Nothing, patience};
+use super::link::{Calls, Link, Nothing, patience};
 
 /// A try more than this, and it hangs.
 const TRIES_MAX: u32 = 60;
@@ -18,6 +18,8 @@ pub(crate) enum Over {
     WebSocket,
     Events,
     Polls,
+    /// By nobody: an app that asks for its tokens by OAuth.
+    Grants,
 }
 
 /// What the person before it does.
@@ -35,6 +37,8 @@ pub(crate) enum Habit {
 pub(crate) struct Shown {
     pub(crate) qr_id: Option<String>,
     pub(crate) digits: Option<String>,
+    /// An app's, which is its number too.
+    pub(crate) user_code: Option<String>,
     /// The number that was typed here was right.
     pub(crate) matched: bool,
     pub(crate) over: bool,
@@ -59,6 +63,7 @@ pub(crate) enum Ending {
 
 pub(crate) struct Pc {
     pub(crate) line: SocketAddr,
+    pub(crate) calls: Calls,
     pub(crate) device: String,
     pub(crate) habit: Habit,
     pub(crate) screen: watch::Sender<Shown>,
@@ -69,6 +74,8 @@ pub(crate) struct Pc {
     pub(crate) seq: u32,
     pub(crate) state: String,
     pub(crate) ticket: Option<String>,
+    /// Events that came again.
+    pub(crate) repeats: u32,
     changes: u32,
     tries: u32,
 }
@@ -95,6 +102,7 @@ pub(crate) enum Next {
 impl Pc {
     pub(crate) fn new(
         line: SocketAddr,
+        keeps: bool,
         device: String,
         habit: Habit,
         screen: watch::Sender<Shown>,
@@ -102,6 +110,7 @@ impl Pc {
     ) -> Self {
         Self {
             line,
+            calls: Calls::new(line, keeps),
             device,
             habit,
             screen,
@@ -110,6 +119,7 @@ impl Pc {
             seq: 0,
             state: String::new(),
             ticket: None,
+            repeats: 0,
             changes: 0,
             tries: 0,
         }
@@ -119,6 +129,7 @@ impl Pc {
     pub(crate) async fn run(mut self, over: Over) -> (Ending, Self) {
         let ending = match over {
             Over::WebSocket => self.over_web_socket().await,
+            Over::Grants => self.by_device_code().await,
             Over::Events | Over::Polls => self.over_http(over == Over::Events).await,
         };
         self.screen.send_modify(|shown| shown.over = true);
@@ -154,15 +165,21 @@ impl Pc {
         self.screen.send_modify(|shown| shown.qr_id = Some(qr_id));
     }
 
-    /// An event came. With `each`, none may be missing or come twice; who polls sees the newest only.
-    pub(crate) fn told(&mut self, event: &Value, each: bool) {
+    /// An event came; whether it is new. With `each`, none may be missing, and those that come again are counted: they
+    /// may where the PC's own question came twice. Who polls sees the newest only.
+    pub(crate) fn told(&mut self, event: &Value, each: bool) -> bool {
         let seq = u32::try_from(event["seq"].as_u64().unwrap()).unwrap();
         let state = text(&event["state"]);
-        if each {
+        if seq == self.seq {
+            assert_eq!(state, self.state, "one number, two states");
+        }
+        if each && seq <= self.seq {
+            self.repeats += 1;
+            return false;
+        } else if each {
             assert_eq!(seq, self.seq + 1, "after {}: {event}", self.state);
         } else if seq == self.seq {
-            assert_eq!(state, self.state, "one number, two states");
-            return;
+            return false;
         } else {
             assert!(seq > self.seq, "{} after {}", seq, self.seq);
         }
@@ -184,6 +201,7 @@ impl Pc {
         if let Some(ticket) = event["ticket"].as_str() {
             self.ticket = Some(ticket.to_owned());
         }
+        true
     }
 
     /// What the newest event asks for. `event` is it.
@@ -275,8 +293,10 @@ impl Pc {
                 };
                 match push {
                     Ok(push) if push["type"] == "qr" => {
-                        event = push;
-                        break;
+                        if self.told(&push, true) {
+                            event = push;
+                            break;
+                        }
                     }
                     Ok(_) => {}
                     Err(Nothing::Closed) => return None,
@@ -286,7 +306,6 @@ impl Pc {
                     }
                 }
             }
-            self.told(&event, true);
         }
     }
 }

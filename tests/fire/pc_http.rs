@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::common::http::{Answer, Request, request};
-use super::link::ask;
+use super::common::http::{Answer, Request};
 use super::pc::{Ending, Next, Pc, typing};
 use super::units::Splitter;
 
 impl Pc {
-    fn claiming(&self, method: &'static str, after: &str) -> Request {
+    pub(crate) fn claiming(&self, method: &'static str, after: &str) -> Request {
         let (qr_id, claim) = self.claim.as_ref().unwrap();
-        request(self.line, method, &format!("/v1/qr/{qr_id}{after}"))
+        self.calls
+            .request(method, &format!("/v1/qr/{qr_id}{after}"))
             .header("authorization", &format!("Claim {claim}"))
             .header("countersign-device", &self.device)
     }
@@ -40,8 +40,9 @@ impl Pc {
     }
 
     async fn open(&mut self) {
-        let open = request(self.line, "POST", "/v1/qr").json(&self.opening());
-        match ask(self.line, &open, self.patience()).await {
+        let open = self.calls.request("POST", "/v1/qr").json(&self.opening());
+        let patience = self.patience();
+        match self.calls.ask(&open, patience).await {
             Some(answer) => {
                 assert_eq!(answer.status, 201, "{}", answer.text());
                 self.opened(&answer.json());
@@ -51,7 +52,8 @@ impl Pc {
     }
 
     async fn one_poll(&mut self) -> Option<Ending> {
-        let Some(answer) = ask(self.line, &self.claiming("GET", ""), self.patience()).await else {
+        let (poll, patience) = (self.claiming("GET", ""), self.patience());
+        let Some(answer) = self.calls.ask(&poll, patience).await else {
             self.again().await;
             return None;
         };
@@ -72,7 +74,8 @@ impl Pc {
         };
         // A stream that lives says nothing about a request that got lost.
         loop {
-            match ask(self.line, &request, self.patience()).await {
+            let patience = self.patience();
+            match self.calls.ask(&request, patience).await {
                 Some(answer) if answer.status == 204 => return None,
                 // Who mistypes does so until it is over.
                 Some(answer) if answer.json()["code"] == "match_failed" => {}

@@ -1,13 +1,10 @@
 //! A phone over a line that fails: it repeats what was not answered, and asks how it ended.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::common::http::request;
 use super::common::{Answer, Person};
-use super::link::{ask, patience};
+use super::link::{Calls, patience};
 use super::pc::{Shown, is_final, text};
 
 const TRIES_MAX: u32 = 60;
@@ -45,7 +42,7 @@ pub(crate) enum PhoneEnd {
 }
 
 pub(crate) struct Phone<'a> {
-    pub(crate) line: SocketAddr,
+    pub(crate) calls: Calls,
     pub(crate) person: &'a Person,
     pub(crate) will: Will,
     pub(crate) screen: watch::Receiver<Shown>,
@@ -56,6 +53,8 @@ pub(crate) struct Phone<'a> {
     pub(crate) has_scanned: bool,
     /// It was told the number, which the PC is to type.
     pub(crate) shows_number: bool,
+    /// Its person types a user code, where one is shown, in place of scanning.
+    pub(crate) types_codes: bool,
 }
 
 enum Scan {
@@ -66,7 +65,9 @@ enum Scan {
 impl Phone<'_> {
     async fn say(&mut self, method: &'static str, path: &str, body: Option<Value>) -> Answer {
         loop {
-            let mut ask_for = request(self.line, method, path)
+            let mut ask_for = self
+                .calls
+                .request(method, path)
                 .header(
                     "authorization",
                     &format!("Bearer {}", self.person.tokens.access_token),
@@ -75,7 +76,7 @@ impl Phone<'_> {
             if let Some(body) = &body {
                 ask_for = ask_for.json(body);
             }
-            if let Some(answer) = ask(self.line, &ask_for, patience(self.tries / 4)).await {
+            if let Some(answer) = self.calls.ask(&ask_for, patience(self.tries / 4)).await {
                 return answer;
             }
             self.again(path);
@@ -121,7 +122,10 @@ impl Phone<'_> {
             }
             Will::Deny => self.deny(&mut qr_id, &mut token).await,
             Will::Confirm | Will::Mistype | Will::Repent => {
-                let code = if self.shows_number {
+                let code = if self.typed_code().is_some() {
+                    // The number was matched by that.
+                    Some(None)
+                } else if self.shows_number {
                     self.sees(|s| s.matched.then_some(None)).await
                 } else {
                     self.sees(|s| s.digits.clone().map(Some)).await
@@ -137,9 +141,22 @@ impl Phone<'_> {
         self.outcome(&qr_id).await
     }
 
+    /// The user code, where it is typed and not scanned.
+    fn typed_code(&self) -> Option<String> {
+        let shown = self.screen.borrow().user_code.clone();
+        // Who came by the code cannot mistake it any more.
+        shown.filter(|_| self.types_codes && self.will != Will::Mistype)
+    }
+
     async fn scan(&mut self, qr_id: &mut String) -> Scan {
         loop {
-            let answer = self.say("POST", &format!("/v1/qr/{qr_id}/scan"), None).await;
+            let answer = match self.typed_code() {
+                Some(code) => {
+                    let body = json!({"user_code": code});
+                    self.say("POST", "/v1/qr/scan", Some(body)).await
+                }
+                None => self.say("POST", &format!("/v1/qr/{qr_id}/scan"), None).await,
+            };
             let name = (answer.status != 200).then(|| text(&answer.json()["code"]));
             match (answer.status, name.as_deref()) {
                 (200, _) => {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::rng::Rng;
 
-/// Units of a connection among which a fault is drawn.
+/// Units of a connection among which a fault is drawn, and among which one that comes twice.
 const UNITS: u64 = 7;
+const REPEATABLE: u64 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -24,17 +25,43 @@ pub(crate) enum Fault {
     CutAfter,
     /// It comes late.
     Delay(Duration),
-    /// It arrives twice, if it is a request: the second time on a connection of its own, whose answer nobody reads.
+    /// It arrives twice. A command of a WebSocket comes a second time right behind itself; a request on a connection of
+    /// its own, whose answer the client is not given.
     Duplicate,
     /// From here on nothing passes in either direction, and nobody is told.
     HalfOpen,
+}
+
+/// By what they are called in a tally.
+pub(crate) const FAULT_KINDS: [&str; 6] = [
+    "cut before",
+    "cut inside",
+    "cut after",
+    "delayed",
+    "repeated",
+    "half open",
+];
+
+impl Fault {
+    /// One of [`FAULT_KINDS`].
+    pub(crate) fn name(self) -> &'static str {
+        FAULT_KINDS[match self {
+            Fault::CutBefore => 0,
+            Fault::CutInside => 1,
+            Fault::CutAfter => 2,
+            Fault::Delay(_) => 3,
+            Fault::Duplicate => 4,
+            Fault::HalfOpen => 5,
+        }]
+    }
 }
 
 /// The fault of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Planned {
     pub(crate) direction: Direction,
-    /// Which unit of that direction, from 0.
+    /// Which unit of that direction, from 0; signs of life are not counted. For what comes twice only commands and
+    /// requests are.
     pub(crate) unit: u64,
     pub(crate) fault: Fault,
 }
@@ -44,8 +71,8 @@ pub(crate) struct Planned {
 pub(crate) enum Plan {
     /// Everything passes.
     Clean,
-    /// One fault, on the connection of this number, and no other.
-    Single(u64, Planned),
+    /// A fault on each connection of these numbers, and no other.
+    Named(Vec<(u64, Planned)>),
     /// So many connections in a hundred have a fault.
     Storm(Rng, u64),
 }
@@ -54,18 +81,30 @@ impl Plan {
     pub(crate) fn of(&self, connection: u64) -> Option<Planned> {
         match self {
             Plan::Clean => None,
-            Plan::Single(number, planned) => (*number == connection).then_some(*planned),
+            Plan::Named(faults) => {
+                let mut faults = faults.iter().filter(|(number, _)| *number == connection);
+                faults.next().map(|(_, planned)| *planned)
+            }
             Plan::Storm(rng, percent) => {
                 let mut rng = rng.named(connection + 1);
                 rng.percent(*percent).then(|| draw(&mut rng))
             }
         }
     }
+
+    /// How many faults must have happened, where that is known.
+    pub(crate) fn certain(&self) -> Option<usize> {
+        match self {
+            Plan::Clean => Some(0),
+            Plan::Named(faults) => Some(faults.len()),
+            Plan::Storm(..) => None,
+        }
+    }
 }
 
 fn draw(rng: &mut Rng) -> Planned {
     let direction = rng.pick(&[Direction::ToGateway, Direction::ToClient]);
-    let fault = match rng.below(16) {
+    let fault = match rng.below(17) {
         0..=2 => Fault::CutBefore,
         3..=4 => Fault::CutInside,
         5..=8 => Fault::CutAfter,
@@ -79,11 +118,11 @@ fn draw(rng: &mut Rng) -> Planned {
         } else {
             direction
         },
-        unit: if fault == Fault::Duplicate {
-            0
+        unit: rng.below(if fault == Fault::Duplicate {
+            REPEATABLE
         } else {
-            rng.below(UNITS)
-        },
+            UNITS
+        }),
         fault,
     }
 }

@@ -26,14 +26,14 @@ fn claiming(line: &Proxy, method: &'static str, path: &str, claim: &str) -> Requ
 }
 
 /// Everybody who is not this PC, each on a line of their own, doing what they can.
-struct Crowd {
-    line: Proxy,
+pub(crate) struct Crowd {
+    pub(crate) line: Proxy,
     sockets: Vec<Client>,
 }
 
 impl Crowd {
     /// Bystanders: nobody, the same user elsewhere, another user, another PC with a code.
-    async fn gather(server: &TestServer, alice: &Person, bob: &Person) -> Self {
+    pub(crate) async fn gather(server: &TestServer, alice: &Person, bob: &Person) -> Self {
         let line = Proxy::start(server.addr, Plan::Clean).await;
         let mut sockets = Vec::new();
         for person in [None, Some(alice), Some(bob)] {
@@ -51,8 +51,13 @@ impl Crowd {
         Self { line, sockets }
     }
 
+    /// Until everybody has been told what they will be told: each answers once more.
+    pub(crate) async fn hear_out(&mut self) {
+        join_all(self.sockets.iter_mut().map(|c| c.call("ping", json!({})))).await;
+    }
+
     /// With the code, and whatever else they heard of.
-    async fn pry(&mut self, qr_id: &str, ticket: &str) {
+    pub(crate) async fn pry(&mut self, qr_id: &str, ticket: &str) {
         for client in &mut self.sockets {
             let guess = json!({"qr_id": qr_id, "claim": "A".repeat(43), "device": "pc-1", "after_seq": 0});
             let refused = client.call("qr.watch", guess.clone()).await;
@@ -73,8 +78,8 @@ impl Crowd {
     }
 }
 
-/// In how many recorded streams something was told.
-fn told_in(streams: &[Stream], secret: &str) -> Vec<usize> {
+/// In which recorded streams something was told.
+pub(crate) fn told_in(streams: &[Stream], secret: &str) -> Vec<usize> {
     (0..streams.len())
         .filter(|&n| has(&streams[n].received, secret))
         .collect()
@@ -144,8 +149,7 @@ pub(crate) async fn only_one_stream(server: &TestServer, over: Over) {
         .await
         .json();
     assert_eq!(outcome["session"], redeemed["session"]);
-    // Everybody has been told what they will be told: each answers once more.
-    join_all(crowd.sockets.iter_mut().map(|c| c.call("ping", json!({})))).await;
+    crowd.hear_out().await;
     let (told, others) = (
         pc.streams(),
         [crowd.line.streams(), phone_line.streams()].concat(),

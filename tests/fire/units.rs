@@ -1,7 +1,11 @@
 //! What passes on a connection in one direction, cut where it can be cut: HTTP messages, the chunks of a body that
 //! goes on, and after an upgrade WebSocket frames.
 
-use countersign_protocol::codec::Header;
+use countersign_protocol::codec::{Header, Opcode};
+use serde_json::Value;
+
+/// Characters of the public name of a code.
+const QR_ID_LENGTH: usize = 22;
 
 /// Something whole.
 pub(crate) struct Unit {
@@ -9,8 +13,20 @@ pub(crate) struct Unit {
     pub(crate) wire: Vec<u8>,
     /// What it says: without framing and mask.
     pub(crate) says: Vec<u8>,
-    /// A request that can be made again by itself.
-    pub(crate) is_request: bool,
+    pub(crate) repeat: Repeat,
+    /// A ping, a pong or a comment: how many there are is a matter of time.
+    pub(crate) is_sign_of_life: bool,
+}
+
+/// Whether it can be given to the gateway a second time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It is the gateway's, part of something, or the beginning of something.
+    Never,
+    /// A request, by itself: on a connection of its own. Its method and the end of its path.
+    Request(String),
+    /// A command, on the same connection: its type and its id.
+    Command(String, u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +70,11 @@ impl Splitter {
         std::mem::take(&mut self.unread)
     }
 
+    /// Whether more belongs to the message that was told.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.mode != Mode::Messages
+    }
+
     fn message(&mut self) -> Option<Unit> {
         let end = self.unread.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
         let head = String::from_utf8_lossy(&self.unread[..end]).to_ascii_lowercase();
@@ -78,11 +99,17 @@ impl Splitter {
         } else if chunked {
             self.mode = Mode::Chunks;
         }
+        let repeat = if self.from_client && !upgrades && !chunked {
+            Repeat::Request(name_of(&head))
+        } else {
+            Repeat::Never
+        };
         let wire: Vec<u8> = self.unread.drain(..end + length).collect();
         Some(Unit {
             says: wire.clone(),
             wire,
-            is_request: self.from_client && !upgrades && !chunked,
+            repeat,
+            is_sign_of_life: false,
         })
     }
 
@@ -95,7 +122,9 @@ impl Splitter {
             return None;
         }
         let says = self.unread[begin..end].to_vec();
-        Some(self.taken(end + 2, says))
+        // A comment may come with an event in one chunk.
+        let is_comment = says.starts_with(b":") && !says.windows(5).any(|w| w == b"data:");
+        Some(self.taken(end + 2, says, Repeat::Never, is_comment))
     }
 
     fn frame(&mut self) -> Option<Unit> {
@@ -110,14 +139,44 @@ impl Splitter {
                 *byte ^= mask[at % 4];
             }
         }
-        Some(self.taken(end, says))
+        let repeat = match header {
+            Header {
+                opcode: Opcode::Text,
+                fin: true,
+                mask: Some(_),
+                ..
+            } => command(&says),
+            _ => Repeat::Never,
+        };
+        let is_sign_of_life = matches!(header.opcode, Opcode::Ping | Opcode::Pong);
+        Some(self.taken(end, says, repeat, is_sign_of_life))
     }
 
-    fn taken(&mut self, end: usize, says: Vec<u8>) -> Unit {
+    fn taken(&mut self, end: usize, says: Vec<u8>, repeat: Repeat, is_sign_of_life: bool) -> Unit {
         Unit {
             wire: self.unread.drain(..end).collect(),
             says,
-            is_request: false,
+            repeat,
+            is_sign_of_life,
         }
+    }
+}
+
+/// Method and last part of the path of a request, without what is another each time.
+fn name_of(head: &str) -> String {
+    let mut words = head.split(' ');
+    let method = words.next().unwrap_or_default().to_ascii_uppercase();
+    let path = words.next().unwrap_or_default();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let last = if last.len() == QR_ID_LENGTH { "…" } else { last };
+    format!("{method} {last}")
+}
+
+/// A whole command.
+fn command(says: &[u8]) -> Repeat {
+    let command: Value = serde_json::from_slice(says).unwrap_or_default();
+    match (command["type"].as_str(), command["id"].as_u64()) {
+        (Some(kind), Some(id)) => Repeat::Command(kind.to_owned(), id),
+        _ => Repeat::Never,
     }
 }

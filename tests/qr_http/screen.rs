@@ -115,6 +115,14 @@ impl Screen {
         self.link = Link::WebSocket(Box::new(client));
     }
 
+    /// Opens another on its socket, and looks no further at that one.
+    pub(crate) async fn open_another(&mut self) {
+        match &mut self.link {
+            Link::WebSocket(client) => client.ok("qr.open", opening()).await,
+            _ => panic!("it has no socket"),
+        };
+    }
+
     /// What it hears by now is somebody else's to look at.
     pub(crate) fn take_events(&mut self) -> Events {
         match std::mem::replace(&mut self.link, Link::Polling) {

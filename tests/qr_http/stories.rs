@@ -19,7 +19,7 @@ pub(crate) fn eager(config: &mut Config) {
 }
 
 /// A change without what is another in each run.
-fn told(change: &Value) -> Value {
+pub(crate) fn told(change: &Value) -> Value {
     let mut told = change.clone();
     let fields = told.as_object_mut().unwrap();
     for name in ["qr_id", "url", "rotate_in_ms", "expires_in_ms", "ticket"] {
