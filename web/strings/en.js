@@ -128,8 +128,6 @@ export const en = {
     newEpoch: 'The room was started anew. What was said before may be missing here.',
     load: 'Load what was missed',
     gone: 'It can no longer be loaded.',
-    newDevice: (device, ip) => `Your account just signed in on another device: ${device}${ip ? ` (${ip})` : ''}.`,
-    unknownDevice: 'unknown device',
     shed: 'The room is too busy: not sent.',
     notSent: (reason) => `Not sent: ${reason}`,
     left: {
@@ -298,6 +296,18 @@ export const en = {
     failed: (why) => `That did not work: ${why}`,
     again: 'Try again',
     close: 'Close',
+  },
+
+  /** What stands in the room about a sign-in elsewhere. */
+  newDevice: {
+    label: 'New sign-ins',
+    title: 'New sign-in to your account',
+    said: (device, ip) => `New sign-in to your account: ${device}${ip ? `, from ${ip}` : ''}. If that was not you, sign it out: the `
+      + 'button is before the message field.',
+    notMe: 'Not me: sign it out',
+    mine: 'That was me',
+    advice: 'If that was somebody else: change your password, and confirm no code that others show or send you.',
+    earlier: (n) => (n === 1 ? '1 more new sign-in, before these.' : `${n} more new sign-ins, before these.`),
   },
 
   errors: {

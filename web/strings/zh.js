@@ -128,8 +128,6 @@ export const zh = {
     newEpoch: '房间已重新开始，此处可能缺少之前的消息。',
     load: '加载缺少的消息',
     gone: '已无法加载。',
-    newDevice: (device, ip) => `您的账号刚刚在另一台设备上登录：${device}${ip ? `（${ip}）` : ''}。`,
-    unknownDevice: '未知设备',
     shed: '房间太繁忙：未发送。',
     notSent: (reason) => `未发送：${reason}`,
     left: {
@@ -281,6 +279,16 @@ export const zh = {
     failed: (why) => `操作未成功：${why}`,
     again: '重试',
     close: '关闭',
+  },
+
+  newDevice: {
+    label: '新的登录',
+    title: '您的账号有新的登录',
+    said: (device, ip) => `您的账号有新的登录：${device}${ip ? `，来自 ${ip}` : ''}。如果不是您本人操作，请用消息输入框之前的按钮让它退出登录。`,
+    notMe: '不是我：让它退出登录',
+    mine: '是我本人',
+    advice: '如果是别人登录的：请修改密码，并且不要确认别人出示或发来的代码。',
+    earlier: (n) => `在此之前还有 ${n} 次新的登录。`,
   },
 
   errors: {
