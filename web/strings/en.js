@@ -231,8 +231,8 @@ export const en = {
 
   /** What each refusal means and what to do, for a phone's calls on a code. */
   refusals: {
-    not_found: { title: 'This code is no longer valid', text: 'Codes change every 45 seconds and end after 5 minutes. '
-      + 'Scan the code on the screen again.' },
+    not_found: { title: 'This code is no longer valid', text: 'A code is good for a short time only, and may be replaced while it '
+      + 'is shown. Use the one that the other screen shows now.' },
     already_scanned: { title: 'Somebody else scanned this code first', text: 'Only the first to scan a code can use it. '
       + 'If that was not you, press Cancel on the screen and scan the new code.' },
     already_final: { title: 'This code is used up', text: 'Get a new code on the other screen and scan that.' },

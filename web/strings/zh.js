@@ -224,7 +224,7 @@ export const zh = {
   },
 
   refusals: {
-    not_found: { title: '此二维码已失效', text: '二维码每 45 秒更换，5 分钟后结束。请重新扫描屏幕上的二维码。' },
+    not_found: { title: '此二维码已失效', text: '代码只在短时间内有效，显示期间也可能更换。请使用另一个屏幕当前显示的代码。' },
     already_scanned: { title: '已有别人先扫描了此二维码', text: '只有第一个扫描的人可以使用。如果那不是您，请在屏幕上按“取消”，再扫描新的二维码。' },
     already_final: { title: '此二维码已用过', text: '请在另一个屏幕上获取新的二维码并扫描。' },
     scan_token_invalid: { title: '此页面已过时', text: '二维码已在另一个窗口或由另一次登录重新打开。请在那里继续，或在此重新开始。' },
