@@ -3,6 +3,7 @@ import { account_form } from './page/account-form.js';
 import { Devices } from './page/devices.js';
 import { by_id, fill_texts, say } from './page/dom.js';
 import { language_switch } from './page/language.js';
+import { NewDevices } from './page/new-devices.js';
 import { heed_other_tabs } from './page/other-tabs.js';
 import { RoomView } from './page/room.js';
 import { SignIn } from './page/sign-in.js';
@@ -15,6 +16,7 @@ fill_texts();
 language_switch();
 const client = new Client({ url: location.origin, device: this_device(), session: session_store.load(), shared: session_store });
 const devices = new Devices(client);
+const new_devices = new NewDevices(client, devices);
 const sign_in = new SignIn(client);
 const room = new RoomView(client, new URLSearchParams(location.search).get('room') || 'chat:lobby');
 account_form(by_id('account-form'), client);
@@ -33,13 +35,9 @@ client.on('session', (saved, why) => {
   session_store.save(saved, why);
   if (why === 'qr' || why === 'login') notice(text.signIn.welcome(saved.user.name || saved.user.id));
   if (!saved) devices.close();
+  if (!saved) new_devices.clear();
   if (!saved) notice(text.account.ended[why] ?? '');
   show(saved);
-});
-
-client.on('push', (frame) => {
-  if (frame.type !== 'session' || frame.state !== 'new_device') return;
-  notice(text.room.newDevice(frame.client || frame.device?.name || text.room.unknownDevice, frame.ip));
 });
 
 by_id('sign-out').addEventListener('click', () => {

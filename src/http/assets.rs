@@ -63,6 +63,7 @@ files! {
     "page/dom.js", "text/javascript; charset=utf-8";
     "page/language.js", "text/javascript; charset=utf-8";
     "page/members.js", "text/javascript; charset=utf-8";
+    "page/new-devices.js", "text/javascript; charset=utf-8";
     "page/other-tabs.js", "text/javascript; charset=utf-8";
     "page/outcome.js", "text/javascript; charset=utf-8";
     "page/reach.js", "text/javascript; charset=utf-8";
@@ -100,6 +101,7 @@ const OF_THE_DEMO: &[&str] = &[
     "index.js",
     "page/countdown.js",
     "page/members.js",
+    "page/new-devices.js",
     "page/reach.js",
     "page/room.js",
     "page/sign-in.js",

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill_account, fresh, PASSWORD } from './support/browser.mjs';
 import { eventually, shows } from './support/eventually.mjs';
-import { faint } from './support/look.mjs';
+import { faint, watch_shifts } from './support/look.mjs';
 import { listen } from './support/said.mjs';
 import { another, code_of, number_of, scan, stage, type_number } from './support/stage.mjs';
 
@@ -135,23 +135,6 @@ test('the phone announces what happens while nobody touches it', async () => {
   await focused(phone, /^H1 Cancelled on the other screen/);
   assert.deepEqual(await heard(), ['Cancelled on the other screen']);
 });
-
-/** Writes down every layout shift from now on that nobody's click or key explains. */
-async function watch_shifts(tab) {
-  await tab.page.evaluate(() => {
-    window.shifts = [];
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) {
-        const moved = entry.sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
-        const where = entry.sources.map(({ previousRect: a, currentRect: b }) => `${a.x},${a.y} ${a.width}×${a.height} → ${b.x},${b.y} ${b.width}×${b.height}`);
-        if (!entry.hadRecentInput) window.shifts.push({ value: entry.value, moved, where });
-      }
-    }).observe({ type: 'layout-shift' });
-  });
-  return () => tab.page.evaluate(() => new Promise((resolve) => {
-    requestAnimationFrame(() => requestAnimationFrame(() => resolve(window.shifts)));
-  }));
-}
 
 test('a layout shift is noticed where there is one', async () => {
   const pc = await (await on.somebody()).tab(on.url);

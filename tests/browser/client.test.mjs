@@ -476,6 +476,16 @@ describe('qr login', () => {
     assert.equal(world.client.user, null);
   });
 
+  test('a redeem that is refused because of the end tells the end that there was', async () => {
+    for (const [state, reason, told] of [['denied', 'revoked', 'denied'], ['cancelled', 'user', 'cancelled'], ['redeemed', undefined, 'expired']]) {
+      const { world, attempt } = await scanned();
+      world.socket.say(CONFIRMED);
+      await world.socket.refuse('qr.redeem', 'already_final', { state, reason });
+      assert.deepEqual([attempt.state, attempt.reason], [told, reason ?? 'already_final']);
+      assert.equal(world.client.user, null);
+    }
+  });
+
   test('the end of a code that was replaced is not the end of the new one', async () => {
     const { world } = await opened();
     const promise = world.client.openAttempt();

@@ -65,6 +65,16 @@ test('Chinese by the browser, another language by the switch, kept for the next 
   await shows(again.at('language-zh-Hans'), '中文');
 });
 
+test('without scripts a page says so, in both languages', async () => {
+  const person = await on.somebody({ javaScriptEnabled: false });
+  for (const path of ['/', '/q', `/q/${'A'.repeat(22)}`]) {
+    const { page } = await person.tab(on.url + path);
+    for (const [lang, words] of [['en', 'This page needs JavaScript.'], ['zh-Hans', '此页面需要 JavaScript。']]) {
+      await shows(page.locator(`.notice [lang="${lang}"]`), words);
+    }
+  }
+});
+
 test('the ring runs down with the time', async () => {
   const pc = await (await on.somebody({ colorScheme: 'dark' })).tab(on.url);
   await code_of(pc);

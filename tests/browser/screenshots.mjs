@@ -1,6 +1,6 @@
 /**
- * Pictures of the main states of a QR login, and of the operator's console, at three sizes: `node screenshots.mjs [folder] [all]`, by default those that the
- * documentation shows, into docs/screenshots. They are taken from a gateway of their own.
+ * Pictures of the states of a QR login, and of the operator's console, at three sizes: `node screenshots.mjs [folder] [all]`, by default those that
+ * docs/screenshots keeps, into that folder. They are taken from gateways of their own.
  */
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,15 +10,17 @@ import { fill_account, PASSWORD, somebody, start_browser } from './support/brows
 import { row_of, signed_in, stuck, TOP } from './support/console.mjs';
 import { eventually, shows } from './support/eventually.mjs';
 import { start_gateway } from './support/gateway.mjs';
-import { code_of, guest, keys_of, number_of, raw_socket, scan, type_number } from './support/stage.mjs';
+import { code_of, guest, joined, keys_of, number_of, raw_socket, say, scan, type_number } from './support/stage.mjs';
 
 const SIZES = { 360: { width: 360, height: 740 }, 768: { width: 768, height: 1024 }, 1280: { width: 1280, height: 800 } };
+const STATES = [
+  'pc-waiting', 'pc-scanned', 'pc-signed-in', 'pc-denied', 'pc-cancelled', 'pc-expired', 'new-device',
+  'phone-request', 'phone-done', 'phone-code', 'phone-client', 'devices', 'console',
+];
 /** Light at every size; dark where somebody would meet it. */
 const KEPT = [
-  ...['pc-waiting', 'pc-scanned', 'phone-request', 'phone-done'].flatMap((state) => Object.keys(SIZES).map((size) => `${state}-${size}-light`)),
-  ...Object.keys(SIZES).map((size) => `console-${size}-light`), 'console-1280-dark',
-  ...['phone-code', 'phone-client'].flatMap((state) => [`${state}-360-light`, `${state}-1280-light`]),
-  'pc-denied-1280-light', 'devices-360-light', 'pc-waiting-1280-dark', 'pc-scanned-1280-dark', 'phone-request-360-dark',
+  ...STATES.flatMap((state) => Object.keys(SIZES).map((size) => `${state}-${size}-light`)),
+  'pc-waiting-1280-dark', 'pc-scanned-1280-dark', 'phone-request-360-dark', 'console-1280-dark',
 ];
 const AVATAR = 'https://pictures.invalid/alice.svg';
 const PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48"><rect width="48" height="48" fill="#f0b45c"/>'
@@ -48,6 +50,7 @@ try {
       }
     }
   }
+  await out_of_time();
   await operated();
 } finally {
   await browser.close();
@@ -58,6 +61,30 @@ async function make_account(url) {
   const body = JSON.stringify({ user_id: 'alice', password: PASSWORD, name: 'Alice', avatar: AVATAR });
   const answer = await fetch(`${url}/v1/accounts`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
   if (answer.status !== 201) throw new Error(`no account: ${answer.status}`);
+}
+
+/** A code that nobody scans, at each size at once: its end is waited for. */
+async function out_of_time() {
+  const gateway = await start_gateway('[qr]\nlifetime_ms = 5_000\n');
+  try {
+    await Promise.all(Object.keys(SIZES).flatMap((size) => ['light', 'dark'].map(async (scheme) => {
+      const person = await somebody(browser, { ...options_of(size, scheme), userAgent: PC });
+      const pc = await person.tab(gateway.url);
+      await shows(pc.at('qr-end'), 'Expired');
+      await take(pc, `pc-expired-${size}-${scheme}`);
+      await person.close();
+    })));
+  } finally {
+    await gateway.stop();
+  }
+}
+
+/** The same account signs in on a device more. */
+async function signs_in_elsewhere(url) {
+  const device = { id: 'elsewhere', name: 'Firefox on Windows', kind: 'web' };
+  const body = JSON.stringify({ user_id: 'alice', password: PASSWORD, device });
+  const answer = await fetch(`${url}/v1/login`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+  if (answer.status !== 200) throw new Error(`not signed in: ${answer.status}`);
 }
 
 /** Says so many long things, more than somebody can miss who does not read. */
@@ -119,8 +146,12 @@ function options_of(size, scheme) {
 async function take(tab, name, more) {
   if (which !== 'all' && !KEPT.includes(name)) return;
   await tab.page.mouse.move(0, 0);
-  // The name of the other language would be boxes on a machine without its letters.
-  await tab.page.evaluate(() => { document.getElementById('languages').style.visibility = 'hidden'; });
+  await tab.page.evaluate(() => {
+    // The name of the other language would be boxes on a machine without its letters.
+    document.getElementById('languages').style.visibility = 'hidden';
+    // What helps under a name that no phone can open is not there under the one that a gateway has in earnest.
+    document.getElementById('reach')?.setAttribute('hidden', '');
+  });
   await tab.page.screenshot({ path: join(out, `${name}.png`), animations: 'disabled', caret: 'hide', ...more });
   taken += 1;
 }
@@ -166,6 +197,13 @@ async function story(url, size, scheme) {
   await shot(phone, 'phone-denied');
 
   await pc.at('qr-again').click();
+  await shows(pc.at('qr-status'), /^Waiting/);
+  await pc.at('qr-cancel').click();
+  await shows(pc.at('qr-end'), 'Cancelled');
+  await shot(pc, 'pc-cancelled');
+
+  await pc.at('qr-again').click();
+  await shows(pc.at('qr-status'), /^Waiting/);
   await phone.page.goto((await code_of(pc)).url);
   await ask(phone);
   const number = await number_of(pc);
@@ -175,9 +213,12 @@ async function story(url, size, scheme) {
   await shows(phone.at('decide-error'), /2 more tries/);
   await shot(phone, 'phone-wrong');
   await type_number(phone, number);
+  await shows(pc.at('notice'), 'Signed in as Alice.');
+  await joined(pc);
+  await pc.at('members').locator('li').waitFor();
+  await shot(pc, 'pc-signed-in');
   await phone.at('result-end').waitFor();
   await shot(phone, 'phone-done');
-  await pc.at('room').waitFor();
   await phone.at('result-devices').click();
   await eventually(async () => { if ((await phone.at('device').count()) < 2) throw new Error('no list yet'); });
   await shot(phone, 'devices');
@@ -187,7 +228,25 @@ async function story(url, size, scheme) {
   await shows(phone.at('devices-status'), /signed out/);
   await phone.at('devices-close').click();
   await shot(pc, 'pc-ended');
+  await notice_story(url, size, scheme);
   for (const person of people) await person.close();
+}
+
+/** Somebody who is in the room when their account signs in elsewhere. */
+async function notice_story(url, size, scheme) {
+  const person = await somebody(browser, { ...options_of(size, scheme), userAgent: PC });
+  await person.context.route(AVATAR, (route) => route.fulfill({ contentType: 'image/svg+xml', body: PICTURE }));
+  const tab = await person.tab(url);
+  await tab.at('password-open').click();
+  await fill_account(tab, { user_id: 'alice' });
+  await joined(tab);
+  await say(tab, 'Hello everybody');
+  await tab.at('message').waitFor();
+  await tab.at('notice').waitFor({ state: 'hidden' });
+  await signs_in_elsewhere(url);
+  await tab.at('new-device').waitFor();
+  await take(tab, `new-device-${size}-${scheme}`);
+  await person.close();
 }
 
 async function ask(phone) {

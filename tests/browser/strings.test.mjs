@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { en as console_en } from '../../web/console/strings/en.js';
 import { zh as console_zh } from '../../web/console/strings/zh.js';
 import { en as pages_en } from '../../web/strings/en.js';
 import { zh as pages_zh } from '../../web/strings/zh.js';
+import { languages } from '../../web/strings.js';
 
 const [en, zh] = [{ ...pages_en, console: console_en }, { ...pages_zh, console: console_zh }];
 
@@ -43,6 +45,17 @@ test('every text of the second language is in that language', () => {
     const said = typeof sentence === 'string' ? sentence : sentence('«a»', '«b»', '«c»');
     assert.ok(NAMES.has(key) || /\p{Script=Han}/u.test(said), `${key}: ${said}`);
     assert.doesNotMatch(said, /undefined/, key);
+  }
+});
+
+test('a page without scripts says so in every language, as nothing chooses one', () => {
+  const tags = { en: 'en', zh: 'zh-Hans' };
+  for (const page of ['index.html', 'confirm.html', 'console/index.html']) {
+    const html = readFileSync(new URL(`../../web/${page}`, import.meta.url), 'utf8');
+    const [, without] = /<noscript>(.*)<\/noscript>/s.exec(html);
+    const told = [...without.matchAll(/<p lang="([^"]+)">([^<]*JavaScript[^<]*)<\/p>/g)];
+    assert.deepEqual(told.map(([, tag]) => tag), Object.keys(languages).map((language) => tags[language]), page);
+    for (const [, tag, words] of told) assert.equal(/\p{Script=Han}/u.test(words), tag === 'zh-Hans', words);
   }
 });
 

@@ -46,6 +46,8 @@ describe('codes that rotate', () => {
     await fill_account(phone, { user_id, name: 'Late' });
     await phone.at('in-front').click();
     await shows(phone.at('result-title'), 'This code is no longer valid');
+    // How long codes live is configured, and the page does not know it: it names no time.
+    await shows(phone.at('result-text'), /^A code is good for a short time only\D*Use the one that the other screen shows now\.$/);
 
     await scan_newest(on, pc, phone);
     const number = await number_of(pc);

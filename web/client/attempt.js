@@ -168,7 +168,7 @@ export class Attempt extends Emitter {
       this.emit('change');
       this.#signed_in(reply);
     } catch (error) {
-      if (!error.retry) this.#fail(error.body?.reason ?? error.code);
+      if (!error.retry) this.#fail(error.body?.reason ?? error.code, error.body?.state);
       // Without a way the next one goes on; with one, the reply was late or the gateway busy.
       else if (error.code !== 'disconnected') this.#clock.set(() => this.#redeem(), error.after_ms ?? RETRY_MS);
     } finally {
@@ -176,9 +176,11 @@ export class Attempt extends Emitter {
     }
   }
 
-  #fail(reason) {
+  /** @param {string} reason @param {string} [state] how it ended, if the gateway told */
+  #fail(reason, state) {
     if (this.state !== 'redeemed' && this.final) return;
-    this.state = 'expired';
+    // Redeemed by somebody, and too long ago to be had again: for this page that is an end in time too.
+    this.state = state !== 'redeemed' && FINAL.includes(state) ? state : 'expired';
     this.reason = reason;
     this.ticket = null;
     this.emit('change');

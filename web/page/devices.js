@@ -131,8 +131,11 @@ export class Devices {
   }
 }
 
-/** An app by its name, and where it runs if that has one. */
-function name_of({ client, device }) {
-  if (!client) return device.name || text.devices.unnamed;
-  return device.name ? text.devices.appOn(client, device.name) : client;
+/**
+ * An app by its name, and where it runs if that has one; else the device.
+ * @param {{client?: string, device?: {name?: string}}} session
+ */
+export function name_of({ client, device }) {
+  if (!client) return device?.name || text.devices.unnamed;
+  return device?.name ? text.devices.appOn(client, device.name) : client;
 }

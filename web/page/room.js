@@ -36,6 +36,18 @@ export class RoomView {
     });
     by_id('room-rejoin').addEventListener('click', () => this.#join());
     client.on('state', () => this.#reach());
+    this.#keep_following();
+  }
+
+  /** Whoever reads the newest goes on reading it when something else takes its place from the list, or gives it back. */
+  #keep_following() {
+    const list = by_id('messages');
+    let height = list.clientHeight;
+    new ResizeObserver(() => {
+      const follow = list.scrollHeight - list.scrollTop - height < FOLLOW_PX;
+      height = list.clientHeight;
+      if (follow) list.scrollTop = list.scrollHeight;
+    }).observe(list);
   }
 
   get shown() {

@@ -129,8 +129,6 @@ export const en = {
     newEpoch: 'The room was started anew. What was said before may be missing here.',
     load: 'Load what was missed',
     gone: 'It can no longer be loaded.',
-    newDevice: (device, ip) => `Your account just signed in on another device: ${device}${ip ? ` (${ip})` : ''}.`,
-    unknownDevice: 'unknown device',
     shed: 'The room is too busy: not sent.',
     notSent: (reason) => `Not sent: ${reason}`,
     left: {
@@ -234,8 +232,8 @@ export const en = {
 
   /** What each refusal means and what to do, for a phone's calls on a code. */
   refusals: {
-    not_found: { title: 'This code is no longer valid', text: 'Codes change every 45 seconds and end after 5 minutes. '
-      + 'Scan the code on the screen again.' },
+    not_found: { title: 'This code is no longer valid', text: 'A code is good for a short time only, and may be replaced while it '
+      + 'is shown. Use the one that the other screen shows now.' },
     already_scanned: { title: 'Somebody else scanned this code first', text: 'Only the first to scan a code can use it. '
       + 'If that was not you, press Cancel on the screen and scan the new code.' },
     already_final: { title: 'This code is used up', text: 'Get a new code on the other screen and scan that.' },
@@ -299,6 +297,18 @@ export const en = {
     failed: (why) => `That did not work: ${why}`,
     again: 'Try again',
     close: 'Close',
+  },
+
+  /** What stands in the room about a sign-in elsewhere. */
+  newDevice: {
+    label: 'New sign-ins',
+    title: 'New sign-in to your account',
+    said: (device, ip) => `New sign-in to your account: ${device}${ip ? `, from ${ip}` : ''}. If that was not you, sign it out: the `
+      + 'button is before the message field.',
+    notMe: 'Not me: sign it out',
+    mine: 'That was me',
+    advice: 'If that was somebody else: change your password, and confirm no code that others show or send you.',
+    earlier: (n) => (n === 1 ? '1 more new sign-in, before these.' : `${n} more new sign-ins, before these.`),
   },
 
   errors: {

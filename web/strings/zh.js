@@ -129,8 +129,6 @@ export const zh = {
     newEpoch: '房间已重新开始，此处可能缺少之前的消息。',
     load: '加载缺少的消息',
     gone: '已无法加载。',
-    newDevice: (device, ip) => `您的账号刚刚在另一台设备上登录：${device}${ip ? `（${ip}）` : ''}。`,
-    unknownDevice: '未知设备',
     shed: '房间太繁忙：未发送。',
     notSent: (reason) => `未发送：${reason}`,
     left: {
@@ -227,7 +225,7 @@ export const zh = {
   },
 
   refusals: {
-    not_found: { title: '此二维码已失效', text: '二维码每 45 秒更换，5 分钟后结束。请重新扫描屏幕上的二维码。' },
+    not_found: { title: '此二维码已失效', text: '代码只在短时间内有效，显示期间也可能更换。请使用另一个屏幕当前显示的代码。' },
     already_scanned: { title: '已有别人先扫描了此二维码', text: '只有第一个扫描的人可以使用。如果那不是您，请在屏幕上按“取消”，再扫描新的二维码。' },
     already_final: { title: '此二维码已用过', text: '请在另一个屏幕上获取新的二维码并扫描。' },
     scan_token_invalid: { title: '此页面已过时', text: '二维码已在另一个窗口或由另一次登录重新打开。请在那里继续，或在此重新开始。' },
@@ -282,6 +280,16 @@ export const zh = {
     failed: (why) => `操作未成功：${why}`,
     again: '重试',
     close: '关闭',
+  },
+
+  newDevice: {
+    label: '新的登录',
+    title: '您的账号有新的登录',
+    said: (device, ip) => `您的账号有新的登录：${device}${ip ? `，来自 ${ip}` : ''}。如果不是您本人操作，请用消息输入框之前的按钮让它退出登录。`,
+    notMe: '不是我：让它退出登录',
+    mine: '是我本人',
+    advice: '如果是别人登录的：请修改密码，并且不要确认别人出示或发来的代码。',
+    earlier: (n) => `在此之前还有 ${n} 次新的登录。`,
   },
 
   errors: {

@@ -35,3 +35,20 @@ export const faint = (tab) => tab.page.evaluate(() => {
   }
   return found;
 });
+
+/** Writes down every layout shift from now on that nobody's click or key explains. */
+export async function watch_shifts(tab) {
+  await tab.page.evaluate(() => {
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) {
+        const moved = entry.sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
+        const where = entry.sources.map(({ previousRect: a, currentRect: b }) => `${a.x},${a.y} ${a.width}×${a.height} → ${b.x},${b.y} ${b.width}×${b.height}`);
+        if (!entry.hadRecentInput) window.shifts.push({ value: entry.value, moved, where });
+      }
+    }).observe({ type: 'layout-shift' });
+  });
+  return () => tab.page.evaluate(() => new Promise((resolve) => {
+    requestAnimationFrame(() => requestAnimationFrame(() => resolve(window.shifts)));
+  }));
+}
