@@ -97,8 +97,8 @@ impl Node {
     /// The phone that scanned says yes.
     ///
     /// # Errors
-    /// `step_up_required` where the configuration asks for the password and it is missing or wrong; what the
-    /// attempt refuses.
+    /// What the attempt refuses; where the configuration asks for the password and it is missing or wrong,
+    /// `step_up_required`, before the number is looked at.
     pub async fn confirm_qr(
         &self,
         caller: &Caller,
@@ -113,19 +113,14 @@ impl Node {
         let id = parsed(qr_id)?;
         let attempt = self.look_up(session, id).await?;
         self.check_policy(session, &attempt)?;
-        // Nobody but the phone that scanned has a password to show here; the attempt refuses the others itself.
-        let holds = attempt.scanner().is_some_and(|s| s.same_phone(&phone));
-        if self.config().qr.step_up == StepUp::Always && !attempt.state().is_final() {
-            if !holds {
-                return Err(Refusal::new(
-                    ErrorCode::ScanTokenInvalid,
-                    "this scan token does not work; scan again",
-                ));
-            }
+        let token: Digest = secret::digest(&confirm.scan_token).into();
+        if self.config().qr.step_up == StepUp::Always {
+            // What it would be refused with anyway comes first: a password is asked for, and counted, only where it
+            // decides.
+            attempt.check_confirm(id, &phone, token, self.clock.now(), &self.policy())?;
             self.step_up(session, caller, confirm.password.as_deref()).await?;
         }
         let ticket = Secret::new(secret::token().map_err(|_| no_entropy())?);
-        let token: Digest = secret::digest(&confirm.scan_token).into();
         let confirmed = || Command::Confirm {
             qr_id: id,
             phone: &phone,
