@@ -116,8 +116,11 @@ async fn scans() {
             .await;
         assert_problem(&answer, 404, ErrorCode::NotFound);
     }
+    let mut token = Value::Null;
     for _ in 0..2 {
-        assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
+        let scanned = stage.alice.request("POST", &path).send().await;
+        assert_eq!(scanned.status, 200);
+        token = scanned.json()["scan_token"].clone();
     }
     assert_problem(
         &stage.alice.request("POST", &path).send().await,
@@ -130,9 +133,39 @@ async fn scans() {
         409,
         ErrorCode::AlreadyScanned,
     );
+    denials(&mut stage, &opened, &token).await;
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;
+}
+
+/// Whoever may neither scan nor confirm any more can still say no, and that is bounded too: as often as they could scan.
+async fn denials(stage: &mut Stage, opened: &Value, token: &Value) {
+    let deny = |qr_id: &Value, token: &Value| {
+        let path = format!("/v1/qr/{}/deny", qr_id.as_str().unwrap());
+        let body = json!({"scan_token": token});
+        stage.alice.request("POST", &path).json(&body).send()
+    };
+    let confirm = format!("/v1/qr/{}/confirm", opened["qr_id"].as_str().unwrap());
+    let body = json!({"scan_token": token});
+    assert_problem(
+        &stage.alice.request("POST", &confirm).json(&body).send().await,
+        429,
+        ErrorCode::RateLimited,
+    );
+    let wrong = deny(&opened["qr_id"], &json!("no token")).await;
+    assert_problem(&wrong, 403, ErrorCode::ScanTokenInvalid);
+    let denied = deny(&opened["qr_id"], token).await;
+    assert_eq!(
+        (denied.status, &denied.json()["state"]),
+        (200, &json!("denied")),
+        "{}",
+        denied.text()
+    );
+    // One that has ended costs nothing, at the limit as before it.
+    assert_problem(&deny(&opened["qr_id"], token).await, 409, ErrorCode::AlreadyFinal);
+    let live = stage.server.anonymous().await.ok("qr.open", open("pc-2")).await;
+    assert_problem(&deny(&live["qr_id"], token).await, 429, ErrorCode::RateLimited);
 }
 
 /// So many within ten minutes.

@@ -138,7 +138,8 @@ impl Node {
         })
     }
 
-    /// The phone that scanned says no.
+    /// The phone that scanned says no. However much it scanned and tried to confirm, that is heard: denials have a
+    /// rate of their own.
     pub async fn deny_qr(
         &self,
         caller: &Caller,
@@ -151,7 +152,10 @@ impl Node {
     async fn deny(&self, caller: &Caller, qr_id: &str, scan_token: &str) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let id = parsed(qr_id)?;
-        self.look_up(session, id).await?;
+        let attempt = self.find(AttemptRef::Id(id)).await?.ok_or_else(no_attempt)?;
+        if !attempt.state().is_final() {
+            self.limiters.qr_deny.check(session.user_id())?;
+        }
         let token: Digest = secret::digest(scan_token).into();
         let deny = || Command::Deny {
             qr_id: id,
@@ -233,8 +237,8 @@ impl Node {
         Ok(found.map(|found| found.attempt))
     }
 
-    /// Counts a call that names a live attempt; one that names none, or one that has ended, costs the account
-    /// nothing.
+    /// Counts a scan or a confirmation that names a live attempt; one that names none, or one that has ended, costs the
+    /// account nothing.
     fn charge(&self, session: &Session, attempt: &Attempt) -> Result<(), Refusal> {
         if attempt.state().is_final() {
             return Ok(());
