@@ -19,6 +19,9 @@ pub(crate) fn table() -> Vec<Case> {
         story(limited, "pictures for an address", || Box::pin(pictures())),
         story(limited, "scans of an account", || Box::pin(scans())),
         story(limited, "wrong user codes", || Box::pin(user_codes())),
+        story(limited, "wrong user codes, as many as there may be", || {
+            Box::pin(user_codes_by_default())
+        }),
         story(limited, "sign-ins to an account", || Box::pin(sign_ins())),
         story(unavailable, "codes of the node and of an address", || {
             Box::pin(codes_waiting())
@@ -196,6 +199,41 @@ async fn user_codes() {
     let bob = stage.server.user("bob").await;
     assert_problem(&guess(&bob, "BCDF-GHJK").await, 404, ErrorCode::NotFound);
     assert_problem(&guess(&bob, "BCDF-GHJK").await, 429, ErrorCode::RateLimited);
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+/// As it comes: five of an account, twenty of an address.
+async fn user_codes_by_default() {
+    let mut stage = Stage::set(|_| {}).await;
+    let guess = |person: &Person, code: &str| {
+        let body = json!({"user_code": code});
+        person.request("POST", "/v1/qr/scan").json(&body).send()
+    };
+    let mut people = vec![];
+    for user in ["bob", "carol", "dave"] {
+        people.push(stage.server.user(user).await);
+    }
+    for (n, person) in [&stage.alice].into_iter().chain(&people).enumerate() {
+        for _ in 0..5 {
+            let none = guess(person, "BCDF-GHJK").await;
+            assert_problem(&none, 404, ErrorCode::NotFound);
+        }
+        // What the account may not do costs the address nothing: else the fourth would not have its five.
+        let sixth = guess(person, "BCDF-GHJK").await;
+        assert_problem(&sixth, 429, ErrorCode::RateLimited);
+        let after_ms = sixth.json()["after_ms"].as_u64().unwrap();
+        assert!((1..=600_000).contains(&after_ms), "{n}: {after_ms}");
+    }
+    let erin = stage.server.user("erin").await;
+    let of_the_address = guess(&erin, "BCDF-GHJK").await;
+    assert_problem(&of_the_address, 429, ErrorCode::RateLimited);
+    // Guesses alone are bounded: what erin was shown by a screen goes on.
+    let opened = stage.nobody.ok("qr.open", open("pc-1")).await;
+    let path = format!("/v1/qr/{}/scan", opened["qr_id"].as_str().unwrap());
+    assert_eq!(erin.request("POST", &path).send().await.status, 200);
+    assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;
