@@ -326,7 +326,10 @@ async fn without_the_demo_a_phone_still_finds_its_page() {
     assert_eq!(page.status, 200);
     assert!(!page.text().contains("href=\"/\""));
     // Where a code is typed it is the same one.
-    assert_eq!(get("/q").await.text(), page.text());
+    for typed in ["/q", "/q/"] {
+        let there = get(typed).await;
+        assert_eq!((there.status, there.text()), (200, page.text()), "{typed}");
+    }
     let mut waiting: Vec<String> = page
         .text()
         .split('"')

@@ -7,6 +7,8 @@
     reason = "a test says what must hold"
 )]
 
+#[path = "errors/bodies.rs"]
+mod bodies;
 #[path = "errors/closes.rs"]
 mod closes;
 #[path = "errors/commands.rs"]
@@ -64,6 +66,7 @@ pub(crate) fn story(covers: Covers, name: &str, run: fn() -> BoxFuture<'static, 
 fn table() -> Vec<Case> {
     let mut table = commands::table();
     table.extend(requests::table());
+    table.extend(bodies::table());
     table.extend(limits::table());
     table.extend(sign_in_limits::table());
     table.extend(closes::table());

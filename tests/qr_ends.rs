@@ -331,17 +331,22 @@ async fn the_pc_can_be_the_one_that_types() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_configured_a_confirmation_takes_the_password() {
-    let server = TestServer::start(|c| c.qr.step_up = StepUp::Always).await;
+    let server = TestServer::start(|c| {
+        c.qr.step_up = StepUp::Always;
+        // Much is asked of it while it is confirmed.
+        c.qr.confirmed_ms = 300_000;
+    })
+    .await;
     let phone = server.user("alice").await;
     let mut pc = Pc::open(&server).await;
     let token = scan_token(&phone, &pc.qr_id).await;
     let digits = text(&pc.becomes("scanned").await["match"]["code"]);
+    let path = format!("/v1/qr/{}/confirm", pc.qr_id);
     let confirm_with = async |password: Option<&str>| {
         let mut body = json!({"scan_token": token, "code": digits});
         if let Some(password) = password {
             body["password"] = json!(password);
         }
-        let path = format!("/v1/qr/{}/confirm", pc.qr_id);
         phone.request("POST", &path).json(&body).send().await
     };
     for password in [None, Some("not the password")] {
@@ -353,7 +358,80 @@ async fn where_configured_a_confirmation_takes_the_password() {
         assert_eq!(refused.json()["methods"], json!(["password"]));
     }
     assert_eq!(confirm_with(Some("correct horse")).await.status, 200);
+    // An answer that was lost: the same again, from this session and from another of the account on this device.
+    let again = Person {
+        addr: server.addr,
+        device: phone.device.clone(),
+        tokens: server.login("alice", &phone.device).await,
+    };
+    for person in [&phone, &again] {
+        for password in [json!("correct horse"), json!("not the password"), Value::Null] {
+            let body = json!({"scan_token": token, "code": digits, "password": password});
+            let refused = person.request("POST", &path).json(&body).send().await;
+            assert_eq!(
+                (refused.status, code(&refused).as_str()),
+                (409, "already_confirmed"),
+                "{password}"
+            );
+        }
+    }
     let ticket = text(&pc.becomes("confirmed").await["ticket"]);
     assert_eq!(pc.redeem(&ticket).await["user"]["id"], "alice");
+    let late = confirm_with(None).await;
+    assert_eq!((late.status, code(&late).as_str()), (409, "already_final"));
+    server.stop().await;
+}
+
+/// Whoever cannot confirm is not asked for a password, and none that comes is tried: that would use up what the account
+/// has, and tell whether it was right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_tried_only_where_it_decides() {
+    let server = TestServer::start(|c| {
+        c.qr.step_up = StepUp::Always;
+        c.qr.scanned_ms = 300_000;
+        // The sign-ins of the phone and of the tablet, and one more.
+        let few = &mut c.limits.login_account_rate;
+        (few.count, few.period_ms, few.burst) = (3, 3_600_000, 3);
+    })
+    .await;
+    let phone = server.user("alice").await;
+    let tablet = Person {
+        addr: server.addr,
+        device: "alice-tablet".into(),
+        tokens: server.login("alice", "alice-tablet").await,
+    };
+    let mut pc = Pc::open(&server).await;
+    let path = format!("/v1/qr/{}/confirm", pc.qr_id);
+    let confirm_as = async |person: &Person, token: &str, digits: &str, password: &str| {
+        let body = json!({"scan_token": token, "code": digits, "password": password});
+        let answer = person.request("POST", &path).json(&body).send().await;
+        (answer.status, answer.json()["code"].clone())
+    };
+    let invalid = (403, json!("scan_token_invalid"));
+    let unscanned = confirm_as(&phone, "no token", "00", "a guess").await;
+    assert_eq!(unscanned, invalid);
+    let token = scan_token(&phone, &pc.qr_id).await;
+    let digits = text(&pc.becomes("scanned").await["match"]["code"]);
+    for n in 0..4 {
+        let forged = confirm_as(&phone, "no token", &digits, "a guess").await;
+        let foreign = confirm_as(&tablet, &token, &digits, "a guess").await;
+        assert_eq!((&forged, &foreign), (&invalid, &invalid), "{n}");
+    }
+    // The password comes before the number: neither is tried where it is missing.
+    let body = json!({"scan_token": token, "code": "not digits"});
+    let asked = phone.request("POST", &path).json(&body).send().await;
+    assert_eq!((asked.status, code(&asked).as_str()), (403, "step_up_required"));
+    // There is one try left, and it is the right one: of the number, all three are.
+    let wrong = if digits == "00" { "01" } else { "00" };
+    let body = json!({"scan_token": token, "code": wrong, "password": "correct horse"});
+    let failed = phone.request("POST", &path).json(&body).send().await;
+    assert_eq!(
+        (failed.status, &failed.json()["tries_left"]),
+        (422, &json!(2)),
+        "{}",
+        failed.text()
+    );
+    let spent = confirm_as(&phone, &token, &digits, "correct horse").await;
+    assert_eq!(spent, (429, json!("rate_limited")));
     server.stop().await;
 }

@@ -127,6 +127,7 @@ export const routes = [
   open('/schema.json', 'schema', 'Every type of both documents as JSON Schema.', { type: 'application/schema+json', anything: true, cache: 'no-cache', anybody: true }),
   open('/', 'index', 'The demo page.', html),
   open('/q', 'code_page', 'The page where the code of a device authorization is typed.', html),
+  open('/q/', 'code_page_slash', 'The same page, typed with a slash at the end.', html),
   open('/q/{qr_id}', 'confirm_page', 'The confirm page that a code leads to, the same for every id. Opening it changes nothing.', html, {
     path_parameters: [{ name: 'qr_id', description: 'As the code says it; not looked at.' }],
   }),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::ErrorCode;
-use crate::limits;
+use crate::object::{Key, Keys, too_deep};
 
 /// Why a frame could not be read as a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,10 +268,10 @@ pub enum Priority {
 pub struct Send<'a> {
     #[serde(borrow)]
     pub room: Cow<'a, str>,
-    /// Any JSON, at most [`limits::BODY_BYTES_MAX`] bytes; delivered equal, never read for identity.
+    /// Any JSON, at most [`crate::limits::BODY_BYTES_MAX`] bytes; delivered equal, never read for identity.
     #[serde(borrow)]
     pub body: &'a RawValue,
-    /// Chosen by the client so that a retry counts once; at most [`limits::CID_BYTES_MAX`] bytes.
+    /// Chosen by the client so that a retry counts once; at most [`crate::limits::CID_BYTES_MAX`] bytes.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub cid: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -341,10 +341,7 @@ pub fn parse(text: &str) -> Result<Frame<'_>, FrameError> {
             "id is an unsigned integer chosen by the client",
         ));
     };
-    if opening(text) > limits::DEPTH_MAX && depth(text) > limits::DEPTH_MAX {
-        return Err(refused(Some(id), ErrorCode::BadRequest, "nested deeper than 16"));
-    }
-    if let Some(problem) = head.problem {
+    if let Some(problem) = too_deep(text).or(head.problem) {
         return Err(refused(Some(id), ErrorCode::BadRequest, problem));
     }
     let Some(kind) = head.kind else {
@@ -366,39 +363,6 @@ fn describe(e: &serde_json::Error) -> String {
     let text = e.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
     text.chars().take(200).collect()
-}
-
-/// How many brackets open anywhere, strings included: no nesting is deeper. Counted without a branch, many bytes at
-/// a time, so that the walk of [`depth`] is spared where it can find nothing.
-fn opening(text: &str) -> usize {
-    text.bytes().filter(|b| matches!(b, b'{' | b'[')).count()
-}
-
-/// The deepest nesting of brackets outside strings, for text that is known to be JSON. Reading the head
-/// before this needs no stack: values it skips are skipped by iteration.
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for b in text.bytes() {
-        if in_string {
-            match b {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match b {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// `{id, type}` of a frame, and whether its keys are sound.
@@ -425,11 +389,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Head<'a> {
                     kind: None,
                     problem: None,
                 };
-                let mut keys: Vec<Key<'de>> = Vec::with_capacity(8);
+                let mut keys = Keys::new();
                 while let Some(key) = map.next_key::<Key<'de>>()? {
-                    if keys.contains(&key) {
-                        head.problem = Some("a key appears twice");
-                    }
                     match &*key.0 {
                         "id" => head.id = map.next_value::<&RawValue>()?.get().parse().ok(),
                         "type" => {
@@ -442,12 +403,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Head<'a> {
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
-                    if keys.len() < limits::COMMAND_KEYS_MAX {
-                        keys.push(key);
-                    } else {
-                        head.problem = Some("more than 32 keys");
-                    }
+                    keys.add(key);
                 }
+                head.problem = keys.problem();
                 Ok(head)
             }
         }
@@ -455,10 +413,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Head<'a> {
         d.deserialize_map(HeadVisitor(std::marker::PhantomData))
     }
 }
-
-/// A string borrowed from the frame unless it had escapes.
-#[derive(PartialEq, Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ pub mod http;
 pub mod id;
 pub mod limits;
 pub mod oauth;
+pub mod object;
 pub mod server;
 
 pub use close::CloseCode;

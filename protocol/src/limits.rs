@@ -6,9 +6,9 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Longest `cid`, bytes.
 pub const CID_BYTES_MAX: usize = 64;
-/// Deepest nesting of objects and arrays in a command.
+/// Deepest nesting of objects and arrays in a command or in the body of a request.
 pub const DEPTH_MAX: usize = 16;
-/// Most keys in a command's own object. More is `bad_request`: duplicates are searched among them.
+/// Most keys in a command's own object, or a body's. More is `bad_request`: duplicates are searched among them.
 pub const COMMAND_KEYS_MAX: usize = 32;
 /// Longest room name, bytes, namespace and colon included.
 pub const ROOM_BYTES_MAX: usize = 128;

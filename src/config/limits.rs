@@ -169,7 +169,7 @@ settings! {
         qr_attempts_max: usize = 100_000, "attempts", Within(1, 100_000_000),
             "QR logins of the node";
         qr_phone_rate: RateLimit = RateLimit::new(20, 120_000, 20), "calls", Form(RATE),
-            "scan, confirm and deny per account, calls that name a live attempt" [Scaled];
+            "scan and confirm per account, and as often deny, counted apart; calls that name a live attempt" [Scaled];
         qr_poll_rate: RateLimit = RateLimit::new(1, 1_000, 3), "calls", Form(RATE),
             "questions of a polling PC, per QR login" [Scaled];
         qr_picture_rate: RateLimit = RateLimit::new(20, 1_000, 400), "calls", Form(RATE),

@@ -100,7 +100,7 @@ impl Scanner {
     }
 
     /// Whether this is the phone that scanned: account, device and session.
-    pub fn same_phone(&self, phone: &Phone) -> bool {
+    fn same_phone(&self, phone: &Phone) -> bool {
         self.same_account_and_device(phone) & (self.session == phone.session)
     }
 }

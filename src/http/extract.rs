@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use countersign_protocol::http::{CLAIM_SCHEME, DEVICE_HEADER};
+use countersign_protocol::object::{self, Unsound};
 use countersign_protocol::{DeviceId, ErrorCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -67,21 +68,21 @@ impl FromRequest<Arc<Node>> for JsonBytes {
 }
 
 impl Unread {
+    /// By the rules of a command on a socket: what is read here is not told apart from what is read there.
     pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, HttpError> {
-        // The reader would take a list for an object, its values in the order of the fields.
-        if self.0.trim_ascii_start().first() == Some(&b'[') {
-            return Err(Refusal::bad_request("the body is a JSON object").into());
-        }
-        match serde_json::from_slice(&self.0) {
-            Ok(value) => Ok(value),
+        let no_json = || Refusal::bad_request("the body is not JSON");
+        let text = std::str::from_utf8(&self.0).map_err(|_| no_json())?;
+        object::check(text).map_err(|unsound| match unsound {
+            Unsound::NotJson => no_json(),
+            Unsound::NotAnObject => Refusal::bad_request("the body is a JSON object"),
+            Unsound::Rule(rule) => Refusal::bad_request(rule),
+        })?;
+        serde_json::from_str(text).map_err(|e| {
             // The position would quote the body in logs of those who print errors; the rule is enough.
-            Err(e) if e.is_data() => {
-                let text = e.to_string();
-                let rule = text.split(" at line ").next().unwrap_or_default();
-                Err(Refusal::bad_request(rule.chars().take(200).collect::<String>()).into())
-            }
-            Err(_) => Err(Refusal::bad_request("the body is not JSON").into()),
-        }
+            let text = e.to_string();
+            let rule = text.split(" at line ").next().unwrap_or_default();
+            Refusal::bad_request(rule.chars().take(200).collect::<String>()).into()
+        })
     }
 }
 

@@ -61,6 +61,7 @@ pub fn router(node: &Arc<Node>) -> Router {
     }
     let prompt = prompt
         .route("/q", get(assets::confirm))
+        .route("/q/", get(assets::confirm))
         .route("/q/{qr_id}", get(assets::confirm))
         .route("/assets/{*path}", get(assets::asset))
         .route("/openapi.json", get(documents::openapi))

@@ -222,6 +222,9 @@ fn store<K: Hash + Eq + Clone>(limit: RateLimit, clock: &LimiterClock) -> Store<
 pub struct Limiters {
     pub qr_open: ByAddress,
     pub qr_phone: Keyed<UserId>,
+    /// As many denials as `qr_phone` has scans and confirmations, counted apart: whoever has used those up can still
+    /// say no.
+    pub qr_deny: Keyed<UserId>,
     /// By attempt, once its claim has been proved.
     pub qr_poll: Keyed<AttemptKey>,
     /// By device authorization that nobody has confirmed yet; one that asks too often is told to slow down.
@@ -257,6 +260,13 @@ impl Limiters {
                 clock,
                 "qr_phone_rate",
                 "scans and confirmations by this account",
+            ),
+            qr_deny: Keyed::new(
+                limits.qr_phone_rate,
+                keys,
+                clock,
+                "qr_phone_rate",
+                "denials by this account",
             ),
             qr_poll: Keyed::new(
                 limits.qr_poll_rate,
@@ -318,6 +328,7 @@ impl Limiters {
             addresses,
             self.qr_open.limited(),
             self.qr_phone.limited(),
+            self.qr_deny.limited(),
             self.qr_poll.limited(),
             self.qr_picture.limited(),
             self.message.limited(),
@@ -340,6 +351,7 @@ impl Limiters {
         renew! {
             qr_open: qr_open_rate;
             qr_phone: qr_phone_rate;
+            qr_deny: qr_phone_rate;
             qr_poll: qr_poll_rate;
             qr_picture: qr_picture_rate;
             message: message_rate_per_user;
@@ -352,6 +364,7 @@ impl Limiters {
     pub fn sweep(&self) {
         self.qr_open.sweep();
         self.qr_phone.sweep();
+        self.qr_deny.sweep();
         self.qr_poll.sweep();
         self.oauth_poll.sweep();
         self.qr_picture.sweep();

@@ -119,6 +119,10 @@ async fn every_story_is_counted_once() {
         ])
     );
     assert_eq!(
+        of("countersign_qr_attempt_seconds_count"),
+        of("countersign_qr_ended_total")
+    );
+    assert_eq!(
         of("countersign_qr_refusals_total"),
         counts([
             ("code=already_final", 1.0),
@@ -151,6 +155,32 @@ async fn every_story_is_counted_once() {
     assert!(open >= 3.0 && open <= now.get("process_max_fds"));
     assert!(now.get("process_start_time_seconds") > 1.7e9);
     assert!(now.get("process_cpu_seconds_total") >= before.get("process_cpu_seconds_total"));
+    server.stop().await;
+}
+
+/// From its opening on, and not from its last step, however it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_life_is_timed() {
+    let server = TestServer::start(|c| c.qr.scanned_ms = 700).await;
+    let alice = server.user("alice").await;
+    let pc = Pc::open(&server).await;
+    scan_token(&alice, &pc.qr_id).await;
+    let now = Exposition::when(server.operator, |now| {
+        !now.nonzero("countersign_qr_attempt_seconds_count").is_empty()
+    })
+    .await;
+    assert_eq!(
+        now.nonzero("countersign_qr_attempt_seconds_count"),
+        counts([("state=expired,reason=unconfirmed", 1.0)])
+    );
+    let whole = now.get("countersign_qr_attempt_seconds_sum{state=\"expired\",reason=\"unconfirmed\"}");
+    let steps = ["scanned", "expired"]
+        .map(|step| now.get(&format!("countersign_qr_step_seconds_sum{{step=\"{step}\"}}")));
+    let sum: f64 = steps.iter().sum();
+    assert!(
+        (whole - sum).abs() < 1e-6 && whole >= 0.7,
+        "{whole} s of {steps:?}"
+    );
     server.stop().await;
 }
 
@@ -201,6 +231,8 @@ async fn rotations_and_expiries_are_counted() {
         now.nonzero("countersign_qr_step_seconds_count"),
         counts([("step=expired", 1.0)])
     );
+    let whole = now.get("countersign_qr_attempt_seconds_sum{state=\"expired\",reason=\"idle\"}");
+    assert_eq!(whole, lasted);
     assert!(now.nonzero("countersign_qr_live").is_empty());
     server.stop().await;
 }

@@ -5,7 +5,7 @@ use countersign_protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use super::stage::{ROOM, Stage, assert_error};
-use super::{Case, Covers, How};
+use super::{Case, Covers, How, story};
 
 /// A frame, and who sends it.
 pub(crate) struct Frame {
@@ -91,6 +91,11 @@ pub(crate) fn table() -> Vec<Case> {
         command["id"] = json!(9);
         add(code, who, command.to_string(), json!(9));
     }
+    table.push(story(
+        Covers::Error(ErrorCode::NotFound),
+        "a claim from a connection without a device",
+        || Box::pin(a_claim_without_a_device()),
+    ));
     table
 }
 
@@ -365,4 +370,35 @@ pub(crate) async fn run(stage: &mut Stage, covers: Covers, frame: &Frame) {
     }
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
+}
+
+/// The right claim, from a connection that has never said what device it is: what any stranger is told, and nothing
+/// happens.
+async fn a_claim_without_a_device() {
+    let mut stage = Stage::set(|_| {}).await;
+    let opened = stage
+        .nobody
+        .ok("qr.open", json!({"device": {"id": "pc-1"}}))
+        .await;
+    let mut stranger = stage.server.anonymous().await;
+    for kind in ["qr.answer", "qr.cancel", "qr.redeem"] {
+        let claim = json!({"qr_id": opened["qr_id"], "claim": opened["claim"], "code": "00", "ticket": "x"});
+        let refused = stranger.refused(kind, claim.clone()).await;
+        assert_error(&refused, &refused["id"], ErrorCode::NotFound, false);
+        // The same words as for who has no claim either.
+        let mut guess = claim;
+        guess["claim"] = json!("x");
+        let other = stranger.refused(kind, guess).await;
+        assert_eq!(
+            (&refused["code"], &refused["message"]),
+            (&other["code"], &other["message"]),
+            "{kind}"
+        );
+    }
+    let path = format!("/v1/qr/{}/scan", opened["qr_id"].as_str().unwrap());
+    assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
+    assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
 }

@@ -19,6 +19,9 @@ pub(crate) fn table() -> Vec<Case> {
         story(limited, "pictures for an address", || Box::pin(pictures())),
         story(limited, "scans of an account", || Box::pin(scans())),
         story(limited, "wrong user codes", || Box::pin(user_codes())),
+        story(limited, "wrong user codes, as many as there may be", || {
+            Box::pin(user_codes_by_default())
+        }),
         story(limited, "sign-ins to an account", || Box::pin(sign_ins())),
         story(unavailable, "codes of the node and of an address", || {
             Box::pin(codes_waiting())
@@ -116,8 +119,11 @@ async fn scans() {
             .await;
         assert_problem(&answer, 404, ErrorCode::NotFound);
     }
+    let mut token = Value::Null;
     for _ in 0..2 {
-        assert_eq!(stage.alice.request("POST", &path).send().await.status, 200);
+        let scanned = stage.alice.request("POST", &path).send().await;
+        assert_eq!(scanned.status, 200);
+        token = scanned.json()["scan_token"].clone();
     }
     assert_problem(
         &stage.alice.request("POST", &path).send().await,
@@ -130,9 +136,39 @@ async fn scans() {
         409,
         ErrorCode::AlreadyScanned,
     );
+    denials(&mut stage, &opened, &token).await;
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;
+}
+
+/// Whoever may neither scan nor confirm any more can still say no, and that is bounded too: as often as they could scan.
+async fn denials(stage: &mut Stage, opened: &Value, token: &Value) {
+    let deny = |qr_id: &Value, token: &Value| {
+        let path = format!("/v1/qr/{}/deny", qr_id.as_str().unwrap());
+        let body = json!({"scan_token": token});
+        stage.alice.request("POST", &path).json(&body).send()
+    };
+    let confirm = format!("/v1/qr/{}/confirm", opened["qr_id"].as_str().unwrap());
+    let body = json!({"scan_token": token});
+    assert_problem(
+        &stage.alice.request("POST", &confirm).json(&body).send().await,
+        429,
+        ErrorCode::RateLimited,
+    );
+    let wrong = deny(&opened["qr_id"], &json!("no token")).await;
+    assert_problem(&wrong, 403, ErrorCode::ScanTokenInvalid);
+    let denied = deny(&opened["qr_id"], token).await;
+    assert_eq!(
+        (denied.status, &denied.json()["state"]),
+        (200, &json!("denied")),
+        "{}",
+        denied.text()
+    );
+    // One that has ended costs nothing, at the limit as before it.
+    assert_problem(&deny(&opened["qr_id"], token).await, 409, ErrorCode::AlreadyFinal);
+    let live = stage.server.anonymous().await.ok("qr.open", open("pc-2")).await;
+    assert_problem(&deny(&live["qr_id"], token).await, 429, ErrorCode::RateLimited);
 }
 
 /// So many within ten minutes.
@@ -163,6 +199,41 @@ async fn user_codes() {
     let bob = stage.server.user("bob").await;
     assert_problem(&guess(&bob, "BCDF-GHJK").await, 404, ErrorCode::NotFound);
     assert_problem(&guess(&bob, "BCDF-GHJK").await, 429, ErrorCode::RateLimited);
+    stage.actor_speaks().await;
+    stage.everybody_is_as_before().await;
+    stage.strike().await;
+}
+
+/// As it comes: five of an account, twenty of an address.
+async fn user_codes_by_default() {
+    let mut stage = Stage::set(|_| {}).await;
+    let guess = |person: &Person, code: &str| {
+        let body = json!({"user_code": code});
+        person.request("POST", "/v1/qr/scan").json(&body).send()
+    };
+    let mut people = vec![];
+    for user in ["bob", "carol", "dave"] {
+        people.push(stage.server.user(user).await);
+    }
+    for (n, person) in [&stage.alice].into_iter().chain(&people).enumerate() {
+        for _ in 0..5 {
+            let none = guess(person, "BCDF-GHJK").await;
+            assert_problem(&none, 404, ErrorCode::NotFound);
+        }
+        // What the account may not do costs the address nothing: else the fourth would not have its five.
+        let sixth = guess(person, "BCDF-GHJK").await;
+        assert_problem(&sixth, 429, ErrorCode::RateLimited);
+        let after_ms = sixth.json()["after_ms"].as_u64().unwrap();
+        assert!((1..=600_000).contains(&after_ms), "{n}: {after_ms}");
+    }
+    let erin = stage.server.user("erin").await;
+    let of_the_address = guess(&erin, "BCDF-GHJK").await;
+    assert_problem(&of_the_address, 429, ErrorCode::RateLimited);
+    // Guesses alone are bounded: what erin was shown by a screen goes on.
+    let opened = stage.nobody.ok("qr.open", open("pc-1")).await;
+    let path = format!("/v1/qr/{}/scan", opened["qr_id"].as_str().unwrap());
+    assert_eq!(erin.request("POST", &path).send().await.status, 200);
+    assert_eq!(stage.nobody.push("qr").await["state"], "scanned");
     stage.actor_speaks().await;
     stage.everybody_is_as_before().await;
     stage.strike().await;

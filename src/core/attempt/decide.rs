@@ -18,7 +18,7 @@ pub(super) const NOT_FOUND: Refusal = Refusal::new(ErrorCode::NotFound);
 /// Answers `command` at `now` (Unix milliseconds). Has no effects: store `next` if nobody else changed the
 /// attempt meanwhile, otherwise load it again and decide again; then publish `events` and answer `outcome`.
 pub fn decide(attempt: &Attempt, command: &Command<'_>, now: u64, policy: &Policy) -> Step {
-    if attempt.forget_at(policy).is_some_and(|at| now >= at) {
+    let Some(mut draft) = Draft::begin(attempt, now, policy) else {
         let outcome = match command {
             Command::Tick { .. } => Ok(Outcome::Forgotten),
             Command::Unwatch { .. } | Command::ScannerRevoked { .. } | Command::ScannerLocked { .. } => {
@@ -31,14 +31,7 @@ pub fn decide(attempt: &Attempt, command: &Command<'_>, now: u64, policy: &Polic
             events: Vec::new(),
             outcome,
         };
-    }
-    let mut draft = Draft {
-        attempt: Cow::Borrowed(attempt),
-        events: Vec::new(),
-        now,
-        policy,
     };
-    draft.apply_due();
     let outcome = draft.dispatch(command);
     draft.into_step(outcome)
 }
@@ -49,6 +42,23 @@ pub(super) struct Draft<'a> {
     events: Vec<Event>,
     pub(super) now: u64,
     pub(super) policy: &'a Policy,
+}
+
+impl<'a> Draft<'a> {
+    /// The attempt as it stands at `now`, deadlines that have passed applied; `None`: its time to be told is over too.
+    pub(super) fn begin(attempt: &'a Attempt, now: u64, policy: &'a Policy) -> Option<Self> {
+        if attempt.forget_at(policy).is_some_and(|at| now >= at) {
+            return None;
+        }
+        let mut draft = Self {
+            attempt: Cow::Borrowed(attempt),
+            events: Vec::new(),
+            now,
+            policy,
+        };
+        draft.apply_due();
+        Some(draft)
+    }
 }
 
 impl Draft<'_> {

@@ -8,8 +8,28 @@ use super::code::{Code, Digits, UserCode};
 use super::command::{Again, Outcome, Phone, Reason, Refusal, Scanned};
 use super::decide::{Decision, Draft, NOT_FOUND};
 use super::network::same_network;
+use super::policy::Policy;
 use super::value::{Digest, QrId, Secret};
-use super::{Change, Scanner};
+use super::{Attempt, Change, Scanner};
+
+impl Attempt {
+    /// What a confirmation with these would be refused with at `now` (Unix milliseconds) before its number is looked at;
+    /// `Ok`: only the number is left to be right, and whatever else the phone is asked for. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Command::Confirm`](super::Command::Confirm) but `match_required` and `match_failed`, in its order.
+    pub fn check_confirm(
+        &self,
+        qr_id: QrId,
+        phone: &Phone,
+        token: Digest,
+        now: u64,
+        policy: &Policy,
+    ) -> Result<(), Refusal> {
+        let draft = Draft::begin(self, now, policy).ok_or(NOT_FOUND)?;
+        draft.check_confirm(qr_id, phone, token)
+    }
+}
 
 impl Draft<'_> {
     fn check_id(&self, qr_id: QrId) -> Result<(), Refusal> {
@@ -152,6 +172,16 @@ impl Draft<'_> {
         Err(refusal)
     }
 
+    /// All that a confirmation is refused for before its number is looked at.
+    fn check_confirm(&self, qr_id: QrId, phone: &Phone, token: Digest) -> Result<(), Refusal> {
+        self.check_id(qr_id)?;
+        self.check_live()?;
+        if self.attempt.state == QrState::Confirmed && self.scanned_by(phone) {
+            return Err(Refusal::new(ErrorCode::AlreadyConfirmed));
+        }
+        self.check_token(phone, token)
+    }
+
     pub(super) fn confirm(
         &mut self,
         qr_id: QrId,
@@ -160,12 +190,7 @@ impl Draft<'_> {
         code: Option<&str>,
         ticket: &Secret,
     ) -> Decision {
-        self.check_id(qr_id)?;
-        self.check_live()?;
-        if self.attempt.state == QrState::Confirmed && self.scanned_by(phone) {
-            return Err(Refusal::new(ErrorCode::AlreadyConfirmed));
-        }
-        self.check_token(phone, token)?;
+        self.check_confirm(qr_id, phone, token)?;
         match self.attempt.mode() {
             MatchMode::None => {}
             MatchMode::PhoneTypes => self.check_code(code)?,

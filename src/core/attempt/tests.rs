@@ -4,6 +4,7 @@ mod grants;
 mod interleavings;
 mod rules;
 mod sequences;
+mod step_up;
 mod table;
 mod transitions;
 

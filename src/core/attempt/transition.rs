@@ -43,6 +43,8 @@ pub struct Transition {
     pub actor: Actor,
     /// How long it had been in `from`, milliseconds.
     pub spent_ms: u64,
+    /// How long ago it was opened, milliseconds.
+    pub lived_ms: u64,
 }
 
 impl Attempt {
@@ -51,6 +53,7 @@ impl Attempt {
         let index = usize::try_from(seq).ok()?.checked_sub(1)?;
         if let Some(minted) = self.ids.get(index) {
             let first = index == 0;
+            let lived_ms = minted.at.saturating_sub(self.opened_at);
             return Some(Transition {
                 seq,
                 name: if first { "opened" } else { "rotated" },
@@ -58,7 +61,9 @@ impl Attempt {
                 to: QrState::Waiting,
                 reason: None,
                 actor: if first { Actor::Pc } else { Actor::Timer },
-                spent_ms: minted.at.saturating_sub(self.opened_at),
+                // It has never been in another state.
+                spent_ms: lived_ms,
+                lived_ms,
             });
         }
         let index = index - self.ids.len();
@@ -81,6 +86,7 @@ impl Attempt {
             reason: self.reason.filter(|_| ended),
             actor: self.actor(entry.change),
             spent_ms: entry.at.saturating_sub(since),
+            lived_ms: entry.at.saturating_sub(self.opened_at),
         })
     }
 

@@ -97,8 +97,8 @@ impl Node {
     /// The phone that scanned says yes.
     ///
     /// # Errors
-    /// `step_up_required` where the configuration asks for the password and it is missing or wrong; what the
-    /// attempt refuses.
+    /// What the attempt refuses; where the configuration asks for the password and it is missing or wrong,
+    /// `step_up_required`, before the number is looked at.
     pub async fn confirm_qr(
         &self,
         caller: &Caller,
@@ -113,19 +113,14 @@ impl Node {
         let id = parsed(qr_id)?;
         let attempt = self.look_up(session, id).await?;
         self.check_policy(session, &attempt)?;
-        // Nobody but the phone that scanned has a password to show here; the attempt refuses the others itself.
-        let holds = attempt.scanner().is_some_and(|s| s.same_phone(&phone));
-        if self.config().qr.step_up == StepUp::Always && !attempt.state().is_final() {
-            if !holds {
-                return Err(Refusal::new(
-                    ErrorCode::ScanTokenInvalid,
-                    "this scan token does not work; scan again",
-                ));
-            }
+        let token: Digest = secret::digest(&confirm.scan_token).into();
+        if self.config().qr.step_up == StepUp::Always {
+            // What it would be refused with anyway comes first: a password is asked for, and counted, only where it
+            // decides.
+            attempt.check_confirm(id, &phone, token, self.clock.now(), &self.policy())?;
             self.step_up(session, caller, confirm.password.as_deref()).await?;
         }
         let ticket = Secret::new(secret::token().map_err(|_| no_entropy())?);
-        let token: Digest = secret::digest(&confirm.scan_token).into();
         let confirmed = || Command::Confirm {
             qr_id: id,
             phone: &phone,
@@ -143,7 +138,8 @@ impl Node {
         })
     }
 
-    /// The phone that scanned says no.
+    /// The phone that scanned says no. However much it scanned and tried to confirm, that is heard: denials have a
+    /// rate of their own.
     pub async fn deny_qr(
         &self,
         caller: &Caller,
@@ -156,7 +152,10 @@ impl Node {
     async fn deny(&self, caller: &Caller, qr_id: &str, scan_token: &str) -> Result<QrStateBody, Refusal> {
         let (session, phone) = Self::phone(caller)?;
         let id = parsed(qr_id)?;
-        self.look_up(session, id).await?;
+        let attempt = self.find(AttemptRef::Id(id)).await?.ok_or_else(no_attempt)?;
+        if !attempt.state().is_final() {
+            self.limiters.qr_deny.check(session.user_id())?;
+        }
         let token: Digest = secret::digest(scan_token).into();
         let deny = || Command::Deny {
             qr_id: id,
@@ -238,8 +237,8 @@ impl Node {
         Ok(found.map(|found| found.attempt))
     }
 
-    /// Counts a call that names a live attempt; one that names none, or one that has ended, costs the account
-    /// nothing.
+    /// Counts a scan or a confirmation that names a live attempt; one that names none, or one that has ended, costs the
+    /// account nothing.
     fn charge(&self, session: &Session, attempt: &Attempt) -> Result<(), Refusal> {
         if attempt.state().is_final() {
             return Ok(());

@@ -72,6 +72,8 @@ catalog! {
         "calls about QR logins that were refused, from the PC and from the phone, by the code they were told";
     QR_STEP = Histogram, "countersign_qr_step_seconds", "seconds", ["step"],
         "time that a QR login stood where it was until it was scanned, confirmed, redeemed, denied, cancelled or expired, by what it came to: from opened to scanned, from scanned to confirmed, from confirmed to redeemed, and to an end from whichever of opened, scanned and confirmed came last";
+    QR_ATTEMPT = Histogram, "countersign_qr_attempt_seconds", "seconds", ["state", "reason"],
+        "time that a QR login took from when it was opened to its end, by how and why it ended; a redeemed one has the reason none";
     QR_PUSH = Histogram, "countersign_qr_push_seconds", "seconds", [],
         "time from when a change of a QR login was asked for, or found due, until it was queued for the PC that watches and its write tried; the clock has whole milliseconds";
     QR_KEPT = Gauge, "countersign_qr_kept", "attempts", [],

@@ -20,6 +20,11 @@ use crate::core::attempt::{Reason, Transition};
 const STEP_MS: &[u64] = &[
     5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000,
 ];
+/// Upper bounds of a whole life's buckets, milliseconds. The last is the longest there is by default: a device
+/// authorization that is scanned, confirmed and exchanged at the last moment of each.
+const ATTEMPT_MS: &[u64] = &[
+    500, 1_000, 2_500, 5_000, 10_000, 15_000, 20_000, 30_000, 45_000, 60_000, 120_000, 300_000, 480_000,
+];
 /// Upper bounds of a push's buckets, milliseconds.
 const PUSH_MS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
 
@@ -60,7 +65,10 @@ pub enum Transport {
 pub struct Qr {
     opened: [Counter; 3],
     live: [Gauge; 3],
+    /// By each of [`ENDS`].
     ended: [Counter; ENDS.len()],
+    /// Likewise, from the opening.
+    attempts: [Histogram; ENDS.len()],
     rotations: Counter,
     refusals: Vec<Counter>,
     /// To each of [`STEPS`].
@@ -84,14 +92,13 @@ impl Qr {
         let ended = Family::<Labels<2>, Counter>::default();
         let refusals = Family::<Labels<1>, Counter>::default();
         let steps = Family::<Labels<1>, Histogram, _>::new_with_constructor(step as fn() -> Histogram);
+        let attempts = Family::<Labels<2>, Histogram, _>::new_with_constructor(attempt as fn() -> Histogram);
         let qr = Self {
             opened: ["ws", "http", "oauth"].map(|t| opened.get_or_create_owned(&[("transport", t)])),
             live: [QrState::Waiting, QrState::Scanned, QrState::Confirmed]
                 .map(|state| live.get_or_create_owned(&[("state", state.name())])),
-            ended: ENDS.map(|(state, reason)| {
-                let reason = reason.map_or("none", Reason::name);
-                ended.get_or_create_owned(&[("state", state.name()), ("reason", reason)])
-            }),
+            ended: ENDS.map(|end| ended.get_or_create_owned(&labels(end))),
+            attempts: ENDS.map(|end| attempts.get_or_create_owned(&labels(end))),
             rotations: Counter::default(),
             refusals: ErrorCode::ALL
                 .iter()
@@ -106,6 +113,7 @@ impl Qr {
         register(registry, &catalog::QR_ROTATIONS, qr.rotations.clone());
         register(registry, &catalog::QR_REFUSALS, refusals);
         register(registry, &catalog::QR_STEP, steps);
+        register(registry, &catalog::QR_ATTEMPT, attempts);
         register(registry, &catalog::QR_PUSH, qr.push.clone());
         qr
     }
@@ -138,14 +146,17 @@ impl Qr {
             self.rotations.inc();
         }
         if change.to.is_final() {
-            let end = (change.to, change.reason);
-            if let Some(ended) = ENDS
-                .iter()
-                .position(|e| *e == end)
-                .and_then(|at| self.ended.get(at))
-            {
-                ended.inc();
-            }
+            self.ended((change.to, change.reason), change.lived_ms);
+        }
+    }
+
+    fn ended(&self, end: (QrState, Option<Reason>), lived_ms: u64) {
+        let Some(at) = ENDS.iter().position(|known| *known == end) else {
+            return;
+        };
+        if let (Some(ended), Some(attempts)) = (self.ended.get(at), self.attempts.get(at)) {
+            ended.inc();
+            attempts.observe(lived_ms);
         }
     }
 
@@ -161,6 +172,15 @@ impl Qr {
     pub fn pushed(&self, ms: u64) {
         self.push.observe(ms);
     }
+}
+
+fn labels((state, reason): (QrState, Option<Reason>)) -> Labels<2> {
+    let reason = reason.map_or("none", Reason::name);
+    [("state", state.name()), ("reason", reason)]
+}
+
+fn attempt() -> Histogram {
+    Histogram::of_ms(ATTEMPT_MS)
 }
 
 fn step() -> Histogram {

@@ -16,7 +16,7 @@ use super::*;
 /// P scanned, pc_types · P2 after two wrong codes · Pm matched · N scanned, no match · Sx scanned, its
 /// time over, no tick yet · C confirmed · Cx the same, its time over · R redeemed · Rg grace over ·
 /// D denied · X cancelled · E expired · Xw cancelled before any scan · F final, its 60 s over.
-const STATES: &str = "W Wi S S2 P P2 Pm N Sx C Cx R Rg D X E Xw F";
+pub(super) const STATES: &str = "W Wi S S2 P P2 Pm N Sx C Cx R Rg D X E Xw F";
 
 const TABLE: &str = "
 tick                ok   ok>e ok   ok   ok   ok   ok   ok   ok>e ok   ok>e ok   ok~  ok   ok   ok   ok   ok
@@ -80,7 +80,7 @@ locked/other        ok   ok>e ok   ok   ok   ok   ok   ok   ok>e ok   ok>e ok   
 ";
 
 /// Each kind of command with each way of getting it wrong: the rows there must be.
-const ROWS: &[(&str, &[&str])] = &[
+pub(super) const ROWS: &[(&str, &[&str])] = &[
     ("tick", &[]),
     ("watch", &["claim", "device"]),
     ("unwatch", &["other"]),
@@ -124,7 +124,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("locked", &["other"]),
 ];
 
-fn fixture(state: &str) -> (Attempt, u64) {
+pub(super) fn fixture(state: &str) -> (Attempt, u64) {
     let wrong = |attempt: &Attempt, phone_types: bool| {
         let (alice, ticket) = (alice(), Secret::new(TICKET));
         let (token, code) = (digest(21), "08");
@@ -198,14 +198,25 @@ fn fixture(state: &str) -> (Attempt, u64) {
 }
 
 /// What the commands borrow.
-struct Borrowed {
+pub(super) struct Borrowed {
     phones: [Phone; 4],
     ticket: Secret,
     sealed: Sealed,
     mallory: UserId,
 }
 
-fn command<'a>(kind: &str, fault: &str, b: &'a Borrowed) -> Command<'a> {
+impl Borrowed {
+    pub(super) fn new() -> Self {
+        Self {
+            phones: phones(),
+            ticket: Secret::new(TICKET),
+            sealed: sealed(),
+            mallory: UserId::parse("mallory").unwrap(),
+        }
+    }
+}
+
+pub(super) fn command<'a>(kind: &str, fault: &str, b: &'a Borrowed) -> Command<'a> {
     let phone = match fault {
         "account" => &b.phones[1],
         "device" => &b.phones[2],
@@ -364,12 +375,7 @@ fn check_step(before: &Attempt, step: &Step, place: &str) {
 #[test]
 fn every_state_meets_every_command() {
     let states: Vec<&str> = STATES.split_whitespace().collect();
-    let b = Borrowed {
-        phones: phones(),
-        ticket: Secret::new(TICKET),
-        sealed: sealed(),
-        mallory: UserId::parse("mallory").unwrap(),
-    };
+    let b = Borrowed::new();
     let mut missing: BTreeSet<String> = ROWS
         .iter()
         .flat_map(|(kind, faults)| {
@@ -406,12 +412,7 @@ fn every_state_meets_every_command() {
 /// The reasons that come with each end.
 #[test]
 fn every_end_names_its_reason() {
-    let b = Borrowed {
-        phones: phones(),
-        ticket: Secret::new(TICKET),
-        sealed: sealed(),
-        mallory: UserId::parse("mallory").unwrap(),
-    };
+    let b = Borrowed::new();
     for (state, name, reason) in [
         ("Wi", "tick", "idle"),
         ("Sx", "tick", "unconfirmed"),

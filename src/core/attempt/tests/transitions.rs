@@ -33,6 +33,7 @@ pub(super) fn check(before: &Attempt, command: &Command<'_>, step: &Step, told: 
             reason: after.reason(),
             actor,
             spent_ms: event.at - entered_at,
+            lived_ms: event.at - T0,
         };
         assert_eq!(told_of, expected, "{command:?}");
     }
@@ -57,17 +58,17 @@ fn a_whole_life_can_be_read_afterwards() {
     let attempt = redeemed();
     let all: Vec<_> = (1..=attempt.seq())
         .filter_map(|seq| attempt.transition(seq))
-        .map(|t| (t.name, t.actor.name(), t.spent_ms))
+        .map(|t| (t.name, t.actor.name(), t.spent_ms, t.lived_ms))
         .collect();
     assert_eq!(
         all,
         [
-            ("opened", "pc", 0),
-            ("rotated", "timer", 45 * S),
-            ("rotated", "timer", 90 * S),
-            ("scanned", "phone", 91 * S),
-            ("confirmed", "phone", S),
-            ("redeemed", "pc", S),
+            ("opened", "pc", 0, 0),
+            ("rotated", "timer", 45 * S, 45 * S),
+            ("rotated", "timer", 90 * S, 90 * S),
+            ("scanned", "phone", 91 * S, 91 * S),
+            ("confirmed", "phone", S, 92 * S),
+            ("redeemed", "pc", S, 93 * S),
         ]
     );
 }
