@@ -269,6 +269,28 @@ describe('session', () => {
     assert.equal(world.client.user.id, 'alice');
   });
 
+  test('a refresh whose answer is lost is asked once more, while the gateway still gives the same pair', async (t) => {
+    const world = make_world({ signed_in: true, expires_in_ms: 0 });
+    const bounds = [];
+    t.mock.method(AbortSignal, 'timeout', (ms) => {
+      bounds.push(ms);
+      const silent = new AbortController();
+      // The first answer never comes.
+      if (bounds.length === 1) setImmediate(() => silent.abort(new DOMException('', 'TimeoutError')));
+      return silent.signal;
+    });
+    world.answer('/v1/refresh', ({ signal }) => (world.fetched.length > 1 ? { body: renewed } : new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason));
+    })));
+    world.client.open().catch(() => {});
+    await settle();
+    await settle();
+    assert.deepEqual(world.fetched.map(({ path, body }) => [path, body.refresh_token]), Array(2).fill(['/v1/refresh', 'refresh-1']));
+    assert.ok(bounds.reduce((sum, ms) => sum + ms, 0) < 10_000, 'within tokens.refresh_grace_ms');
+    assert.equal(last(world.sessions).session.refresh_token, 'refresh-2');
+    assert.equal(world.sockets.length, 1);
+  });
+
   test('a refused refresh signs out and goes on as nobody', async () => {
     const world = make_world({ signed_in: true, expires_in_ms: 0 });
     world.answer('/v1/refresh', { status: 401, body: { code: 'invalid_token' } });

@@ -3,6 +3,11 @@ import { CountersignError } from './error.js';
 
 /** A token with less time left than this is renewed before it is used. */
 const MARGIN_MS = 10_000;
+/** So long an answer to a refresh is waited for; the gateway may have exchanged the token all the same. */
+const REFRESH_MS = 4_000;
+/** A refresh without an answer is asked so often: all of it within the 10 s (`tokens.refresh_grace_ms`) in which the gateway gives the
+ * same pair once more. Later an exchanged token looks stolen. */
+const REFRESH_TRIES = 2;
 
 /**
  * @typedef {object} SavedSession what is needed to stay signed in across a reload
@@ -121,7 +126,7 @@ export class Session extends Emitter {
     if (old !== before && this.#lasts(old)) return old.access_token;
     let reply;
     try {
-      reply = await this.#http.request('POST', '/v1/refresh', { body: { refresh_token: old.refresh_token } });
+      reply = await this.#exchange(old.refresh_token);
     } catch (error) {
       this.sync();
       if (this.current !== old) return this.current?.access_token ?? null;
@@ -132,6 +137,17 @@ export class Session extends Emitter {
     }
     if (this.current === old) this.adopt(reply, 'refreshed');
     return this.current?.access_token ?? null;
+  }
+
+  async #exchange(refresh_token) {
+    for (let left = REFRESH_TRIES; ; ) {
+      left -= 1;
+      try {
+        return await this.#http.request('POST', '/v1/refresh', { body: { refresh_token }, timeout_ms: REFRESH_MS });
+      } catch (error) {
+        if (left === 0 || error.code !== 'unreachable') throw error;
+      }
+    }
   }
 
   /** An HTTP call as the signed-in user; renews the token once when it is refused. A locked account has no sessions any more. */
