@@ -47,6 +47,8 @@ export class Client extends Emitter {
   #rooms = new Map();
   #attempt = null;
   #device;
+  /** Sign-ins by password under way. */
+  #logins = 0;
 
   /**
    * @param {object} options
@@ -174,7 +176,17 @@ export class Client extends Emitter {
   /** Signs in with a password: the connection, if there is one, and then everything else. */
   async login({ user_id, password }) {
     const body = { user_id, password, device: this.#device };
-    await this.#enter(await this.#http.request('POST', '/v1/login', { body }), 'login');
+    this.#logins += 1;
+    try {
+      await this.#enter(await this.#http.request('POST', '/v1/login', { body }), 'login');
+    } finally {
+      this.#logins -= 1;
+    }
+  }
+
+  /** Whether somebody is about to be signed in here by a password. */
+  get signingIn() {
+    return this.#logins > 0;
   }
 
   /** Signs in with tokens that came over HTTP. */
@@ -201,6 +213,18 @@ export class Client extends Emitter {
     // The socket is signed in as nobody, or as somebody else.
     if (this.state === 'connected') this.#connection.restart();
     this.#session.take(saved, 'kept');
+  }
+
+  /** Ends, at the gateway, a session that was kept on this device and that another one has replaced there. */
+  async dismissSession({ access_token, refresh_token }) {
+    const end = (token) => this.#http.request('POST', '/v1/logout', { token });
+    try {
+      await end(access_token);
+    } catch (error) {
+      if (error.status !== 401) throw error;
+      const renewed = await this.#http.request('POST', '/v1/refresh', { body: { refresh_token } });
+      await end(renewed.access_token);
+    }
   }
 
   /** To be called when another tab may have renewed or ended the session that is shared with it. */

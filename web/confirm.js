@@ -36,7 +36,8 @@ let turn = 0;
 
 client.on('session', (saved, why) => {
   const going_on = asked !== null || by_id('step-result').dataset.kind === 'waiting';
-  session_store.save(saved, why);
+  const replaced = session_store.save(saved, why);
+  if (replaced) client.dismissSession(replaced).catch(() => {});
   if (!saved) devices.close();
   if (why === 'refreshed') return;
   account(saved);

@@ -92,7 +92,8 @@ function make_browser({ locks, full } = {}) {
       });
       const ended = [];
       client.on('session', (saved, why) => {
-        store.save(saved, why);
+        const replaced = store.save(saved, why);
+        if (replaced) client.dismissSession(replaced).catch(() => {});
         if (!saved) ended.push(why);
       });
       return { client, store, own, ended, me: () => client.request('GET', '/v1/me') };
@@ -149,6 +150,21 @@ describe('where a session is kept', () => {
     await browser.clock.advance(LIFE_MS);
     await tab.me();
     assert.deepEqual([tab.ended, tab.own.read(SESSION).refresh_token], [[], 'refresh-1.1']);
+  });
+
+  test('one that takes the place of another on the device ends that at the gateway: nobody has it any more', async () => {
+    const browser = make_browser();
+    const there = await browser.staying();
+    // A tab that was somebody else's own.
+    const storage = make_storage();
+    storage.write(SESSION, { ...TOKENS, session: 's_own' });
+    const own = browser.tab(storage);
+    own.store.stay(true);
+    await own.client.login({ user_id: 'carol', password: 'x' });
+    await settle();
+    assert.deepEqual([browser.asked.at(-1).path, browser.asked.at(-1).token], ['/v1/logout', 'Bearer access-1.0']);
+    there.client.syncSession();
+    assert.deepEqual([there.ended, browser.lasting.read(SESSION).session], [['revoked'], 's_2']);
   });
 
   test('what is no session is nobody\'s', () => {
@@ -247,6 +263,7 @@ for (const [where, locks] of [['with locks', make_locks], ['without locks', () =
       assert.deepEqual([second.ended, second.client.session], [['revoked'], null]);
       const kept = browser.lasting.read(SESSION);
       assert.equal(kept.session, 's_2');
+      assert.equal(browser.asked.filter(({ path }) => path === '/v1/logout').length, 1);
       second.client.resumeSession(kept);
       await second.me();
       assert.equal(browser.asked.at(-1).token, 'Bearer access-2.0');
@@ -287,9 +304,12 @@ describe('without a lock that holds', () => {
     await settle();
     browser.hold = () => null;
     await other.me();
+    // The tab was asleep: a repeat would look stolen by now.
+    await browser.clock.advance(GRACE_MS + 1);
     lose(new TypeError('no network'));
     await asking;
     assert.deepEqual([browser.asked.at(-1).token, unlucky.ended], ['Bearer access-1.1', []]);
+    assert.deepEqual(browser.renewals(), ['refresh-1.0', 'refresh-1.0']);
   });
 
   for (const [then, again] of [['and nothing took its place', false], ['and another one took its place', true]]) {

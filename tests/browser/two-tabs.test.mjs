@@ -8,8 +8,8 @@ import { code_of, number_of, stage, type_number } from './support/stage.mjs';
 const on = stage('[qr]\nrotate_ms = 8_000\nlifetime_ms = 120_000\n');
 /** Rotation, what is given for it to come late, and a busy machine. */
 const LATE_MS = 60_000;
-/** Less than what there is to decide in, after which it would come out anyway: by then the gateway no longer knows how it ended. */
-const SOON_MS = 45_000;
+/** A tab that nobody told looks 30 s after the scan; one that was told, within 5 s. */
+const SOON_MS = 25_000;
 
 /** A tab with a code, and its copy, which has taken the watch over. */
 async function duplicated() {

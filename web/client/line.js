@@ -135,13 +135,16 @@ export class Line extends Emitter {
    */
   call(type, fields, more) {
     const by_socket = this.#connection.greeted || !this.#wanted || transport.choose(this.#state, this.#clock.now()).way === null;
-    if (by_socket && type === 'qr.watch') this.#take_watch(fields.qr_id);
-    return by_socket ? this.#connection.call(type, fields, more) : this.#carry(type, fields, more);
+    if (!by_socket) return this.#carry(type, fields, more);
+    return type === 'qr.watch' ? this.#watch(fields, more) : this.#connection.call(type, fields, more);
   }
 
-  #take_watch(qr_id) {
-    this.#news.tell(qr_id);
+  /** Others are told before: their looks are for nothing then, and not missing. */
+  async #watch(fields, more) {
+    this.#news.tell(fields.qr_id);
+    const reply = await this.#connection.call('qr.watch', fields, more);
     this.#lookout.watch_taken(false);
+    return reply;
   }
 
   async #carry(type, fields, more) {
@@ -211,11 +214,12 @@ export class Line extends Emitter {
     let heard = false;
     const bound = (ms) => this.#arm(ms, () => abort.abort());
     bound(BOUNDS.first_bytes_ms);
-    this.#take_watch(attempt.qr_id);
+    this.#news.tell(attempt.qr_id);
     try {
       const { path, claim, after } = attempt.over_http();
       const response = await this.#http.stream(`${path}/events`, { claim, after, signal: abort.signal });
       if (turn !== this.#turn) return;
+      this.#lookout.watch_taken(false);
       await read_events(response, {
         heard: () => {
           if (turn !== this.#turn) return;

@@ -3,11 +3,12 @@ import { CountersignError } from './error.js';
 
 /** A token with less time left than this is renewed before it is used. */
 const MARGIN_MS = 10_000;
-/** So long an answer to a refresh is waited for; the gateway may have exchanged the token all the same. */
-const REFRESH_MS = 4_000;
-/** A refresh without an answer is asked so often: all of it within the 10 s (`tokens.refresh_grace_ms`) in which the gateway gives the
- * same pair once more. Later an exchanged token looks stolen. */
-const REFRESH_TRIES = 2;
+/**
+ * A refresh without an answer by then is asked once more: the gateway may have exchanged the token all the same, and gives the same pair
+ * again for 10 s (`tokens.refresh_grace_ms`), with the 5 s included for which another tab waits its turn (page/session-store.js).
+ * Later an exchanged token looks stolen.
+ */
+const REPEAT_AFTER_MS = 3_000;
 
 /**
  * @typedef {object} SavedSession what is needed to stay signed in across a reload
@@ -118,34 +119,26 @@ export class Session extends Emitter {
   }
 
   async #refresh() {
-    const before = this.current;
-    this.sync();
-    const old = this.current;
-    if (!old) return null;
-    // Another tab has just done it.
-    if (old !== before && this.#lasts(old)) return old.access_token;
-    let reply;
-    try {
-      reply = await this.#exchange(old.refresh_token);
-    } catch (error) {
+    for (let first = true; ; first = false) {
+      const before = this.current;
       this.sync();
-      if (this.current !== old) return this.current?.access_token ?? null;
-      // Refused, as opposed to unreachable or busy: trying again cannot help.
-      if (![400, 401, 403].includes(error.status)) throw error;
-      this.end('refused');
-      return null;
-    }
-    if (this.current === old) this.adopt(reply, 'refreshed');
-    return this.current?.access_token ?? null;
-  }
-
-  async #exchange(refresh_token) {
-    for (let left = REFRESH_TRIES; ; ) {
-      left -= 1;
+      const old = this.current;
+      if (!old) return null;
+      // Another tab has just done it.
+      if (old !== before && this.#lasts(old)) return old.access_token;
       try {
-        return await this.#http.request('POST', '/v1/refresh', { body: { refresh_token }, timeout_ms: REFRESH_MS });
+        const more = first ? { timeout_ms: REPEAT_AFTER_MS } : {};
+        const reply = await this.#http.request('POST', '/v1/refresh', { body: { refresh_token: old.refresh_token }, ...more });
+        if (this.current === old) this.adopt(reply, 'refreshed');
+        return this.current?.access_token ?? null;
       } catch (error) {
-        if (left === 0 || error.code !== 'unreachable') throw error;
+        this.sync();
+        if (this.current !== old) return this.current?.access_token ?? null;
+        if (first && error.code === 'unreachable') continue;
+        // Refused, as opposed to unreachable or busy: trying again cannot help.
+        if (![400, 401, 403].includes(error.status)) throw error;
+        this.end('refused');
+        return null;
       }
     }
   }

@@ -24,6 +24,20 @@ export async function until_answered(call) {
   }
 }
 
+/**
+ * Ends sessions of the person who is signed in. None there any more is as good: an answer that was lost, or somebody was faster.
+ * @param {import('../client.js').Client} client
+ * @param {string | null} which a session's id; null: all but the one that asks
+ */
+export async function end_sessions(client, which) {
+  const path = which === null ? '/v1/sessions?except=current' : `/v1/sessions/${encodeURIComponent(which)}`;
+  try {
+    await until_answered(() => client.request('DELETE', path));
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
+
 /** How long to wait before the next try, ms. */
 export function backoff(failures, error) {
   return Math.min(LONGEST_MS, error?.after_ms ?? FIRST_MS * 2 ** (failures - 1));

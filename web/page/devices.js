@@ -1,5 +1,5 @@
 import { explain, tag, text } from '../strings.js';
-import { until_answered } from './calls.js';
+import { end_sessions, until_answered } from './calls.js';
 import { by_id, make, say } from './dom.js';
 
 const OTHERS = 'others';
@@ -61,14 +61,11 @@ export class Devices {
       await this.#client.logout().catch(() => {});
       return;
     }
-    const path = which === OTHERS ? '/v1/sessions?except=current' : `/v1/sessions/${encodeURIComponent(which)}`;
     this.#asking = null;
     this.#render();
     by_id('devices-title').focus();
     try {
-      await until_answered(() => this.#client.request('DELETE', path))
-        // Gone already: an answer that was lost, or it was signed out there.
-        .catch((error) => { if (error.status !== 404) throw error; });
+      await end_sessions(this.#client, which === OTHERS ? null : which);
     } catch (error) {
       this.#say(text.devices.failed(explain(error)));
       return;

@@ -1,5 +1,5 @@
 import { explain, tag, text } from '../strings.js';
-import { until_answered } from './calls.js';
+import { end_sessions } from './calls.js';
 import { name_of } from './devices.js';
 import { by_id, make, say } from './dom.js';
 
@@ -36,7 +36,7 @@ export class NewDevices {
 
   /** @param {{session: string, device: {name?: string, kind: string}, ip?: string, client?: string}} signed_in */
   #tell(signed_in) {
-    // The newest is on top, and the list grows upwards: no button moves away from below a finger.
+    // The newest is on top, and the list grows upwards: while all fit, no button moves away from below a finger.
     this.#list.prepend(this.#entry(signed_in));
     this.#list.hidden = false;
     this.#list.scrollTop = 0;
@@ -88,9 +88,7 @@ export class NewDevices {
     say(end, text.account.working);
     say(error, '');
     try {
-      await until_answered(() => this.#client.request('DELETE', `/v1/sessions/${encodeURIComponent(session)}`))
-        // Gone already: an answer that was lost, or it was signed out there.
-        .catch((failure) => { if (failure.status !== 404) throw failure; });
+      await end_sessions(this.#client, session);
     } catch (failure) {
       end.ariaBusy = 'false';
       say(end, text.newDevice.notMe);
@@ -137,7 +135,7 @@ export class NewDevices {
     entry.remove();
     this.#list.hidden = this.#list.childElementCount === 0;
     if (!held) return;
-    const before = this.#before?.checkVisibility() ? this.#before : by_id('room-title');
+    const before = this.#before?.checkVisibility?.() ? this.#before : by_id('room-title');
     (next ?? before).focus({ preventScroll: true });
   }
 }

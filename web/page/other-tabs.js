@@ -9,7 +9,8 @@ import { SESSION } from './session-store.js';
 export function heed_other_tabs(client, store, { join }) {
   const look = () => {
     client.syncSession();
-    const kept = join && !client.session ? store.kept() : null;
+    // Whoever is about to sign in here is not to find somebody else.
+    const kept = join && !client.session && !client.signingIn ? store.kept() : null;
     if (kept) client.resumeSession(kept);
   };
   // Without a key all of it was cleared.

@@ -1,5 +1,5 @@
 import { explain, text } from '../strings.js';
-import { until_answered } from './calls.js';
+import { end_sessions } from './calls.js';
 import { by_id, say } from './dom.js';
 
 /** The last step on the phone: how it stands or ended, and what can be done about it. */
@@ -48,9 +48,7 @@ export class Result {
     button.disabled = true;
     say(by_id('result-error'), '');
     try {
-      await until_answered(() => this.#client.request('DELETE', `/v1/sessions/${encodeURIComponent(this.#session)}`))
-        // Gone already: an answer that was lost, or somebody else was faster.
-        .catch((error) => { if (error.status !== 404) throw error; });
+      await end_sessions(this.#client, this.#session);
       this.show(text.confirm.ended, { kind: 'good', onward: true });
       by_id('result-title').focus({ preventScroll: true });
     } catch (error) {

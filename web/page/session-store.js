@@ -48,16 +48,25 @@ export class SessionStore {
     this.#stays = yes;
   }
 
-  /** @param {import('../client/session.js').SavedSession | null} saved @param {string} why as the client's `session` event has them */
+  /**
+   * @param {import('../client/session.js').SavedSession | null} saved
+   * @param {string} why as the client's `session` event has them
+   * @returns {import('../client/session.js').SavedSession | null} another session that this one took the place of: nobody has it any
+   *   more, so it is to be ended at the gateway too
+   */
   save(saved, why) {
-    if (saved && why === 'refreshed') return this.#renewed(saved);
+    if (saved && why === 'refreshed') {
+      this.#renewed(saved);
+      return null;
+    }
     const before = this.#shares;
+    const there = saved && why === 'login' && this.#stays ? this.kept() : null;
     const lasts = saved && (why === 'kept' || (why === 'login' && this.#stays && this.#keep(saved)));
     this.#shares = lasts ? saved.session : null;
     this.#tab.write(SESSION, lasts ? null : saved);
     // Another one that took its place meanwhile is not this tab's to forget.
     if (!lasts && before !== null && this.kept()?.session === before) this.#lasting.write(SESSION, null);
-    return undefined;
+    return there && lasts && there.session !== saved.session ? there : null;
   }
 
   /** For the client: what the tabs share. */
@@ -82,11 +91,14 @@ export class SessionStore {
   }
 
   #renewed(saved) {
-    if (this.#shares === null) return this.#tab.write(SESSION, saved);
+    if (this.#shares === null) {
+      this.#tab.write(SESSION, saved);
+      return;
+    }
     const kept = this.kept();
     // Ended elsewhere, or further on: the client finds that out by itself.
-    if (kept?.session !== saved.session || (kept.generation ?? 0) >= saved.generation) return undefined;
-    return this.#lasting.write(SESSION, saved);
+    if (kept?.session !== saved.session || (kept.generation ?? 0) >= saved.generation) return;
+    this.#lasting.write(SESSION, saved);
   }
 
   /** Where nothing can be kept it is this tab's alone. */
