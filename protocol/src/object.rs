@@ -40,6 +40,7 @@ pub fn check(text: &str) -> Result<(), Unsound> {
 }
 
 /// The rule that `text`, which is known to be JSON, breaks by its depth.
+#[inline]
 pub(crate) fn too_deep(text: &str) -> Option<&'static str> {
     (opening(text) > limits::DEPTH_MAX && depth(text) > limits::DEPTH_MAX).then_some(TOO_DEEP)
 }
@@ -88,6 +89,7 @@ pub(crate) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             seen: Vec::with_capacity(8),
@@ -96,6 +98,7 @@ impl<'a> Keys<'a> {
     }
 
     /// One more. Of those beyond [`limits::COMMAND_KEYS_MAX`] nothing is kept.
+    #[inline]
     pub(crate) fn add(&mut self, key: Key<'a>) {
         if self.seen.contains(&key) {
             self.problem = Some(TWICE);
