@@ -78,7 +78,7 @@ test('an address that is no code, or no longer one, is explained', async () => {
   await fill_account(phone, { user_id: fresh('nocode'), name: 'No Code' });
   await phone.at('in-front').click();
   await shows(phone.at('result-title'), 'This code is no longer valid');
-  await shows(phone.at('result-text'), /[Ss]can the code/);
+  await shows(phone.at('result-text'), /Use the one that the other screen shows now\.$/);
 });
 
 test('somebody who was sent the code can stop without anything happening', async () => {
