@@ -316,13 +316,17 @@ async fn rooms_come_by_how_many_are_in_them() {
             .ok("send", json!({"room": "chat:two", "body": {"text": text}}))
             .await;
     }
-    let page = asked(&server, "rooms?limit=2").await;
+    // What an engine publishes may come later than it answers.
+    let page = becomes(&server, "rooms?limit=2", |page| {
+        page["rooms"][1]["messages"].as_u64() == Some(2)
+    })
+    .await;
     assert_eq!(page["total"], 3);
     assert_eq!(names(&page, "rooms", "room"), ["chat:three", "chat:two"]);
     let two = &page["rooms"][1];
     assert_eq!(
-        ["connections", "viewers", "members", "messages"].map(|name| two[name].as_u64().unwrap()),
-        [2, 2, 1, 2]
+        ["connections", "viewers", "members"].map(|name| two[name].as_u64().unwrap()),
+        [2, 2, 1]
     );
     server.stop().await;
 }
