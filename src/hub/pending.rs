@@ -17,6 +17,10 @@ pub const PENDING_CUT_OFF_BYTES_MAX: usize = 1024 * 1024;
 /// woken first must not lose messages because a room was busy for a moment.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
+/// Offsets of joiners who knew more than had been appended that are kept. To more of them a gap may name messages that
+/// they have.
+pub(super) const AHEAD_MAX: usize = 64;
+
 /// Frames in the order they are to be flushed. Empty it owns no heap.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -28,6 +32,9 @@ pub(super) struct Pending {
     late: Option<Box<Late>>,
     /// The newest gap told ends here.
     gap_end: u64,
+    /// What joiners had read that was not appended here, ascending: should it be missed, the gap is told in parts, so
+    /// that each joiner's says exactly what it misses.
+    ahead: Vec<u64>,
     cut_off: bool,
 }
 
@@ -129,9 +136,24 @@ impl Pending {
         self.late.get_or_insert_default().miss(from, to);
     }
 
-    /// A joiner has been given everything up to `offset`: a gap that begins before it is told in two, so that
-    /// the joiner's says exactly what it misses. `true` when that added a frame.
-    pub(super) fn part_gap(&mut self, room: &RoomName, offset: u64) -> bool {
+    /// A joiner has been given everything up to `offset`, and the newest message appended or missed is `last`.
+    /// `true` when that added a frame.
+    pub(super) fn joined(&mut self, room: &RoomName, offset: u64, last: u64) -> bool {
+        let told = self.part_gap(room, offset);
+        if offset > last {
+            // What is missed before `last` has just been told.
+            self.ahead.retain(|&end| end > last);
+            if let Err(at) = self.ahead.binary_search(&offset)
+                && self.ahead.len() < AHEAD_MAX
+            {
+                self.ahead.insert(at, offset);
+            }
+        }
+        told
+    }
+
+    /// A gap that begins before `offset` is told in two.
+    fn part_gap(&mut self, room: &RoomName, offset: u64) -> bool {
         let Some(late) = &mut self.late else { return false };
         let Some((from, to)) = late.gap.filter(|&(from, _)| from <= offset) else {
             return false;
@@ -198,8 +220,22 @@ impl Pending {
         }
     }
 
+    fn add_gap(&mut self, room: &RoomName, mut from: u64, to: u64) {
+        let ends = self.ahead.partition_point(|&end| end < to);
+        for end in self.ahead.drain(..ends).collect::<Vec<_>>() {
+            if from <= end {
+                self.add_part(room, from, end);
+                from = end + 1;
+            }
+        }
+        if self.ahead.is_empty() {
+            self.ahead = Vec::new();
+        }
+        self.add_part(room, from, to);
+    }
+
     /// The frame carries the offset it ends with: who was given those messages by a join is not told of a gap.
-    fn add_gap(&mut self, room: &RoomName, from: u64, to: u64) {
+    fn add_part(&mut self, room: &RoomName, from: u64, to: u64) {
         self.gap_end = self.gap_end.max(to);
         self.add(
             text_frame(&GapPush {

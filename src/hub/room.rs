@@ -201,7 +201,8 @@ impl Room {
         if offset < state.floor.max(state.pending.gap_end()) {
             return false;
         }
-        if state.pending.part_gap(&self.name, offset) {
+        let last = state.last.unwrap_or(offset);
+        if state.pending.joined(&self.name, offset, last) {
             self.start(&mut state);
         }
         true

@@ -3,6 +3,7 @@
 use countersign_protocol::CloseCode;
 
 use super::*;
+use crate::hub::pending::AHEAD_MAX;
 
 #[tokio::test]
 async fn the_answer_leaves_first_then_what_it_does_not_hold() {
@@ -157,6 +158,35 @@ async fn late_deliveries_are_neither_repeated_nor_missed() {
 }
 
 #[tokio::test]
+async fn a_gap_that_shows_after_the_joins_names_nothing_that_a_joiner_has() {
+    let (hub, room) = (Hub::default(), named("chat:a"));
+    let seats: Vec<Seat> = (0..5).map(|id| Seat::new(id, ALL)).collect();
+    seats[0].join(&hub, &room, 5);
+    // They read what never comes here.
+    for (seat, read) in seats[1..].iter().zip([8, 7, 9, 8]) {
+        seat.join(&hub, &room, read);
+    }
+    hub.skip_to(&room, 9);
+    assert_eq!(say(&hub, &room, 10), Appended::Done);
+    quiet(&hub, &room).await;
+    let told: Vec<_> = seats.iter().map(Seat::read).collect();
+    assert_eq!(told[0], ["joined", "gap 6-7", "gap 8-8", "gap 9-9", "10"]);
+    assert_eq!(told[1], ["joined", "gap 9-9", "10"]);
+    assert_eq!(told[2], ["joined", "gap 8-8", "gap 9-9", "10"]);
+    assert_eq!(told[3], ["joined", "10"]);
+    assert_eq!(told[4], told[1]);
+    // What came after all is no bound any more.
+    let late = Seat::new(9, ALL);
+    late.join(&hub, &room, 12);
+    for offset in 11..=13 {
+        assert_eq!(say(&hub, &room, offset), Appended::Done);
+    }
+    hub.skip_to(&room, 15);
+    quiet(&hub, &room).await;
+    assert_eq!(late.read(), ["joined", "13", "gap 14-15"]);
+}
+
+#[tokio::test]
 async fn a_gap_is_told_though_nobody_speaks_and_only_to_whom_it_concerns() {
     let (hub, room) = (Hub::default(), named("chat:a"));
     let seats: Vec<Seat> = (0..4).map(|id| Seat::new(id, ALL)).collect();
@@ -180,4 +210,20 @@ async fn a_gap_is_told_though_nobody_speaks_and_only_to_whom_it_concerns() {
             .iter()
             .all(|seat| seat.read().last().is_some_and(|last| last == "10"))
     );
+}
+
+#[tokio::test]
+async fn what_joiners_knew_before_is_kept_of_so_many_only() {
+    let (hub, room) = (Hub::default(), named("chat:a"));
+    let seat = Seat::new(0, ALL);
+    seat.join(&hub, &room, 0);
+    let ahead = AHEAD_MAX as u64;
+    for id in 1..=ahead + 6 {
+        Seat::new(id, ALL).join(&hub, &room, id);
+    }
+    hub.skip_to(&room, ahead + 10);
+    quiet(&hub, &room).await;
+    let told = seat.read();
+    assert_eq!(told.len(), 1 + AHEAD_MAX + 1);
+    assert_eq!(told.last(), Some(&format!("gap {}-{}", ahead + 1, ahead + 10)));
 }
