@@ -127,7 +127,7 @@ describe('confirmed, and then nobody any more who could have', () => {
     const { pc, qr_id, line } = await confirmed(on, 'raced');
     // A window of microseconds, which tests/lock.rs finds; here it is the gateway's words for it that are sent.
     line.answer({ type: 'error', code: 'account_locked', message: 'this account is locked', retry: false });
-    await shows(pc.at('qr-end'), 'Expired');
+    await shows(pc.at('qr-end'), 'Account locked');
     await shows(pc.at('qr-status'), 'The account that confirmed is locked by the people who run this service. Nobody was signed in.');
     await begins_anew(pc, qr_id);
   });

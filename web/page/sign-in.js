@@ -192,9 +192,9 @@ export class SignIn {
     const attempt = this.#attempt;
     if (attempt?.elsewhere) return { state: attempt.state, ...text.signIn.elsewhere };
     if (!attempt?.final || attempt.state === 'redeemed') return null;
-    const words = text.signIn[attempt.state];
-    const reasons = text.signIn[`${attempt.state}Reasons`] ?? {};
-    return { state: attempt.state, title: words.title, text: reasons[attempt.reason] ?? words.text };
+    const reason = text.signIn[`${attempt.state}Reasons`]?.[attempt.reason];
+    const words = typeof reason === 'string' ? { text: reason } : reason;
+    return { state: attempt.state, ...text.signIn[attempt.state], ...words };
   }
 
   #status(state, number, end) {

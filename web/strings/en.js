@@ -98,7 +98,7 @@ export const en = {
       unconfirmed: 'The phone scanned the code but did not confirm in time. Start again with a new code.',
       unredeemed: 'The confirmation came, but this page could not pick it up in time. Start again with a new code.',
       lost: 'The gateway no longer knows this code. Get a new one.',
-      account_locked: 'The account that confirmed is locked by the people who run this service. Nobody was signed in.',
+      account_locked: { title: 'Account locked', text: 'The account that confirmed is locked by the people who run this service. Nobody was signed in.' },
     },
     failed: { title: 'No code', text: 'The gateway gave no code.' },
     limited: (seconds) => `Too many codes were asked for from here. Try again in ${seconds} s.`,

@@ -98,7 +98,7 @@ export const zh = {
       unconfirmed: '手机已扫描，但未及时确认。请用新的二维码重新开始。',
       unredeemed: '手机已确认，但此页面未能及时完成登录。请用新的二维码重新开始。',
       lost: '网关已不认识此二维码，请获取新的二维码。',
-      account_locked: '确认的账号已被此服务的管理者锁定，没有任何人登录。',
+      account_locked: { title: '账号已被锁定', text: '确认的账号已被此服务的管理者锁定，没有任何人登录。' },
     },
     failed: { title: '没有二维码', text: '网关没有给出二维码。' },
     limited: (seconds) => `此处请求的二维码过多，请在 ${seconds} 秒后再试。`,
