@@ -18,10 +18,10 @@ pub const PENDING_CUT_OFF_BYTES_MAX: usize = 1024 * 1024;
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// Offsets of joiners who knew more than had been appended that are kept. To more of them a gap may name messages that
-/// they have.
+/// they have, and they fetch those once more; it takes so many different ones while nothing is appended.
 pub(super) const AHEAD_MAX: usize = 64;
 
-/// Frames in the order they are to be flushed. Empty it owns no heap.
+/// Frames in the order they are to be flushed. Empty it owns no heap but what joiners had read ahead.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     /// Batches that take no more, oldest first. Rarely any.
@@ -221,9 +221,9 @@ impl Pending {
     }
 
     fn add_gap(&mut self, room: &RoomName, mut from: u64, to: u64) {
-        let ends = self.ahead.partition_point(|&end| end < to);
+        let ends = self.ahead.partition_point(|&end| end <= to);
         for end in self.ahead.drain(..ends).collect::<Vec<_>>() {
-            if from <= end {
+            if from <= end && end < to {
                 self.add_part(room, from, end);
                 from = end + 1;
             }

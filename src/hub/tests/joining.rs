@@ -227,3 +227,33 @@ async fn what_joiners_knew_before_is_kept_of_so_many_only() {
     assert_eq!(told.len(), 1 + AHEAD_MAX + 1);
     assert_eq!(told.last(), Some(&format!("gap {}-{}", ahead + 1, ahead + 10)));
 }
+
+#[tokio::test]
+async fn what_was_appended_since_makes_room_for_those_who_know_more_now() {
+    let (hub, room) = (Hub::default(), named("chat:a"));
+    let seat = Seat::new(0, ALL);
+    seat.join(&hub, &room, 0);
+    let ahead = AHEAD_MAX as u64;
+    for id in 1..=ahead {
+        Seat::new(id, ALL).join(&hub, &room, id);
+    }
+    for offset in 1..=ahead {
+        assert_eq!(say(&hub, &room, offset), Appended::Done);
+    }
+    let next = Seat::new(ahead + 1, ALL);
+    next.join(&hub, &room, ahead + 3);
+    hub.skip_to(&room, ahead + 5);
+    quiet(&hub, &room).await;
+    assert_eq!(
+        next.read(),
+        ["joined".into(), format!("gap {}-{}", ahead + 4, ahead + 5)]
+    );
+    let told = seat.read();
+    assert_eq!(
+        told[1 + AHEAD_MAX..],
+        [
+            format!("gap {}-{}", ahead + 1, ahead + 3),
+            format!("gap {}-{}", ahead + 4, ahead + 5)
+        ]
+    );
+}
