@@ -57,6 +57,7 @@ files! {
     "index.js", "text/javascript; charset=utf-8";
     "page/account-form.js", "text/javascript; charset=utf-8";
     "page/calls.js", "text/javascript; charset=utf-8";
+    "page/copies.js", "text/javascript; charset=utf-8";
     "page/countdown.js", "text/javascript; charset=utf-8";
     "page/decide.js", "text/javascript; charset=utf-8";
     "page/devices.js", "text/javascript; charset=utf-8";

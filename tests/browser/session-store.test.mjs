@@ -33,8 +33,26 @@ function make_locks() {
   };
 }
 
+/** Messages between tabs, as a browser brings them: to all others, and later. */
+function make_channel() {
+  const all = new Set();
+  return class extends EventTarget {
+    constructor(name) {
+      super();
+      all.add(Object.assign(this, { name }));
+    }
+
+    postMessage(data) {
+      const copy = structuredClone(data);
+      for (const other of all) {
+        if (other !== this && other.name === this.name) setImmediate(() => other.dispatchEvent(Object.assign(new Event('message'), { data: copy })));
+      }
+    }
+  };
+}
+
 /** A browser with tabs, and a gateway that exchanges each refresh token once. */
-function make_browser({ locks, full } = {}) {
+function make_browser({ locks, full, Channel } = {}) {
   const clock = new Clock();
   const lasting = make_storage({ full });
   const asked = [];
@@ -79,7 +97,7 @@ function make_browser({ locks, full } = {}) {
     },
     /** @returns {{client: Client, store: SessionStore, own: object, ended: string[]}} */
     tab(own = make_storage()) {
-      const store = new SessionStore({ tab: own, lasting, locks });
+      const store = new SessionStore({ tab: own, lasting, locks, Channel });
       const fetch = async (url, { headers, body }) => {
         const path = new URL(url).pathname;
         asked.push({ path, body: body && JSON.parse(body), token: headers.Authorization });
@@ -91,12 +109,19 @@ function make_browser({ locks, full } = {}) {
         url: 'https://gateway.test', device: { id: 'd_1' }, session: store.load(), shared: store, fetch, clock, WebSocket: class {},
       });
       const ended = [];
+      store.onnewer = () => client.syncSession();
       client.on('session', (saved, why) => {
         const replaced = store.save(saved, why);
         if (replaced) client.dismissSession(replaced).catch(() => {});
         if (!saved) ended.push(why);
       });
       return { client, store, own, ended, me: () => client.request('GET', '/v1/me') };
+    },
+    /** The copy of a tab as a browser makes it: what the storage has at that moment, and its own from then on. */
+    copy({ own }) {
+      const copied = make_storage();
+      copied.write(SESSION, own.read(SESSION));
+      return browser.tab(copied);
     },
     /** One that signed in and stays. */
     async staying() {
@@ -267,6 +292,79 @@ for (const [where, locks] of [['with locks', make_locks], ['without locks', () =
       second.client.resumeSession(kept);
       await second.me();
       assert.equal(browser.asked.at(-1).token, 'Bearer access-2.0');
+    });
+  });
+}
+
+for (const [where, locks] of [['with locks', make_locks], ['without locks', () => undefined]]) {
+  describe(`a tab and its copy, ${where}`, () => {
+    const duplicated = async () => {
+      const browser = make_browser({ locks: locks(), Channel: make_channel() });
+      const first = browser.tab();
+      await first.client.login({ user_id: 'alice', password: 'x' });
+      return { browser, first, second: browser.copy(first) };
+    };
+
+    test('the one renews it, and long after that the other goes on with the newer pair', async () => {
+      const { browser, first, second } = await duplicated();
+      for (let n = 0; n < 3; n += 1) {
+        for (const [one, other] of [[first, second], [second, first]]) {
+          await browser.clock.advance(LIFE_MS);
+          await one.me();
+          await browser.clock.advance(GRACE_MS + 1);
+          await other.me();
+        }
+      }
+      assert.deepEqual(browser.renewals(), [0, 1, 2, 3, 4, 5].map((n) => `refresh-1.${n}`));
+      assert.deepEqual([first.ended, second.ended, browser.lasting.read(SESSION)], [[], [], null]);
+      for (const { own } of [first, second]) assert.equal(own.read(SESSION).refresh_token, 'refresh-1.6');
+    });
+
+    test('both at once: the same pair, and both go on', async () => {
+      const { browser, first, second } = await duplicated();
+      await browser.clock.advance(LIFE_MS);
+      await Promise.all([first.me(), second.me()]);
+      assert.deepEqual(browser.renewals(), Array(locks() ? 1 : 2).fill('refresh-1.0'));
+      await browser.clock.advance(LIFE_MS);
+      for (const { me } of [first, second]) await me();
+      for (const { client, ended } of [first, second]) assert.deepEqual([client.session.refresh_token, ended], ['refresh-1.2', []]);
+    });
+
+    test('a copy of what it was long ago, as of a tab that is restored, asks before it renews', async () => {
+      const { browser, first } = await duplicated();
+      const old = make_storage();
+      old.write(SESSION, first.own.read(SESSION));
+      await browser.clock.advance(LIFE_MS);
+      await first.me();
+      await browser.clock.advance(GRACE_MS + 1);
+      const restored = browser.tab(old);
+      await restored.me();
+      assert.deepEqual([browser.asked.at(-1).token, restored.ended], ['Bearer access-1.1', []]);
+      assert.equal(browser.renewals().length, 1);
+    });
+
+    test('somebody else signs in at the one: the other keeps what it has, and neither hears of the other any more', async () => {
+      const { browser, first, second } = await duplicated();
+      await first.client.login({ user_id: 'bob', password: 'x' });
+      await browser.clock.advance(LIFE_MS);
+      await first.me();
+      assert.deepEqual([first.client.session.session, first.own.read(SESSION).refresh_token], ['s_2', 'refresh-2.1']);
+      assert.deepEqual([second.client.session.session, second.own.read(SESSION).refresh_token, second.ended], ['s_1', 'refresh-1.0', []]);
+    });
+
+    test('what is no session, or no newer one, is not taken over', async () => {
+      const Channel = make_channel();
+      const browser = make_browser({ locks: locks(), Channel });
+      const tab = browser.tab();
+      await tab.client.login({ user_id: 'alice', password: 'x' });
+      const mine = tab.own.read(SESSION);
+      const stranger = new Channel('countersign.session');
+      for (const newer of ['x', {}, { ...mine, generation: 0 }, { ...mine, generation: 'x' }, { ...mine, session: 's_9', generation: 9 }, { session: mine.session, generation: 9 }]) {
+        stranger.postMessage({ newer });
+      }
+      for (const rubbish of [null, 7, {}, { session: mine.session }]) stranger.postMessage(rubbish);
+      await settle();
+      assert.deepEqual(tab.own.read(SESSION), mine);
     });
   });
 }

@@ -23,7 +23,7 @@ const REPEAT_AFTER_MS = 3_000;
 /**
  * @typedef {object} SharedSession where several tabs keep one session. Refresh tokens are exchanged once, so what the others have
  *   done is read before anything is; what is emitted as `change` is to be kept there at once
- * @property {() => SavedSession | null | undefined} read what is kept now, null: it has ended; undefined: this tab has one of its own
+ * @property {() => SavedSession | null | undefined} read what is kept now, null: it has ended; undefined: nothing that others have touched
  * @property {<T>(run: () => Promise<T>) => Promise<T>} alone runs it while no other tab does, as far as that can be had
  */
 
@@ -114,18 +114,20 @@ export class Session extends Emitter {
 
   /** One refresh at a time: a refresh token used twice looks stolen. */
   refresh() {
-    this.#refreshing ??= this.#shared.alone(() => this.#refresh()).finally(() => { this.#refreshing = null; });
+    const asked = this.current;
+    this.#refreshing ??= this.#shared.alone(() => this.#refresh(asked)).finally(() => { this.#refreshing = null; });
     return this.#refreshing;
   }
 
-  async #refresh() {
+  /** @param {SavedSession | null} before what was there when it was asked for */
+  async #refresh(before) {
     for (let first = true; ; first = false) {
-      const before = this.current;
       this.sync();
       const old = this.current;
       if (!old) return null;
       // Another tab has just done it.
       if (old !== before && this.#lasts(old)) return old.access_token;
+      before = old;
       try {
         const more = first ? { timeout_ms: REPEAT_AFTER_MS } : {};
         const reply = await this.#http.request('POST', '/v1/refresh', { body: { refresh_token: old.refresh_token }, ...more });

@@ -1,3 +1,5 @@
+import { Copies } from './copies.js';
+
 export const SESSION = 'countersign.session';
 
 /** For another tab that is renewing the session this one waits so long at most: less than the 10 s (`tokens.refresh_grace_ms`)
@@ -7,31 +9,40 @@ const LOCK_MS = 5_000;
 /**
  * Where a page keeps its session: for this tab alone, over a reload, or on this device, for all tabs. Those then share one session,
  * and with it one refresh token at a time. Local storage has no atomic change; that a newer pair is not overwritten is seen to here
- * as far as it can be, and what slips through is put right by the tab that has the newer one (client/session.js).
+ * as far as it can be, and what slips through is put right by the tab that has the newer one (client/session.js). Copies of a tab
+ * share what was its own, by telling each other.
  */
 export class SessionStore {
   #tab;
   #lasting;
   #locks;
+  #copies;
   #stays = false;
   /** The session of this tab, by its id, if the tabs share it. */
   #shares = null;
+  /** The same, if it is this tab's own. */
+  #own = null;
+  /** A copy of this tab has renewed what both have. */
+  onnewer = () => {};
 
   /**
    * @param {object} options
    * @param {{read(key: string): any, write(key: string, value: any): void}} options.tab
    * @param {{read(key: string): any, write(key: string, value: any): void}} options.lasting
    * @param {LockManager} [options.locks] absent where the page is not in a secure context
+   * @param {typeof BroadcastChannel} [options.Channel] absent: copies of a tab are not told of
    */
-  constructor({ tab, lasting, locks }) {
+  constructor({ tab, lasting, locks, Channel }) {
     this.#tab = tab;
     this.#lasting = lasting;
     this.#locks = locks;
+    this.#copies = new Copies(Channel, { mine: () => this.#mine(), heard: (saved) => this.#heard(whole(saved)) });
   }
 
   /** The session to begin with: this tab's own, else the one on this device. @returns {import('../client/session.js').SavedSession | null} */
   load() {
     const own = whole(this.#tab.read(SESSION));
+    this.#own = own?.session ?? null;
     if (own) return own;
     const kept = this.kept();
     this.#shares = kept?.session ?? null;
@@ -63,42 +74,67 @@ export class SessionStore {
     const there = saved && why === 'login' && this.#stays ? this.kept() : null;
     const lasts = saved && (why === 'kept' || (why === 'login' && this.#stays && this.#keep(saved)));
     this.#shares = lasts ? saved.session : null;
+    this.#own = lasts ? null : saved?.session ?? null;
     this.#tab.write(SESSION, lasts ? null : saved);
     // Another one that took its place meanwhile is not this tab's to forget.
     if (!lasts && before !== null && this.kept()?.session === before) this.#lasting.write(SESSION, null);
     return there && lasts && there.session !== saved.session ? there : null;
   }
 
-  /** For the client: what the tabs share. */
+  /** For the client: what the tabs share, or this one's own as its copies have renewed it. */
   read() {
-    return this.#shares === null ? undefined : this.kept();
+    return this.#shares === null ? this.#mine() ?? undefined : this.kept();
   }
 
   /** For the client: one tab at a time where there are locks. Without, the gateway's grace has to do. */
   async alone(run) {
-    if (this.#shares === null || !this.#locks) return run();
+    if (!this.#locks) return this.#informed(run);
     let began = false;
     const locked = () => {
       began = true;
-      return run();
+      return this.#informed(run);
     };
     try {
-      return await this.#locks.request(SESSION, { signal: AbortSignal.timeout(LOCK_MS) }, locked);
+      return await this.#locks.request(this.#own === null ? SESSION : `${SESSION}.${this.#own}`, { signal: AbortSignal.timeout(LOCK_MS) }, locked);
     } catch (error) {
       if (began) throw error;
-      return run();
+      return this.#informed(run);
     }
+  }
+
+  async #informed(run) {
+    if (this.#own !== null) await this.#copies.ask();
+    return run();
   }
 
   #renewed(saved) {
     if (this.#shares === null) {
+      const mine = this.#mine();
+      // What a copy had, or further on.
+      if (mine && (mine.generation ?? 0) >= saved.generation) return;
       this.#tab.write(SESSION, saved);
+      this.#copies.tell(saved);
       return;
     }
     const kept = this.kept();
     // Ended elsewhere, or further on: the client finds that out by itself.
     if (kept?.session !== saved.session || (kept.generation ?? 0) >= saved.generation) return;
     this.#lasting.write(SESSION, saved);
+  }
+
+  /** What this tab has for itself alone; a storage that takes nothing may have something else. */
+  #mine() {
+    const own = whole(this.#tab.read(SESSION));
+    return own !== null && own.session === this.#own ? own : null;
+  }
+
+  /** A copy has this one: taken over when it is the newer. */
+  #heard(saved) {
+    const mine = this.#mine();
+    if (saved === null || saved.session !== mine?.session || !((saved.generation ?? 0) > (mine.generation ?? 0))) return false;
+    this.#tab.write(SESSION, saved);
+    this.onnewer();
+    return true;
   }
 
   /** Where nothing can be kept it is this tab's alone. */

@@ -13,7 +13,9 @@ export function this_device() {
 
 /** Tokens live in memory and, for a reload of this tab, in its session storage; in local storage when somebody asked to stay
  * signed in on this device. */
-export const session_store = new SessionStore({ tab: passing, lasting: guarded(() => localStorage), locks: navigator.locks });
+export const session_store = new SessionStore({
+  tab: passing, lasting: guarded(() => localStorage), locks: navigator.locks, Channel: globalThis.BroadcastChannel,
+});
 
 /** A code on the screen outlives a reload the same way. */
 export const load_attempt = () => passing.read(ATTEMPT);
