@@ -33,6 +33,7 @@ by_id('closed-again').addEventListener('click', () => connect());
 
 client.on('session', (saved, why) => {
   session_store.save(saved, why);
+  if (why === 'refreshed') return;
   if (why === 'qr' || why === 'login') notice(text.signIn.welcome(saved.user.name || saved.user.id));
   if (!saved) devices.close();
   if (!saved) new_devices.clear();

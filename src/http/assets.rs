@@ -36,6 +36,7 @@ files! {
     FILES:
     "client.js", "text/javascript; charset=utf-8";
     "client/attempt.js", "text/javascript; charset=utf-8";
+    "client/channel.js", "text/javascript; charset=utf-8";
     "client/connection.js", "text/javascript; charset=utf-8";
     "client/device.js", "text/javascript; charset=utf-8";
     "client/emitter.js", "text/javascript; charset=utf-8";

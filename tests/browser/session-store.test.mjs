@@ -9,13 +9,14 @@ const LIFE_MS = 900_000;
 const GRACE_MS = 10_000;
 
 /** As a browser has it, behind `guarded`: what is read is a copy. */
-function make_storage({ full = false } = {}) {
+function make_storage({ full = () => false } = {}) {
   const kept = new Map();
   return {
     read: (key) => (kept.has(key) ? JSON.parse(kept.get(key)) : null),
     write: (key, value) => {
       if (value === null) kept.delete(key);
-      else if (!full) kept.set(key, JSON.stringify(value));
+      else if (full()) kept.delete(key);
+      else kept.set(key, JSON.stringify(value));
     },
   };
 }
@@ -36,17 +37,22 @@ function make_locks() {
 /** Messages between tabs, as a browser brings them: to all others, and later. */
 function make_channel() {
   const all = new Set();
-  return class extends EventTarget {
+  return class {
     constructor(name) {
-      super();
-      all.add(Object.assign(this, { name }));
+      all.add(Object.assign(this, { name, onmessage: null, heard: 0 }));
     }
 
     postMessage(data) {
       const copy = structuredClone(data);
       for (const other of all) {
-        if (other !== this && other.name === this.name) setImmediate(() => other.dispatchEvent(Object.assign(new Event('message'), { data: copy })));
+        if (other !== this && other.name === this.name) setImmediate(() => this.#bring(other, copy));
       }
+    }
+
+    #bring(other, data) {
+      other.heard += 1;
+      assert.ok(other.heard < 50, 'they talk without end');
+      other.onmessage?.({ data });
     }
   };
 }
@@ -169,7 +175,7 @@ describe('where a session is kept', () => {
   });
 
   test('a storage that takes nothing: it lasts as long as the tab', async () => {
-    const browser = make_browser({ full: true });
+    const browser = make_browser({ full: () => true });
     const tab = await browser.staying();
     assert.equal(tab.own.read(SESSION).session, 's_1');
     await browser.clock.advance(LIFE_MS);
@@ -341,6 +347,51 @@ for (const [where, locks] of [['with locks', make_locks], ['without locks', () =
       await restored.me();
       assert.deepEqual([browser.asked.at(-1).token, restored.ended], ['Bearer access-1.1', []]);
       assert.equal(browser.renewals().length, 1);
+    });
+
+    test('of copies of different ages the newest is asked, whoever answers first', async () => {
+      const { browser, first, second } = await duplicated();
+      const [oldest, older] = [make_storage(), make_storage()];
+      oldest.write(SESSION, first.own.read(SESSION));
+      await browser.clock.advance(LIFE_MS);
+      await second.me();
+      older.write(SESSION, second.own.read(SESSION));
+      await browser.clock.advance(LIFE_MS);
+      await first.me();
+      await browser.clock.advance(GRACE_MS + 1);
+      const tabs = [browser.tab(older), browser.tab(oldest)];
+      await tabs[1].me();
+      assert.equal(browser.asked.at(-1).token, 'Bearer access-1.2');
+      await tabs[0].me();
+      assert.deepEqual([browser.renewals().length, ...tabs.map(({ ended }) => ended.length)], [2, 0, 0]);
+    });
+
+    test('storages that take nothing any more: the tabs know all the same, and do not talk without end', async () => {
+      let full = false;
+      const browser = make_browser({ locks: locks(), Channel: make_channel() });
+      const tabs = [0, 1].map(() => make_storage({ full: () => full })).map((own) => ({ own }));
+      const first = browser.tab(tabs[0].own);
+      await first.client.login({ user_id: 'alice', password: 'x' });
+      tabs[1].own.write(SESSION, tabs[0].own.read(SESSION));
+      const second = browser.tab(tabs[1].own);
+      full = true;
+      for (const [one, other] of [[first, second], [second, first], [first, second]]) {
+        await browser.clock.advance(LIFE_MS);
+        await Promise.all([one.me(), other.me()]);
+        await browser.clock.advance(GRACE_MS + 1);
+        await Promise.all([one.me(), other.me()]);
+      }
+      assert.deepEqual([first.ended, second.ended, first.client.session.refresh_token], [[], [], 'refresh-1.3']);
+      assert.deepEqual([first.own.read(SESSION), second.own.read(SESSION)], [null, null], 'nothing old is there for a reload');
+    });
+
+    test('a browser that refuses the channel: the tab goes on by itself', async () => {
+      const browser = make_browser({ locks: locks(), Channel: class { constructor() { throw new DOMException('no', 'SecurityError'); } } });
+      const tab = browser.tab();
+      await tab.client.login({ user_id: 'alice', password: 'x' });
+      await browser.clock.advance(LIFE_MS);
+      await tab.me();
+      assert.deepEqual([browser.renewals(), tab.ended], [['refresh-1.0'], []]);
     });
 
     test('somebody else signs in at the one: the other keeps what it has, and neither hears of the other any more', async () => {

@@ -17,10 +17,19 @@ export function guarded(storage) {
         if (value === null) storage().removeItem(key);
         else storage().setItem(key, JSON.stringify(value));
       } catch {
-        // Kept in memory by whoever asked.
+        // Kept in memory by whoever asked. What was there before is not to be taken for it.
+        forget(storage, key);
       }
     },
   };
+}
+
+function forget(storage, key) {
+  try {
+    storage().removeItem(key);
+  } catch {
+    // Then nothing can be there.
+  }
 }
 
 /** This installation, as the gateway knows it: tokens are bound to it. Made at the first call, kept in local storage. */

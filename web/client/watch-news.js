@@ -1,3 +1,5 @@
+import { channel } from './channel.js';
+
 const NAME = 'countersign.watch';
 
 /**
@@ -5,7 +7,7 @@ const NAME = 'countersign.watch';
  * watch tells the others there by the attempt's public id. Where that cannot be told, lookout.js notices later.
  */
 export class WatchNews {
-  #make;
+  #Channel;
   #heard;
   #channel = null;
 
@@ -14,20 +16,12 @@ export class WatchNews {
    * @param {(qr_id: string) => void} heard another tab has taken the watch of the attempt that has, or had, this id
    */
   constructor(Channel, heard) {
-    this.#make = Channel ? () => new Channel(NAME) : () => null;
+    this.#Channel = Channel;
     this.#heard = heard;
   }
 
   listen() {
-    this.#channel ??= this.#open();
-  }
-
-  #open() {
-    const channel = this.#make();
-    if (channel) channel.onmessage = ({ data }) => { if (typeof data?.taken === 'string') this.#heard(data.taken); };
-    // Where there are processes and not pages, it is no reason to go on.
-    channel?.unref?.();
-    return channel;
+    this.#channel ??= channel(this.#Channel, NAME, (data) => { if (typeof data?.taken === 'string') this.#heard(data.taken); });
   }
 
   /** This tab takes the watch. @param {string} qr_id */

@@ -20,7 +20,7 @@ export class SessionStore {
   #stays = false;
   /** The session of this tab, by its id, if the tabs share it. */
   #shares = null;
-  /** The same, if it is this tab's own. */
+  /** What this tab has for itself alone, as it or a copy of it has renewed it. @type {import('../client/session.js').SavedSession | null} */
   #own = null;
   /** A copy of this tab has renewed what both have. */
   onnewer = () => {};
@@ -36,14 +36,13 @@ export class SessionStore {
     this.#tab = tab;
     this.#lasting = lasting;
     this.#locks = locks;
-    this.#copies = new Copies(Channel, { mine: () => this.#mine(), heard: (saved) => this.#heard(whole(saved)) });
+    this.#copies = new Copies(Channel, { mine: () => this.#own, heard: (saved) => this.#heard(whole(saved)) });
   }
 
   /** The session to begin with: this tab's own, else the one on this device. @returns {import('../client/session.js').SavedSession | null} */
   load() {
-    const own = whole(this.#tab.read(SESSION));
-    this.#own = own?.session ?? null;
-    if (own) return own;
+    this.#own = whole(this.#tab.read(SESSION));
+    if (this.#own) return this.#own;
     const kept = this.kept();
     this.#shares = kept?.session ?? null;
     return kept;
@@ -74,7 +73,7 @@ export class SessionStore {
     const there = saved && why === 'login' && this.#stays ? this.kept() : null;
     const lasts = saved && (why === 'kept' || (why === 'login' && this.#stays && this.#keep(saved)));
     this.#shares = lasts ? saved.session : null;
-    this.#own = lasts ? null : saved?.session ?? null;
+    this.#own = lasts ? null : saved;
     this.#tab.write(SESSION, lasts ? null : saved);
     // Another one that took its place meanwhile is not this tab's to forget.
     if (!lasts && before !== null && this.kept()?.session === before) this.#lasting.write(SESSION, null);
@@ -83,7 +82,7 @@ export class SessionStore {
 
   /** For the client: what the tabs share, or this one's own as its copies have renewed it. */
   read() {
-    return this.#shares === null ? this.#mine() ?? undefined : this.kept();
+    return this.#shares === null ? this.#own ?? undefined : this.kept();
   }
 
   /** For the client: one tab at a time where there are locks. Without, the gateway's grace has to do. */
@@ -95,7 +94,7 @@ export class SessionStore {
       return this.#informed(run);
     };
     try {
-      return await this.#locks.request(this.#own === null ? SESSION : `${SESSION}.${this.#own}`, { signal: AbortSignal.timeout(LOCK_MS) }, locked);
+      return await this.#locks.request(this.#own === null ? SESSION : `${SESSION}.${this.#own.session}`, { signal: AbortSignal.timeout(LOCK_MS) }, locked);
     } catch (error) {
       if (began) throw error;
       return this.#informed(run);
@@ -109,32 +108,25 @@ export class SessionStore {
 
   #renewed(saved) {
     if (this.#shares === null) {
-      const mine = this.#mine();
-      // What a copy had, or further on.
-      if (mine && (mine.generation ?? 0) >= saved.generation) return;
+      // A copy had it before.
+      if (this.#own && generation(this.#own) >= saved.generation) return;
+      this.#own = saved;
       this.#tab.write(SESSION, saved);
       this.#copies.tell(saved);
       return;
     }
     const kept = this.kept();
     // Ended elsewhere, or further on: the client finds that out by itself.
-    if (kept?.session !== saved.session || (kept.generation ?? 0) >= saved.generation) return;
+    if (kept?.session !== saved.session || generation(kept) >= saved.generation) return;
     this.#lasting.write(SESSION, saved);
-  }
-
-  /** What this tab has for itself alone; a storage that takes nothing may have something else. */
-  #mine() {
-    const own = whole(this.#tab.read(SESSION));
-    return own !== null && own.session === this.#own ? own : null;
   }
 
   /** A copy has this one: taken over when it is the newer. */
   #heard(saved) {
-    const mine = this.#mine();
-    if (saved === null || saved.session !== mine?.session || !((saved.generation ?? 0) > (mine.generation ?? 0))) return false;
+    if (!saved || saved.session !== this.#own?.session || !(generation(saved) > generation(this.#own))) return;
+    this.#own = saved;
     this.#tab.write(SESSION, saved);
     this.onnewer();
-    return true;
   }
 
   /** Where nothing can be kept it is this tab's alone. */
@@ -143,6 +135,8 @@ export class SessionStore {
     return this.kept()?.session === saved.session;
   }
 }
+
+const generation = (saved) => (Number.isInteger(saved.generation) ? saved.generation : 0);
 
 /** Anything may be in a storage. */
 const whole = (saved) => ([saved?.refresh_token, saved?.session, saved?.user?.id].every((part) => typeof part === 'string') ? saved : null);
