@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::qr::Pc;
 use common::{Client, IllMannered, Person, TestServer, within};
 use countersign::config::{Config, Profile};
 use countersign_protocol::RoomName;
@@ -208,6 +209,38 @@ async fn who_leaves_and_vanishes_is_not_counted() {
     }
     for task in tasks {
         within("a visitor", task).await.unwrap();
+    }
+    until("their sockets are gone", || async { server.node.sockets() == 0 }).await;
+    nothing_is_followed(&server, &line).await;
+}
+
+/// A socket that goes on to another QR login, its own new one or one that was opened elsewhere, and vanishes on the way:
+/// it watches neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_turns_to_another_code_and_vanishes_watches_none() {
+    let (server, line) = TestServer::ill_mannered(many).await;
+    let server = Arc::new(server);
+    let mut tasks = Vec::new();
+    for n in 0..40 {
+        let server = Arc::clone(&server);
+        tasks.push(tokio::spawn(async move {
+            let mut pc = Pc::open(&server).await;
+            if n % 2 == 0 {
+                let open = json!({"device": {"id": pc.device, "kind": "web"}});
+                pc.client.send("qr.open", open).await;
+            } else {
+                let mut other = Pc::open(&server).await;
+                let watch = other.watch(None);
+                other.client.cut();
+                pc.client.send("qr.watch", watch).await;
+            }
+            // Each is cut off at another step of the command.
+            tokio::time::sleep(Duration::from_micros(300 * n)).await;
+            pc.client.cut();
+        }));
+    }
+    for task in tasks {
+        within("a PC", task).await.unwrap();
     }
     until("their sockets are gone", || async { server.node.sockets() == 0 }).await;
     nothing_is_followed(&server, &line).await;

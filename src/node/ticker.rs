@@ -148,6 +148,8 @@ impl Node {
         if let Some(attempt) = departure.attempt {
             self.forget_watch(departure.connection, attempt, now).await;
             if let AttemptRef::Key(key) = attempt {
+                // Of a command that was dropped: one it had not come to give up.
+                self.hub.unwatch(key, departure.connection);
                 self.unfollow_unless_needed(Topic::Attempt(key)).await;
             }
         }

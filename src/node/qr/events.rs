@@ -99,7 +99,7 @@ impl Node {
         }))
     }
 
-    async fn ask(&self, claim: &Claim<'_>, now: u64) -> Result<(Arc<Attempt>, Outcome), Refusal> {
+    pub(super) async fn ask(&self, claim: &Claim<'_>, now: u64) -> Result<(Arc<Attempt>, Outcome), Refusal> {
         let (id, (digest, device)) = (claim.id()?, claim.digests());
         let poll = || Command::Poll {
             claim: digest,

@@ -267,6 +267,7 @@ impl Node {
             device,
             reason: CancelReason::Superseded,
         };
+        let unfinished = self.unfinished_watch(connection, AttemptRef::Key(key));
         match self.update(AttemptRef::Key(key), now, &command).await {
             // Its event may come later than the end of the watch.
             Ok(decided) => self.tell_watcher(&decided.attempt),
@@ -274,5 +275,6 @@ impl Node {
         }
         self.hub.unwatch(key, connection.id);
         self.unfollow_unless_needed(Topic::Attempt(key)).await;
+        unfinished.done();
     }
 }

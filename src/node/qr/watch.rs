@@ -10,6 +10,7 @@ use super::Claim;
 use crate::core::attempt::{Attempt, AttemptKey, Command};
 use crate::engine::{AttemptRef, Topic};
 use crate::hub::{Connection, ConnectionId, Watched};
+use crate::node::follow::Unfinished;
 use crate::node::{Node, Refusal, connection_name, sink};
 
 impl Node {
@@ -52,53 +53,63 @@ impl Node {
         after_seq: Option<u32>,
         reply: impl FnOnce(&QrWatching) -> Bytes + Send,
     ) -> Result<(), Refusal> {
-        let now = self.clock.now();
         check_device(connection, claim.device)?;
-        let (id, (digest, device)) = (claim.id()?, claim.digests());
+        let key = self.ask(&claim, self.clock.now()).await?.0.key();
+        let which = AttemptRef::Key(key);
+        let (digest, device) = claim.digests();
         let name = connection_name(connection.id);
         let watch = || Command::Watch {
             claim: digest,
             device,
             connection: &name,
         };
+        let topic = Topic::Attempt(key);
         // The connection knows nothing of the attempt yet, and its departure would not tell.
-        let unfinished = self.unfinished_watch(connection, AttemptRef::Id(id));
-        let decided = self.update(AttemptRef::Id(id), now, &watch).await;
+        let unfinished = self.unfinished_watch(connection, which);
+        // Held from before the engine knows who watches until the hub does: of two that take over at once, the engine
+        // would name the one as its watcher and the hub tell the other.
+        let turn = self.turns.turn(&topic).await;
+        let now = self.clock.now();
+        let decided = self.update(which, now, &watch).await;
         unfinished.done();
-        let decided = decided?;
-        decided.step.outcome?;
+        decided?.step.outcome?;
         claim_device(connection, claim.device)?;
         let watched = Watched {
-            key: decided.attempt.key(),
+            key,
             claim: digest,
             device,
         };
-        if let Some(former) = connection
+        let former = connection
             .set_watched(Some(watched))
-            .filter(|f| f.key != watched.key)
-        {
+            .filter(|former| former.key != key);
+        // What it watched before is given up now, and in the engine below or, when this command ends before, by the reaper.
+        let left = former.map(|former| {
+            self.hub.unwatch(former.key, connection.id);
+            self.unfinished_watch(connection, AttemptRef::Key(former.key))
+        });
+        self.hub.hold_watch(key, connection);
+        let followed = self.engine.follow(topic).await;
+        drop(turn);
+        if let Some(former) = former {
             self.unwatch_qr(connection, former.key, now).await;
         }
-        let topic = Topic::Attempt(watched.key);
-        let turn = self.turns.turn(&topic).await;
-        self.hub.hold_watch(watched.key, connection);
-        let followed = self.engine.follow(topic.clone()).await;
-        drop(turn);
+        left.into_iter().for_each(Unfinished::done);
         // Read again now that nothing can be missed.
         let poll = || Command::Poll {
             claim: digest,
             device,
         };
         let read = match followed {
-            Ok(()) => self.update(AttemptRef::Key(watched.key), now, &poll).await,
+            Ok(()) => self.update(which, now, &poll).await,
             Err(e) => Err(e.into()),
         };
         let attempt = match read {
             Ok(decided) => decided.attempt,
             Err(refusal) => {
-                self.hub.unwatch(watched.key, connection.id);
                 connection.set_watched(None);
-                self.unfollow_unless_needed(topic).await;
+                let unfinished = self.unfinished_watch(connection, which);
+                self.unwatch_qr(connection, key, now).await;
+                unfinished.done();
                 return Err(refusal);
             }
         };
