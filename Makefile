@@ -45,10 +45,12 @@ screenshots:
 	$(CARGO) build --locked --package countersign
 	node tests/browser/screenshots.mjs
 
-# Long runs of what `make test` does briefly, COUNTERSIGN_SOAK times as long (20); docs/soak.md has what came of it.
+# Long runs of what `make test` does briefly, COUNTERSIGN_SOAK times as long (20), and the models' stories under a
+# hundred times the schedules; docs/soak.md has what came of it.
 soak:
 	$(CARGO) test --package countersign --locked --test threats --test fire -- soak_ --ignored --nocapture --test-threads=1
 	COUNTERSIGN_TEST_ENGINE=ill-mannered $(CARGO) test --package countersign --locked --test fire -- soak_ --ignored --nocapture
+	COUNTERSIGN_MODELS=100000 $(CARGO) test --package countersign-models --locked
 
 # Other servers to compare with; nothing happens when they are there.
 deps-perf:

@@ -401,16 +401,37 @@ fn the_load_tester_knows_the_protocol_only() {
     }
 }
 
+/// The section of a manifest, as it is written.
+fn dependencies(manifest: &str) -> &str {
+    let section = manifest.split("[dependencies]\n").nth(1).unwrap();
+    section.split("\n[").next().unwrap()
+}
+
+/// Only the locks and maps are others.
+#[test]
+fn the_models_are_built_of_what_the_gateway_is() {
+    let of = |manifest: &str| -> BTreeSet<String> {
+        let text = std::fs::read_to_string(root().join(manifest)).unwrap();
+        let lines = dependencies(&text)
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    let (gateway, models) = (of("Cargo.toml"), of("tests/models/Cargo.toml"));
+    let names = |lines: &[&String]| -> Vec<String> {
+        let name = |line: &&String| line.split([' ', '.']).next().unwrap().to_owned();
+        lines.iter().map(name).collect()
+    };
+    let replaced: Vec<_> = gateway.difference(&models).collect();
+    let replacing: Vec<_> = models.difference(&gateway).collect();
+    assert_eq!(names(&replaced), ["dashmap", "parking_lot"]);
+    assert_eq!(names(&replacing), ["dashmap", "parking_lot"]);
+}
+
 #[test]
 fn the_protocol_needs_nothing_but_serde() {
     let manifest = std::fs::read_to_string(root().join("protocol/Cargo.toml")).unwrap();
-    let section = manifest
-        .split("[dependencies]")
-        .nth(1)
-        .unwrap()
-        .split("\n[")
-        .next()
-        .unwrap();
+    let section = dependencies(&manifest);
     let names: BTreeSet<&str> = section
         .lines()
         .filter_map(|line| line.split(['.', '=', ' ']).next())

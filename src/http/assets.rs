@@ -26,7 +26,7 @@ macro_rules! files {
     ($(#[$doc:meta])* $table:ident: $( $name:literal, $kind:literal; )*) => {
         $(#[$doc])*
         const $table: &[(&str, &str, &str)] = &[
-            $( ($name, $kind, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/", $name))), )*
+            $( ($name, $kind, include_str!(concat!("../../web/", $name))), )*
         ];
     };
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 macro_rules! contract {
     ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/contracts/", $name))
+        include_str!(concat!("../../contracts/", $name))
     };
 }
 

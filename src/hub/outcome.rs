@@ -53,7 +53,7 @@ impl Hub {
 
     /// Those that wait for any attempt ask again.
     pub fn tell_all_phones(&self) {
-        for waiting in &self.outcomes {
+        for waiting in self.outcomes.iter() {
             waiting.news.notify_waiters();
         }
     }

@@ -60,7 +60,7 @@ impl Hub {
     /// Counts all connections.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for connection in &self.connections {
+        for connection in self.connections.iter() {
             tally.count(connection.value());
         }
         tally

@@ -64,9 +64,7 @@ fn embedded(folder: &Path, found: &mut BTreeSet<String>) {
             embedded(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let after = text
-                .split("include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/")
-                .skip(1);
+            let after = text.split("include_str!(concat!(\"../../").skip(1);
             found.extend(after.map(|rest| rest.split('/').next().unwrap().to_owned()));
         }
     }

@@ -30,7 +30,7 @@ impl Memory {
     /// All rooms, the one that has been silent for longest first.
     pub(in crate::engine::memory) fn by_silence(&self) -> Vec<Arc<RoomCell>> {
         let mut silent: Vec<(u64, Arc<RoomCell>)> = Vec::new();
-        for room in &self.rooms {
+        for room in self.rooms.iter() {
             silent.push((0, Arc::clone(room.value())));
         }
         for (at, room) in &mut silent {
