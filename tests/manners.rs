@@ -229,7 +229,7 @@ async fn who_turns_to_another_code_and_vanishes_watches_none() {
                 let open = json!({"device": {"id": pc.device, "kind": "web"}});
                 pc.client.send("qr.open", open).await;
             } else {
-                let mut other = Pc::open(&server).await;
+                let other = Pc::open(&server).await;
                 let watch = other.watch(None);
                 other.client.cut();
                 pc.client.send("qr.watch", watch).await;
